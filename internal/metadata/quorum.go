@@ -1,0 +1,113 @@
+package metadata
+
+import (
+	"crypto/sha256"
+	"fmt"
+)
+
+// SignatureState says whether a signature counts, and why not.
+type SignatureState int
+
+// The states of a signature, from counted to unknown.
+const (
+	SignatureValid        SignatureState = iota // counts towards the threshold
+	SignaturePlaceholder                        // empty: the key is asked to sign
+	SignatureInvalid                            // by a listed key, and does not verify
+	SignatureUnlisted                           // by a key that the role does not list
+	SignatureKeyMissing                         // the role lists the keyid, `keys` has no such key
+	SignatureKeyUnusable                        // of a type or encoding that cannot be verified
+	SignatureDuplicateID                        // the keyid stands in the list a second time
+	SignatureDuplicateKey                       // verifies, by a public key that has been counted already
+)
+
+// SignatureCheck is the verdict on one entry of a signature list.
+type SignatureCheck struct {
+	KeyID  string
+	Key    *Key // nil where the delegator's keys have no such keyid
+	State  SignatureState
+	Reason string // why the signature does not count; empty where it does
+}
+
+// Quorum is how far the signatures of a document meet a delegation. Too few is
+// not an error: ask [Quorum.Met].
+type Quorum struct {
+	Threshold int64
+	Count     int              // distinct public keys with a valid signature
+	Checks    []SignatureCheck // one per signature, in the order of the document
+	Signed    []*Key           // listed keys whose signature verifies, in the order of the delegation
+	Missing   []*Key           // listed keys without a valid signature, likewise
+}
+
+// Met reports whether the threshold is reached. A threshold below one is never
+// met: it would accept an unsigned document (GHSA-fphv-w9fq-2525).
+func (q Quorum) Met() bool { return q.Threshold >= 1 && int64(q.Count) >= q.Threshold }
+
+// Check reports which of the delegation's keys have signed doc.
+//
+// A key counts once, and keys are told apart by public key, not keyid: a keyid
+// repeated in the document, or one key listed under two keyids, is still one
+// signature. Key types that are not known never count and never fail the
+// others. A new root needs two calls: with the known-good root's delegation and
+// with its own.
+//
+// Spec: https://theupdateframework.github.io/specification/latest/#update-root, step 4.
+func Check(d Delegation, doc *Document) Quorum {
+	q := Quorum{Threshold: d.Threshold, Checks: make([]SignatureCheck, 0, len(doc.signatures))}
+	listed := make(map[string]bool, len(d.KeyIDs))
+	for _, id := range d.KeyIDs {
+		listed[id] = true
+	}
+	valid := map[string]bool{}
+	seen := map[string]bool{}
+	counted := map[[sha256.Size]byte]string{}
+	for _, s := range doc.signatures {
+		c := SignatureCheck{KeyID: s.KeyID, Key: d.Keys[s.KeyID]}
+		refuse := func(state SignatureState, format string, args ...any) {
+			c.State, c.Reason = state, fmt.Sprintf(format, args...)
+		}
+		switch {
+		case seen[s.KeyID]:
+			refuse(SignatureDuplicateID, "the keyid signs a second time")
+		case s.Sig == "":
+			refuse(SignaturePlaceholder, "not signed yet")
+		case !listed[s.KeyID]:
+			refuse(SignatureUnlisted, "role %s does not list this key", d.Role)
+		case c.Key == nil:
+			refuse(SignatureKeyMissing, "role %s lists this keyid, but its delegator has no such key", d.Role)
+		case c.Key.Unusable != nil:
+			refuse(SignatureKeyUnusable, "%v", c.Key.Unusable)
+		default:
+			sig, err := s.Bytes()
+			if err == nil {
+				err = c.Key.Verify(doc.payload, sig)
+			}
+			if err != nil {
+				refuse(SignatureInvalid, "%v", err)
+				break
+			}
+			valid[s.KeyID] = true
+			if first, twice := counted[c.Key.print]; twice {
+				refuse(SignatureDuplicateKey, "the same public key as keyid %s, which has been counted", first)
+				break
+			}
+			counted[c.Key.print] = s.KeyID
+		}
+		seen[s.KeyID] = true
+		q.Checks = append(q.Checks, c)
+	}
+	q.Count = len(counted)
+	done := map[string]bool{}
+	for _, id := range d.KeyIDs {
+		k := d.Keys[id]
+		if k == nil || done[id] {
+			continue
+		}
+		done[id] = true
+		if valid[id] {
+			q.Signed = append(q.Signed, k)
+		} else {
+			q.Missing = append(q.Missing, k)
+		}
+	}
+	return q
+}

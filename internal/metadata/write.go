@@ -1,0 +1,162 @@
+package metadata
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"sort"
+	"strconv"
+	"unicode/utf16"
+
+	"github.com/secure-systems-lab/go-securesystemslib/cjson"
+)
+
+// Write encodes a tree the way every metadata file of this format is written:
+// what Python's json.dumps makes with indent=1, sort_keys=True,
+// separators=(",", ": ") and ensure_ascii, without a newline at the end.
+//
+// Reading such a file and writing it gives the same bytes. Values other than
+// those a parsed tree holds (and Go's int and int64, for convenience) panic:
+// they are a programming error.
+func Write(tree any) []byte { return appendValue(nil, tree, "\n", 1) }
+
+// WriteIndent is [Write] with another number of spaces per level. The
+// signing-event state file uses two.
+func WriteIndent(tree any, spaces int) []byte { return appendValue(nil, tree, "\n", spaces) }
+
+func appendValue(b []byte, v any, newline string, indent int) []byte {
+	const blanks = "                "
+	inner := newline + blanks[:indent]
+	switch v := v.(type) {
+	case nil:
+		return append(b, "null"...)
+	case bool:
+		return strconv.AppendBool(b, v)
+	case string:
+		return appendString(b, v)
+	case json.Number:
+		return append(b, v...)
+	case int:
+		return strconv.AppendInt(b, int64(v), 10)
+	case int64:
+		return strconv.AppendInt(b, v, 10)
+	case []any:
+		if len(v) == 0 {
+			return append(b, "[]"...)
+		}
+		b = append(b, '[')
+		for i, e := range v {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(b, inner...)
+			b = appendValue(b, e, inner, indent)
+		}
+		b = append(b, newline...)
+		return append(b, ']')
+	case Object:
+		if len(v) == 0 {
+			return append(b, "{}"...)
+		}
+		b = append(b, '{')
+		for i, name := range sortedNames(v) {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(b, inner...)
+			b = appendString(b, name)
+			b = append(b, ": "...)
+			b = appendValue(b, v[name], inner, indent)
+		}
+		b = append(b, newline...)
+		return append(b, '}')
+	}
+	panic(fmt.Sprintf("metadata: a tree cannot hold a %T", v))
+}
+
+func sortedNames[V any](m map[string]V) []string {
+	names := make([]string, 0, len(m))
+	for name := range m {
+		names = append(names, name)
+	}
+	sort.Strings(names) // UTF-8 byte order is code point order, as Python sorts
+	return names
+}
+
+func appendString(b []byte, s string) []byte {
+	const hexDigits = "0123456789abcdef"
+	unit := func(u uint16) {
+		b = append(b, '\\', 'u', hexDigits[u>>12], hexDigits[u>>8&15], hexDigits[u>>4&15], hexDigits[u&15])
+	}
+	b = append(b, '"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b = append(b, '\\', byte(r))
+		case r == '\n':
+			b = append(b, `\n`...)
+		case r == '\r':
+			b = append(b, `\r`...)
+		case r == '\t':
+			b = append(b, `\t`...)
+		case r == '\f':
+			b = append(b, `\f`...)
+		case r == '\b':
+			b = append(b, `\b`...)
+		case r >= 0x20 && r < 0x7f:
+			b = append(b, byte(r))
+		case r < 0x10000:
+			unit(uint16(r))
+		default:
+			high, low := utf16.EncodeRune(r)
+			unit(uint16(high))
+			unit(uint16(low))
+		}
+	}
+	return append(b, '"')
+}
+
+// Canonical is the OLPC canonical JSON of a tree: what is signed, and what a
+// keyid is the hash of. It fails on a number that is not an integer.
+func Canonical(tree any) ([]byte, error) {
+	b, err := cjson.EncodeCanonical(tree)
+	if err != nil {
+		return nil, fmt.Errorf("canonical form: %w", err)
+	}
+	return b, nil
+}
+
+// KeyID is the hex SHA-256 of the canonical form of a whole key object, custom
+// fields included.
+func KeyID(key Object) (string, error) {
+	b, err := Canonical(key)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// Clone copies a tree, so that an edit of the copy leaves the original alone.
+func Clone[T any](tree T) T {
+	return cloneValue(tree).(T)
+}
+
+func cloneValue(v any) any {
+	switch v := v.(type) {
+	case Object:
+		c := make(Object, len(v))
+		for name, e := range v {
+			c[name] = cloneValue(e)
+		}
+		return c
+	case []any:
+		c := make([]any, len(v))
+		for i, e := range v {
+			c[i] = cloneValue(e)
+		}
+		return c
+	}
+	return v
+}
