@@ -1,0 +1,480 @@
+package repository
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/tufops/tufops/internal/git"
+	"github.com/tufops/tufops/internal/metadata"
+)
+
+// EventOptions name a signing event.
+type EventOptions struct {
+	Name string // the branch, sign/NAME; shown, never interpreted
+	Head string // revision of the event's newest commit
+	Base string // revision of the tip of the branch that the event is to be merged into
+}
+
+// Event is a signing event: what a branch proposes, next to what was agreed
+// before it and to what merging it now would give.
+type Event struct {
+	Name      string
+	Head      git.OID
+	Base      git.OID // tip of the base branch
+	MergeBase git.OID
+
+	KnownGood *State // at MergeBase
+	Proposed  *State // at Head
+	Tip       *State // at Base; KnownGood itself where main has not moved
+	Merged    *State // Head merged into Base; nil where that conflicts
+	Conflicts []string
+
+	Invites Invites // of Proposed; empty where the state file is invalid
+
+	repo     *Repository
+	stateErr error // why the state file is invalid
+	changed  []string
+	foreign  []git.Change
+	commits  []git.OID // of the event itself, newest first; nil until asked for
+}
+
+// BaseError says that the base of an event cannot be found.
+type BaseError struct {
+	Base string
+	Err  error
+}
+
+func (e *BaseError) Error() string {
+	return fmt.Sprintf("the base branch %s cannot be found: %v", e.Base, e.Err)
+}
+
+func (e *BaseError) Unwrap() error { return e.Err }
+
+// Hint says what to do.
+func (e *BaseError) Hint() string {
+	if remote, branch, ok := strings.Cut(e.Base, "/"); ok && remote != "refs" {
+		return fmt.Sprintf("fetch it: git fetch %s %s, or name another with --base", remote, branch)
+	}
+	return "name the branch that the event is to be merged into with --base"
+}
+
+// OpenEvent reads a signing event from git objects alone. It fails where git
+// does (an unknown revision, a shallow clone without a merge base) and where
+// there is no TUF repository at all; whatever is wrong with the content of the
+// branch becomes a finding of [Event.Status].
+func (r *Repository) OpenEvent(ctx context.Context, o EventOptions) (*Event, error) {
+	e := &Event{Name: o.Name, repo: r}
+	var err error
+	if e.Head, err = r.Git.Resolve(ctx, o.Head); err != nil {
+		return nil, fmt.Errorf("head of the event: %w", err)
+	}
+	if e.Base, err = r.Git.Resolve(ctx, o.Base); err != nil {
+		return nil, &BaseError{Base: o.Base, Err: err}
+	}
+	if e.MergeBase, err = r.Git.MergeBase(ctx, e.Base, e.Head); err != nil {
+		return nil, fmt.Errorf("event %s has no known-good state: %w", o.Name, err)
+	}
+	if e.Proposed, err = r.At(ctx, e.Head); err != nil {
+		return nil, err
+	}
+	if e.KnownGood, err = r.At(ctx, e.MergeBase); err != nil {
+		return nil, err
+	}
+	_, known := e.KnownGood.File(MetadataFile(metadata.Root))
+	if _, proposed := e.Proposed.File(MetadataFile(metadata.Root)); !known && !proposed {
+		return nil, &MissingError{Role: metadata.Root, File: r.Path(MetadataFile(metadata.Root)), Commit: e.Head}
+	}
+	if known { // a known-good root that cannot be read leaves nothing to judge by
+		if _, err := e.KnownGood.Document(metadata.Root); err != nil {
+			return nil, fmt.Errorf("known-good state: %w", err)
+		}
+	}
+	if err := e.merge(ctx); err != nil {
+		return nil, err
+	}
+	if e.Invites, e.stateErr = e.Proposed.Invites(ctx); e.stateErr != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		e.Invites = nil
+	}
+	if e.foreign, err = e.foreignChanges(ctx); err != nil {
+		return nil, err
+	}
+	e.changed = e.changedRoles(e.KnownGood, e.Proposed, e.Invites)
+	return e, nil
+}
+
+func (e *Event) merge(ctx context.Context) error {
+	e.Tip = e.KnownGood
+	if e.Base == e.MergeBase {
+		e.Merged = e.Proposed
+		return nil
+	}
+	var err error
+	if e.Tip, err = e.repo.At(ctx, e.Base); err != nil {
+		return err
+	}
+	m, err := e.repo.Git.MergeTree(ctx, e.Base, e.Head)
+	if err != nil {
+		return fmt.Errorf("merge %.10s into %.10s in memory: %w", e.Head, e.Base, err)
+	}
+	if e.Conflicts = m.Conflicts; len(e.Conflicts) > 0 {
+		return nil
+	}
+	e.Merged, err = e.repo.At(ctx, m.Tree)
+	return err
+}
+
+func (e *Event) foreignChanges(ctx context.Context) ([]git.Change, error) {
+	changes, err := e.repo.Git.DiffTrees(ctx, e.MergeBase, e.Head)
+	if err != nil {
+		return nil, fmt.Errorf("compare %.10s with %.10s: %w", e.MergeBase, e.Head, err)
+	}
+	var foreign []git.Change
+	for _, c := range changes {
+		if !e.repo.owns(c.Path) {
+			foreign = append(foreign, c)
+		}
+	}
+	return foreign, nil
+}
+
+// owns reports whether a path of the git repository belongs to the TUF
+// repository.
+func (r *Repository) owns(p string) bool {
+	if r.dir != "" {
+		var ok bool
+		if p, ok = strings.CutPrefix(p, r.dir+"/"); !ok {
+			return false
+		}
+	}
+	top, _, below := strings.Cut(p, "/")
+	return below && (top == "metadata" || top == "targets" || top == "keys")
+}
+
+// Changed are the roles that the event changes: those whose file differs, those
+// that delegate to a role with open invitations, and the offline roles whose
+// delegation differs. timestamp and snapshot never are. In the order of
+// [SortRoles].
+func (e *Event) Changed() []string { return e.changed }
+
+func (e *Event) changedRoles(from, to *State, invites Invites) []string {
+	set := map[string]bool{}
+	for _, s := range []*State{from, to} {
+		for _, role := range s.Roles() {
+			a, _ := from.File(MetadataFile(role))
+			b, _ := to.File(MetadataFile(role))
+			if a.OID == b.OID && a.Regular() == b.Regular() {
+				continue
+			}
+			if _, delegated := to.Delegation(role); delegated || role == metadata.Root || role == metadata.Targets {
+				set[role] = true
+			}
+		}
+	}
+	for _, one := range invites {
+		for _, role := range one.Roles {
+			if d, ok := to.Delegation(role); ok {
+				set[d.By] = true
+			}
+		}
+	}
+	if from.hasRoot() && to.hasRoot() {
+		for _, role := range to.OfflineRoles() {
+			d, _ := to.Delegation(role)
+			k, known := from.Delegation(role)
+			if role != metadata.Root && (!known || !sameTrust(k, d)) {
+				set[role] = true
+			}
+		}
+	}
+	var roles []string
+	for role := range set {
+		if !metadata.IsOnline(role) {
+			roles = append(roles, role)
+		}
+	}
+	return SortRoles(roles)
+}
+
+func (s *State) hasRoot() bool {
+	_, err := s.Document(metadata.Root)
+	return err == nil
+}
+
+// sameTrust reports whether two delegations of a role accept the same
+// signatures for the same paths: keyids with their public keys, threshold,
+// paths. Periods and owners do not matter to that.
+func sameTrust(a, b Delegated) bool {
+	trust := func(d Delegated) string {
+		var keys []string
+		for _, id := range d.KeyIDs {
+			print := ""
+			if k := d.Keys[id]; k != nil {
+				print = k.Type + " " + k.Scheme + " " + k.Fingerprint()
+			}
+			keys = append(keys, id+" "+print)
+		}
+		sort.Strings(keys)
+		paths := append([]string(nil), d.Paths...)
+		sort.Strings(paths)
+		prefixes := append([]string(nil), d.HashPrefixes...)
+		sort.Strings(prefixes)
+		return fmt.Sprintf("%q %d %q %q %v", keys, d.Threshold, paths, prefixes, d.Terminating)
+	}
+	return a.By == b.By && trust(a) == trust(b)
+}
+
+// ArtifactChange is an artifact that the metadata of an event adds, modifies or
+// removes.
+type ArtifactChange struct {
+	Path   string `json:"path"`
+	Change string `json:"change"` // added, modified, removed
+}
+
+// artifactChanges compares what two versions of a targets role list.
+func artifactChanges(from, to *metadata.Document) []ArtifactChange {
+	changes := []ArtifactChange{}
+	var before, after map[string]metadata.TargetFile
+	if from != nil {
+		before = from.Targets()
+	}
+	if to != nil {
+		after = to.Targets()
+	}
+	for p, a := range after {
+		if b, ok := before[p]; !ok {
+			changes = append(changes, ArtifactChange{p, "added"})
+		} else if string(metadata.Write(a.Object)) != string(metadata.Write(b.Object)) {
+			changes = append(changes, ArtifactChange{p, "modified"})
+		}
+	}
+	for p := range before {
+		if _, ok := after[p]; !ok {
+			changes = append(changes, ArtifactChange{p, "removed"})
+		}
+	}
+	sort.Slice(changes, func(i, j int) bool { return changes[i].Path < changes[j].Path })
+	return changes
+}
+
+// Policy is what the maintainers of a repository have decided where the rules
+// leave a choice. The zero value is the strict default.
+type Policy struct {
+	// AllowLegacyKeyIDs turns keyid-mismatch into a warning. Staging roots 5 to 8
+	// and production root 11 hold such ids.
+	AllowLegacyKeyIDs bool
+	// OtherRepositories are the folders of other TUF repositories in the same
+	// git repository: an event must not touch two.
+	OtherRepositories []string
+}
+
+// Status is the verdict on a signing event. Its JSON form is documented in
+// docs/format.md and versioned by Schema.
+type Status struct {
+	Schema   int          `json:"schema"`
+	Event    string       `json:"event"`
+	Commit   string       `json:"commit"`
+	Base     string       `json:"base"` // the known-good commit
+	Complete bool         `json:"complete"`
+	Roles    []RoleStatus `json:"roles"`
+	Findings []Finding    `json:"findings"` // of the event as a whole and of its merge result
+}
+
+// RoleStatus is the verdict on one changed role.
+type RoleStatus struct {
+	Role            string           `json:"role"`
+	Complete        bool             `json:"complete"`
+	Version         int64            `json:"version"`          // 0 where there is no readable metadata
+	PreviousVersion int64            `json:"previous_version"` // 0 for a new role
+	Threshold       int64            `json:"threshold"`
+	Signed          []string         `json:"signed"`  // owners, or online URIs, sorted
+	Missing         []string         `json:"missing"` // likewise; an owner with two keys may be in both
+	KnownGood       *KnownGoodStatus `json:"known_good,omitempty"`
+	Invites         []string         `json:"invites"` // people invited to a role that this role delegates
+	Artifacts       []ArtifactChange `json:"artifacts"`
+	Findings        []Finding        `json:"findings"`
+}
+
+// KnownGoodStatus is how far a new root meets the delegation of the known-good
+// root.
+type KnownGoodStatus struct {
+	Threshold int64    `json:"threshold"`
+	Signed    []string `json:"signed"`
+	Missing   []string `json:"missing"`
+}
+
+// AllFindings are those of the event and of all roles.
+func (s *Status) AllFindings() []Finding {
+	list := append([]Finding(nil), s.Findings...)
+	for _, r := range s.Roles {
+		list = append(list, r.Findings...)
+	}
+	return list
+}
+
+// Failed reports whether a finding of level error stands that gates the event.
+func (s *Status) Failed() bool {
+	for _, f := range s.AllFindings() {
+		if f.Level == LevelError && f.Gates.Event() {
+			return true
+		}
+	}
+	return false
+}
+
+// Status judges the event at a moment. Unless git fails it always has an
+// answer.
+func (e *Event) Status(ctx context.Context, now time.Time, policy Policy) (*Status, error) {
+	j := &judge{ctx: ctx, event: e, now: now, policy: policy}
+	s := &Status{
+		Schema: 1, Event: e.Name, Commit: string(e.Head), Base: string(e.MergeBase),
+		Roles: []RoleStatus{}, Findings: []Finding{},
+	}
+	for _, role := range e.changed {
+		s.Roles = append(s.Roles, j.role(role))
+	}
+	whole := j.whole(s)
+	if j.err != nil {
+		return nil, j.err
+	}
+	// A finding about a role that the event changes stands with that role.
+	for _, f := range whole {
+		r := s.role(f.Role)
+		if r == nil || f.Rule == mergeResultIncomplete.Name {
+			s.Findings = append(s.Findings, f)
+			continue
+		}
+		r.Findings = append(r.Findings, f)
+		r.Complete = r.Complete && !f.Blocks()
+	}
+	s.Complete = len(s.Roles) > 0
+	for _, r := range s.Roles {
+		s.Complete = s.Complete && r.Complete
+	}
+	for _, f := range s.Findings {
+		s.Complete = s.Complete && !f.Blocks()
+	}
+	return s, nil
+}
+
+func (s *Status) role(role string) *RoleStatus {
+	for i := range s.Roles {
+		if s.Roles[i].Role == role {
+			return &s.Roles[i]
+		}
+	}
+	return nil
+}
+
+// judge evaluates the rules on one event.
+type judge struct {
+	ctx    context.Context
+	event  *Event
+	now    time.Time
+	policy Policy
+	err    error // git failed: there is no verdict
+}
+
+// failed notes an error that leaves no verdict. What is wrong with content is
+// never one.
+func (j *judge) failed(err error) {
+	if j.err == nil && err != nil {
+		j.err = err
+	}
+}
+
+func holders(keys []*metadata.Key) []string {
+	list := []string{}
+	seen := map[string]bool{}
+	for _, k := range keys {
+		if h := k.Holder(); h != "" && !seen[h] {
+			seen[h] = true
+			list = append(list, h)
+		}
+	}
+	sort.Strings(list)
+	return list
+}
+
+// role judges one changed role by the content of the head.
+func (j *judge) role(role string) RoleStatus {
+	e := j.event
+	f := &findings{role: role}
+	s := RoleStatus{Role: role, Signed: []string{}, Missing: []string{}, Invites: []string{}, Artifacts: []ArtifactChange{}}
+	known, _ := e.KnownGood.Document(role)
+	if known != nil {
+		s.PreviousVersion = known.Version()
+	}
+	doc, err := e.Proposed.Document(role)
+	if err != nil {
+		j.unreadable(f, role, err)
+		s.Findings = f.list
+		return s
+	}
+	s.Version = doc.Version()
+	s.Invites = e.invitedBy(role)
+	if doc.Type() == metadata.Targets {
+		s.Artifacts = artifactChanges(known, doc)
+	}
+	v := view{judge: j, role: role, doc: doc, known: known, state: e.Proposed, from: e.KnownGood, invites: s.Invites}
+	if d, ok := e.Proposed.Delegation(role); ok {
+		q := metadata.Check(d.Delegation, doc)
+		s.Threshold, s.Signed, s.Missing = q.Threshold, holders(q.Signed), holders(q.Missing)
+	}
+	if root, err := e.KnownGood.Document(metadata.Root); role == metadata.Root && err == nil {
+		d, _ := root.Delegation(metadata.Root)
+		q := metadata.Check(d, doc)
+		s.KnownGood = &KnownGoodStatus{Threshold: q.Threshold, Signed: holders(q.Signed), Missing: holders(q.Missing)}
+	}
+	v.head(f)
+	s.Findings = f.list
+	if s.Findings == nil {
+		s.Findings = []Finding{}
+	}
+	s.Complete = len(s.Invites) == 0 && !f.blocked()
+	return s
+}
+
+// invitedBy lists the people with an open invitation to a role that the given
+// role delegates to, sorted.
+func (e *Event) invitedBy(by string) []string {
+	set := map[string]bool{}
+	for _, one := range e.Invites {
+		for _, role := range one.Roles {
+			if d, ok := e.Proposed.Delegation(role); ok && d.By == by {
+				set[one.Owner] = true
+			}
+		}
+	}
+	list := []string{}
+	for owner := range set {
+		list = append(list, owner)
+	}
+	sort.Strings(list)
+	return list
+}
+
+// unreadable reports a file that is missing or cannot be parsed.
+func (j *judge) unreadable(f *findings, role string, err error) {
+	file := j.event.repo.Path(MetadataFile(role))
+	var missing *MissingError
+	var large *TooLargeError
+	switch {
+	case errors.As(err, &missing):
+		f.add(metadataRemoved, file, missing.Hint(), "the event removes the metadata of role %s, which is still delegated", role)
+	case errors.As(err, &large):
+		f.add(metadataTooLarge, file, "move artifacts to delegated roles", "%v", large)
+	default:
+		var invalid *InvalidError
+		if errors.As(err, &invalid) {
+			err = invalid.Err
+		}
+		f.add(metadataInvalid, file, "restore the file from main, or fix the place that the message names", "%v", err)
+	}
+}

@@ -1,0 +1,159 @@
+package repository_test
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tufops/tufops/internal/git"
+	"github.com/tufops/tufops/internal/git/gittest"
+	"github.com/tufops/tufops/repository"
+)
+
+// row is one recorded state of events.json.
+type row struct {
+	Event       string            `json:"event"`
+	Base        string            `json:"base"`
+	MergeBase   string            `json:"merge_base"`
+	Head        string            `json:"head"`
+	MergedAs    string            `json:"merged_as"`
+	Now         time.Time         `json:"now"`
+	Valid       bool              `json:"tuf_on_ci_valid"`
+	ValidLegacy bool              `json:"tuf_on_ci_valid_allowing_legacy_keyids"`
+	Roles       []recordedRole    `json:"roles"`
+	Update      map[string]string `json:"update_targets"`
+}
+
+type recordedRole struct {
+	Role            string
+	Version         int64
+	PreviousVersion int64 `json:"previous_version"`
+	Threshold       int64
+	Signed          []string
+	Missing         []string
+	Invites         []string
+	Artifacts       []repository.ArtifactChange
+	KnownGood       *repository.KnownGoodStatus `json:"known_good"`
+}
+
+func rows(t testing.TB) []row {
+	data, err := os.ReadFile(filepath.Join(gittest.CorpusDir(t), "events.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []row
+	if err := json.Unmarshal(data, &list); err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+func openCorpus(t testing.TB) *repository.Repository {
+	g, err := git.Open(context.Background(), gittest.Corpus(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { g.Close() })
+	r, err := repository.New(g, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// extraRoles are the rows where we name a role that tuf-on-ci does not. Each
+// stands in docs/divergences.md.
+var extraRoles = map[string][]string{}
+
+// TestHistoryAsOracle compares our status of 162 states of 28 real signing
+// events with what tuf-on-ci 0.20 recorded.
+func TestHistoryAsOracle(t *testing.T) {
+	r := openCorpus(t)
+	ctx := context.Background()
+	strict, legacy := 0, 0
+	for _, want := range rows(t) {
+		name := want.Event + " " + want.Head[:8]
+		e, err := r.OpenEvent(ctx, repository.EventOptions{Name: want.Event, Head: want.Head, Base: want.Base})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if string(e.MergeBase) != want.MergeBase {
+			t.Errorf("%s: merge base %s, want %s", name, e.MergeBase, want.MergeBase)
+		}
+		got, err := e.Status(ctx, want.Now, repository.Policy{})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		lenient, err := e.Status(ctx, want.Now, repository.Policy{AllowLegacyKeyIDs: true})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		compareRoles(t, name, want, got)
+		if got.Complete && !want.Valid {
+			t.Errorf("%s: complete, but tuf-on-ci says not valid", name)
+		}
+		if lenient.Complete && !want.ValidLegacy {
+			t.Errorf("%s: complete with legacy keyids, but tuf-on-ci says not valid", name)
+		}
+		if got.Complete {
+			strict++
+		} else if want.Valid {
+			t.Logf("%s: stricter: %v", name, blocking(got))
+		}
+		if lenient.Complete {
+			legacy++
+		} else if want.ValidLegacy {
+			t.Logf("%s: stricter with legacy keyids: %v", name, blocking(lenient))
+		}
+	}
+	t.Logf("complete: %d of 46, with legacy keyids %d of 61", strict, legacy)
+	if strict < 42 || legacy < 57 {
+		t.Errorf("complete on %d and %d rows, want at least 42 and 57", strict, legacy)
+	}
+}
+
+func blocking(s *repository.Status) []repository.Finding {
+	return slices.DeleteFunc(s.AllFindings(), func(f repository.Finding) bool { return !f.Blocks() })
+}
+
+func compareRoles(t *testing.T, name string, want row, got *repository.Status) {
+	t.Helper()
+	ours := map[string]repository.RoleStatus{}
+	for _, role := range got.Roles {
+		ours[role.Role] = role
+	}
+	for _, w := range want.Roles {
+		g, ok := ours[w.Role]
+		delete(ours, w.Role)
+		if !ok {
+			t.Errorf("%s: role %s is missing", name, w.Role)
+			continue
+		}
+		if w.Role != "root" {
+			w.KnownGood = nil
+		}
+		have := recordedRole{w.Role, g.Version, g.PreviousVersion, g.Threshold, g.Signed, g.Missing, g.Invites, g.Artifacts, g.KnownGood}
+		slices.SortFunc(w.Artifacts, func(a, b repository.ArtifactChange) int {
+			if a.Path < b.Path {
+				return -1
+			}
+			return 1
+		})
+		if !reflect.DeepEqual(w, have) {
+			t.Errorf("%s: role %s:\n got %+v %+v\nwant %+v %+v", name, w.Role, have, have.KnownGood, w, w.KnownGood)
+		}
+	}
+	for role := range ours {
+		if !slices.Contains(extraRoles[want.Head], role) {
+			t.Errorf("%s: role %s is named, tuf-on-ci does not: %v", name, role, ours[role].Findings)
+		}
+	}
+}

@@ -1,0 +1,167 @@
+package repository
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tufops/tufops/internal/metadata"
+)
+
+var (
+	thresholdInvalid = rule("threshold-invalid", LevelError, "EP",
+		"a threshold of zero accepts unsigned metadata (GHSA-fphv-w9fq-2525); one beyond the keys can never be met")
+	duplicatePublicKey = rule("duplicate-public-key", LevelError, "E",
+		"one person meets a threshold of two, because one key is listed under two keyids")
+	keyMissing = rule("key-missing", LevelError, "E",
+		"go-tuf refuses a role that lists a keyid without a key")
+	keyIDMismatch = rule("keyid-mismatch", LevelError, "E",
+		"strict clients refuse a keyid that is not the hash of its key (root v11, 2025-02-03)")
+	onlineRolesDiffer = rule("online-roles-differ", LevelError, "E",
+		"snapshot and timestamp are signed by one service: a difference is a slip that stops freshness")
+	roleNameUnsafe = rule("role-name-unsafe", LevelError, "EP",
+		"a role name becomes a file name and a URL: it must not leave its folder or shadow another role")
+)
+
+// delegationRules judge the delegations that a root or targets file makes.
+func (v view) delegationRules(f *findings) {
+	all := v.doc.Delegations()
+	for _, d := range all.Roles {
+		v.thresholdInvalid(f, d)
+		v.duplicatePublicKey(f, d)
+		v.keyMissing(f, d)
+		v.roleNameUnsafe(f, d)
+	}
+	if all.Succinct != nil {
+		d := all.Succinct.Delegation
+		d.Role = all.Succinct.NamePrefix + "-*"
+		v.thresholdInvalid(f, d)
+		v.duplicatePublicKey(f, d)
+		v.keyMissing(f, d)
+	}
+	if v.role == metadata.Root {
+		v.onlineRolesDiffer(f)
+	}
+}
+
+func (v view) thresholdInvalid(f *findings, d metadata.Delegation) {
+	hint := fmt.Sprintf("set it: tufops-sign delegate %s %s --threshold N", v.event.Name, d.Role)
+	keys := int64(d.PublicKeys())
+	invited := int64(len(v.event.Invites.To(d.Role)))
+	switch {
+	case d.Threshold < 1:
+		f.add(thresholdInvalid, v.file(), hint, "%s delegates to %s with a threshold of %d; the least is 1", v.role, d.Role, d.Threshold)
+	case d.Threshold <= keys:
+	case d.Threshold <= keys+invited:
+		f.addAs(thresholdInvalid, LevelAwaited, v.file(), "the invited people accept with: tufops-sign sign "+v.event.Name,
+			"%s needs %d signatures and has %d keys until the %d invited people bring theirs", d.Role, d.Threshold, keys, invited)
+	default:
+		f.add(thresholdInvalid, v.file(), hint, "%s needs %d signatures but has only %d distinct public keys", d.Role, d.Threshold, keys)
+	}
+}
+
+func (v view) duplicatePublicKey(f *findings, d metadata.Delegation) {
+	first := map[string]*metadata.Key{}
+	seen := map[string]bool{}
+	for _, id := range d.KeyIDs {
+		k := d.Keys[id]
+		if k == nil {
+			continue
+		}
+		other, twice := first[k.Fingerprint()]
+		if seen[id] || twice && other.ID != id {
+			f.add(duplicatePublicKey, v.file(), fmt.Sprintf("remove one of the two: tufops-sign delegate %s %s", v.event.Name, d.Role),
+				"role %s lists one public key twice: as keyid %s (%s) and as keyid %s (%s)", d.Role, first[k.Fingerprint()].ID, holderOf(first[k.Fingerprint()]), id, holderOf(k))
+			return
+		}
+		seen[id] = true
+		first[k.Fingerprint()] = k
+	}
+}
+
+func (v view) keyMissing(f *findings, d metadata.Delegation) {
+	for _, id := range d.KeyIDs {
+		if d.Keys[id] == nil {
+			f.add(keyMissing, v.file(), fmt.Sprintf("set the signers again: tufops-sign delegate %s %s", v.event.Name, d.Role),
+				"role %s lists keyid %s, which the keys of %s lack", d.Role, id, v.role)
+		}
+	}
+}
+
+// keyIDMismatch is judged for every key of a changed root, and for the keys
+// that a targets role adds or changes.
+func (v view) keyIDMismatch(f *findings) {
+	for _, id := range slices.Sorted(mapKeys(v.doc.Delegations().Keys)) {
+		k := v.doc.Delegations().Keys[id]
+		computed, ok := k.CheckID()
+		if ok {
+			continue
+		}
+		level := LevelError
+		if v.role != metadata.Root && v.hadKey(k) || v.policy.AllowLegacyKeyIDs {
+			level = LevelWarning
+		}
+		f.addAs(keyIDMismatch, level, v.file(),
+			"remove and add the key again with tufops-sign delegate, or allow it: --allow-legacy-keyids",
+			"the key of %s is declared as keyid %s, but its content gives %s", holderOf(k), id, computed)
+	}
+}
+
+// hadKey reports whether the known-good version of the role has the very key.
+func (v view) hadKey(k *metadata.Key) bool {
+	if v.known == nil || v.known.Delegations() == nil {
+		return false
+	}
+	old := v.known.Delegations().Keys[k.ID]
+	return old != nil && string(metadata.Write(old.Object)) == string(metadata.Write(k.Object))
+}
+
+func (v view) onlineRolesDiffer(f *findings) {
+	t, _ := v.doc.Delegation(metadata.Timestamp)
+	s, _ := v.doc.Delegation(metadata.Snapshot)
+	a, b := slices.Sorted(slices.Values(t.KeyIDs)), slices.Sorted(slices.Values(s.KeyIDs))
+	if !slices.Equal(a, b) || t.Threshold != s.Threshold {
+		f.add(onlineRolesDiffer, v.file(), fmt.Sprintf("set both at once: tufops-sign delegate %s timestamp", v.event.Name),
+			"timestamp needs %d of %v, snapshot %d of %v", t.Threshold, a, s.Threshold, b)
+	}
+}
+
+// roleNameUnsafe: the name is a file name below metadata/ and a part of a URL.
+func (v view) roleNameUnsafe(f *findings, d metadata.Delegation) {
+	if v.role == metadata.Root {
+		return // the four names are given
+	}
+	if why := UnsafeRoleName(d.Role); why != "" {
+		f.add(roleNameUnsafe, v.file(), "delegate to a role with a plain name, like releases", "%s delegates to %q: the name %s", v.role, d.Role, why)
+	}
+}
+
+// UnsafeRoleName says why a delegated role must not have this name; empty for a
+// good name.
+func UnsafeRoleName(role string) string {
+	switch {
+	case role == "":
+		return "is empty"
+	case len(role) > 100:
+		return "is longer than 100 bytes"
+	case strings.HasPrefix(role, "."):
+		return "begins with a dot"
+	case strings.ContainsAny(role, `/\`):
+		return "holds a path separator"
+	case reserved(role):
+		return "is that of a top-level role"
+	case strings.HasSuffix(strings.ToLower(role), ".json"):
+		return "ends in .json"
+	}
+	for _, r := range role {
+		if r < 0x20 || r == 0x7f || !printable(r) {
+			return fmt.Sprintf("holds the invisible character %U", r)
+		}
+	}
+	// N.root would be published under the name of a root version, and so on.
+	number, rest, ok := strings.Cut(role, ".")
+	if ok && reserved(rest) && strings.Trim(number, "0123456789") == "" {
+		return "is that of a version of a top-level role"
+	}
+	return ""
+}

@@ -1,0 +1,370 @@
+package repository
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tufops/tufops/internal/git"
+	"github.com/tufops/tufops/internal/metadata"
+)
+
+var (
+	onlineMetadataChanged = rule("online-metadata-changed", LevelError, "E",
+		"a merge brings back an old timestamp, or conflicts with the next online signing (rs#693)")
+	foreignChange = rule("foreign-change", LevelError, "E",
+		"an event that is reviewed for its metadata changes workflows or rules along the way")
+	notARegularFile = rule("not-a-regular-file", LevelError, "E",
+		"a link makes a reader outside git read another file than the one that was reviewed")
+	rootHistoryRewritten = rule("root-history-rewritten", LevelError, "EP",
+		"clients that walk the root chain get another root than the one that was signed then")
+	rootHistoryMismatch = rule("root-history-mismatch", LevelError, "EP",
+		"clients that walk the root chain stop before the newest root")
+	metadataRemoved = rule("metadata-removed", LevelError, "ESP",
+		"a role loses its metadata while clients are still sent to it")
+	orphanMetadata = rule("orphan-metadata", LevelWarning, "",
+		"a file looks like a role but no delegation reaches it")
+	stateFileInvalid = rule("state-file-invalid", LevelError, "E",
+		"invitations that nobody can read hide who is about to get a key")
+	mergeResultIncomplete = rule("merge-result-incomplete", LevelError, "E",
+		"an event that was complete on its own base is not, once merged: an old main lists a revoked key")
+	rotationWindow = rule("rotation-window", LevelWarning, "",
+		"clients see a short failure when online keys and targets keys change at once")
+)
+
+// whole judges the event as a whole and its merge result. roles are the
+// verdicts on the changed roles by the content of the head.
+func (j *judge) whole(s *Status) []Finding {
+	f := &findings{}
+	j.onlineMetadataChanged(f)
+	j.foreignChange(f)
+	j.notARegularFile(f)
+	j.rootHistory(f, s)
+	j.metadataRemoved(f)
+	j.orphanMetadata(f)
+	j.stateFileInvalid(f)
+	j.rotationWindow(f)
+	j.artifactsOfUnchangedRoles(f)
+	j.mergeResult(f, s)
+	return f.list
+}
+
+func (j *judge) onlineMetadataChanged(f *findings) {
+	for _, role := range []string{metadata.Snapshot, metadata.Timestamp} {
+		a, had := j.event.KnownGood.File(MetadataFile(role))
+		b, has := j.event.Proposed.File(MetadataFile(role))
+		if a.OID != b.OID || had != has {
+			file := j.event.repo.Path(MetadataFile(role))
+			f.add(onlineMetadataChanged, file, "undo it: git checkout "+short(j.event.MergeBase)+" -- "+file,
+				"the event changes %s, which only online-sign may", file)
+		}
+	}
+}
+
+func short(oid git.OID) string { return fmt.Sprintf("%.10s", oid) }
+
+func (j *judge) foreignChange(f *findings) {
+	others := 0
+	var first string
+	for _, c := range j.event.foreign {
+		switch {
+		case strings.HasPrefix(c.Path, ".github/") || c.Path == ".tufops.yaml":
+			f.add(foreignChange, c.Path, "propose it in a pull request of its own",
+				"the event changes %s, which decides how events are handled", c.Path)
+		case slices.ContainsFunc(j.policy.OtherRepositories, func(dir string) bool { return strings.HasPrefix(c.Path, dir+"/") }):
+			f.add(foreignChange, c.Path, "make one event per repository",
+				"the event also changes %s, which belongs to another TUF repository", c.Path)
+		default:
+			if others++; first == "" {
+				first = c.Path
+			}
+		}
+	}
+	if others > 0 {
+		f.addAs(foreignChange, LevelWarning, first, "propose it in a pull request of its own",
+			"the event changes %d file(s) outside metadata/, targets/ and keys/, such as %s", others, first)
+	}
+}
+
+func (j *judge) notARegularFile(f *findings) {
+	for _, p := range j.event.Proposed.order {
+		if file := j.event.Proposed.files[p]; !file.Regular() {
+			f.add(notARegularFile, j.event.repo.Path(p), "replace it by a file", "%s is %s, not a regular file", p, file.Mode)
+		}
+	}
+}
+
+// rootHistory runs the two rules about root_history.
+func (j *judge) rootHistory(f *findings, s *Status) {
+	e := j.event
+	for _, old := range e.KnownGood.Files("metadata/root_history") {
+		if now, ok := e.Proposed.File(old.Path); !ok || now.OID != old.OID {
+			what := "changes"
+			if !ok {
+				what = "removes"
+			}
+			file := e.repo.Path(old.Path)
+			f.add(rootHistoryRewritten, file, "undo it: git checkout "+short(e.MergeBase)+" -- "+file, "the event %s %s", what, file)
+		}
+	}
+	rootStatus := s.role(metadata.Root)
+	changed := rootStatus != nil || !slices.Equal(e.KnownGood.roots, e.Proposed.roots)
+	if !changed {
+		return
+	}
+	f.role = metadata.Root
+	defer func() { f.role = "" }()
+	level := LevelError
+	if rootStatus != nil && slices.ContainsFunc(rootStatus.Findings, func(o Finding) bool { return o.Level == LevelAwaited }) {
+		level = LevelAwaited // every signature writes the file anew
+	}
+	j.rootHistoryMismatch(f, e.Proposed, level)
+}
+
+// rootHistoryMismatch compares root.json with the newest file in root_history.
+func (j *judge) rootHistoryMismatch(f *findings, state *State, level Level) {
+	doc, err := state.Document(metadata.Root)
+	if err != nil {
+		return // reported as such
+	}
+	name := RootFile(doc.Version())
+	file := j.event.repo.Path(name)
+	hint := fmt.Sprintf("copy it: cp %s %s", j.event.repo.Path(MetadataFile(metadata.Root)), file)
+	root, _ := state.File(MetadataFile(metadata.Root))
+	copied, ok := state.File(name)
+	switch {
+	case !ok:
+		f.addAs(rootHistoryMismatch, level, file, hint, "root.json has version %d, and %s does not exist", doc.Version(), name)
+	case copied.OID != root.OID:
+		f.addAs(rootHistoryMismatch, level, file, hint, "root.json and %s differ", name)
+	}
+	next := int64(1)
+	for _, version := range state.roots {
+		if version != next {
+			f.add(rootHistoryMismatch, j.event.repo.Path(RootFile(next)), "restore the missing version from main", "root_history goes from version %d to %d", next-1, version)
+			return
+		}
+		next++
+	}
+	if newest := next - 1; newest > doc.Version() {
+		f.add(rootHistoryMismatch, j.event.repo.Path(RootFile(newest)), "remove the file", "root_history holds version %d, but root.json is version %d", newest, doc.Version())
+	}
+}
+
+// metadataRemoved reports files that the known-good state has and that are
+// gone, and delegated targets roles without a file. Roles that the event
+// changes have been judged already.
+func (j *judge) metadataRemoved(f *findings) {
+	for _, role := range append([]string{metadata.Snapshot, metadata.Timestamp}, j.event.Proposed.TargetsRoles()...) {
+		file := MetadataFile(role)
+		_, had := j.event.KnownGood.File(file)
+		_, has := j.event.Proposed.File(file)
+		_, delegated := j.event.Proposed.Delegation(role)
+		if has || !delegated || slices.Contains(j.event.changed, role) {
+			continue
+		}
+		f.role = role
+		switch {
+		case had:
+			f.add(metadataRemoved, j.event.repo.Path(file), "restore it: git checkout "+short(j.event.MergeBase)+" -- "+j.event.repo.Path(file),
+				"the event removes %s, while %s is still delegated", file, role)
+		case !metadata.IsOnline(role):
+			f.add(metadataRemoved, j.event.repo.Path(file), "make it: tufops-sign delegate "+j.event.Name+" "+role,
+				"%s is delegated, but %s does not exist", role, file)
+		}
+		f.role = ""
+	}
+}
+
+func (j *judge) orphanMetadata(f *findings) {
+	for _, role := range j.event.Proposed.Roles() {
+		if _, delegated := j.event.Proposed.Delegation(role); !delegated && j.event.Proposed.hasRoot() {
+			f.add(orphanMetadata, j.event.repo.Path(MetadataFile(role)), "remove the file, or delegate to the role: tufops-sign delegate "+j.event.Name+" "+role,
+				"no delegation reaches %s: it is neither judged nor published", MetadataFile(role))
+		}
+	}
+}
+
+func (j *judge) stateFileInvalid(f *findings) {
+	file := j.event.repo.Path(StateFile)
+	hint := "invite again with tufops-sign delegate, which writes the file"
+	if j.event.stateErr != nil {
+		f.add(stateFileInvalid, file, hint, "%v", j.event.stateErr)
+		return
+	}
+	for _, one := range j.event.Invites {
+		for _, role := range one.Roles {
+			if _, ok := j.event.Proposed.Delegation(role); !ok || metadata.IsOnline(role) {
+				f.add(stateFileInvalid, file, hint, "%s is invited to %q, which is no role that people sign", one.Owner, role)
+			}
+		}
+	}
+}
+
+// rotationWindow: new root with old timestamp fails in every client, and the
+// reverse; the outgoing online key bridges that only if the rest stays.
+func (j *judge) rotationWindow(f *findings) {
+	e := j.event
+	old, ok1 := e.KnownGood.Delegation(metadata.Timestamp)
+	now, ok2 := e.Proposed.Delegation(metadata.Timestamp)
+	if !ok1 || !ok2 || sameTrust(old, now) {
+		return
+	}
+	file := e.repo.Path(MetadataFile(metadata.Root))
+	oldTargets, _ := e.KnownGood.Delegation(metadata.Targets)
+	newTargets, _ := e.Proposed.Delegation(metadata.Targets)
+	if !sameTrust(oldTargets, newTargets) {
+		f.add(rotationWindow, file, "make two events: first the online keys, then the keys of targets",
+			"the event changes the online keys and the keys of targets at once: clients may fail until everything is published")
+	}
+	for _, id := range old.KeyIDs {
+		if k := old.Keys[id]; k != nil && k.OnlineURI == "" && !slices.Contains(now.KeyIDs, id) {
+			f.add(rotationWindow, file, "publish soon after the merge",
+				"the outgoing online key %.12s has no %s: it cannot sign along, so clients may fail until everything is published", id, metadata.FieldOnlineURI)
+		}
+	}
+}
+
+// artifactsOfUnchangedRoles: an event that changes a file below targets/ is not
+// done until the metadata of its role follows.
+func (j *judge) artifactsOfUnchangedRoles(f *findings) {
+	changed := map[string]bool{}
+	from, to := j.event.KnownGood, j.event.Proposed
+	for _, a := range to.Files("targets") {
+		if b, ok := from.File(a.Path); !ok || a.OID != b.OID {
+			changed[a.Path] = true
+		}
+	}
+	for _, b := range from.Files("targets") {
+		if _, ok := to.File(b.Path); !ok {
+			changed[b.Path] = true
+		}
+	}
+	if len(changed) == 0 {
+		return
+	}
+	for _, role := range to.TargetsRoles() {
+		doc, err := to.Document(role)
+		if err != nil || slices.Contains(j.event.changed, role) {
+			continue
+		}
+		g := &findings{role: role}
+		view{judge: j, role: role, doc: doc, state: to, from: from}.artifacts(g, doc, role)
+		for _, one := range g.list {
+			if changed[strings.TrimPrefix(one.File, strings.TrimSuffix(j.event.repo.Path("x"), "x"))] {
+				f.list = append(f.list, one)
+			}
+		}
+	}
+}
+
+// mergeResult judges what merging the head into the base branch's tip would
+// give, with the tip's root as known-good. What the head itself lacks has been
+// said there.
+func (j *judge) mergeResult(f *findings, s *Status) {
+	e := j.event
+	if len(e.changed) == 0 || e.Merged == e.Proposed && e.Tip == e.KnownGood {
+		return
+	}
+	update := fmt.Sprintf("merge main into the event: git merge origin/main (on branch %s), then have it signed again where needed", e.Name)
+	if e.Merged == nil {
+		f.add(mergeResultIncomplete, e.Conflicts[0], update, "merging the event into the tip %.10s of its base branch conflicts in %s", e.Base, strings.Join(e.Conflicts, ", "))
+		return
+	}
+	for _, role := range e.changedRoles(e.Tip, e.Merged, nil) {
+		g := &findings{role: role}
+		doc, err := e.Merged.Document(role)
+		if err != nil {
+			j.unreadable(g, role, err)
+		} else {
+			known, _ := e.Tip.Document(role)
+			v := view{judge: j, role: role, doc: doc, known: known, state: e.Merged, from: e.Tip, invites: e.invitedBy(role)}
+			v.structure(g)
+			if role == metadata.Root {
+				j.rootHistoryMismatch(g, e.Merged, LevelError)
+			}
+		}
+		j.reportMerge(f, s.role(role), g, update)
+	}
+	for _, old := range e.Tip.Files("metadata/root_history") {
+		if now, ok := e.Merged.File(old.Path); !ok || now.OID != old.OID {
+			f.add(mergeResultIncomplete, e.repo.Path(old.Path), update, "merged into the tip %.10s, the event would change or remove %s", e.Base, old.Path)
+		}
+	}
+}
+
+// reportMerge turns what the merge result of one role lacks into one finding:
+// none where the head lacks the very same, awaited where it lacks the same kind
+// of thing, an error else.
+func (j *judge) reportMerge(f *findings, head *RoleStatus, merged *findings, hint string) {
+	level := LevelAwaited
+	var lacks []string
+	file := ""
+	for _, one := range merged.list {
+		if !one.Blocks() {
+			continue
+		}
+		sameRule := false
+		if head != nil && slices.ContainsFunc(head.Findings, func(o Finding) bool {
+			sameRule = sameRule || o.Rule == one.Rule
+			return o.Rule == one.Rule && o.Message == one.Message
+		}) {
+			continue
+		}
+		if !sameRule || one.Level == LevelError {
+			level = LevelError
+		}
+		lacks = append(lacks, one.Message)
+		file = one.File
+	}
+	if len(lacks) > 0 {
+		f.role = merged.role
+		f.addAs(mergeResultIncomplete, level, file, hint, "merged into the tip %.10s of its base branch, %s", j.event.Base, strings.Join(lacks, "; "))
+		f.role = ""
+	}
+}
+
+// version is a role's metadata at one commit of an event.
+type version struct {
+	commit git.OID
+	doc    *metadata.Document // nil where it cannot be read
+}
+
+// maxEventCommits bounds how far back an event's own commits are looked at. Real
+// events have at most thirty.
+const maxEventCommits = 300
+
+// versions are the distinct contents that a role's file has had in the commits
+// of the event, newest first.
+func (e *Event) versions(ctx context.Context, role string) ([]version, error) {
+	if e.commits == nil {
+		commits, err := e.repo.Git.History(ctx, e.Head, e.MergeBase, git.HistoryOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("list the commits of event %s: %w", e.Name, err)
+		}
+		e.commits = commits[:min(len(commits), maxEventCommits)]
+	}
+	var list []version
+	var files []File
+	seen := map[git.OID]bool{}
+	for _, commit := range e.commits {
+		entry, ok, err := e.repo.Git.Lookup(ctx, commit, e.repo.Path(MetadataFile(role)))
+		if err != nil {
+			return nil, err
+		}
+		f := File{Path: MetadataFile(role), Mode: entry.Mode, OID: entry.OID}
+		if ok && f.Regular() && !seen[entry.OID] {
+			seen[entry.OID] = true
+			files = append(files, f)
+			list = append(list, version{commit: commit})
+		}
+	}
+	if err := e.repo.load(ctx, files); err != nil {
+		return nil, err
+	}
+	for i := range list {
+		list[i].doc, _ = e.repo.document(files[i])
+	}
+	return list, nil
+}

@@ -1,0 +1,215 @@
+package signingevent
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/tufops/tufops/internal/escape"
+	"github.com/tufops/tufops/repository"
+)
+
+// Text is the report of an event for a terminal, at most about 80 columns wide
+// where names allow. Names from the branch are made harmless.
+func Text(s *repository.Status) string {
+	var b strings.Builder
+	t := escape.Terminal
+	fmt.Fprintf(&b, "Signing event %s\n", t(s.Event))
+	fmt.Fprintf(&b, "  commit %.12s, known-good %.12s\n", s.Commit, s.Base)
+	if len(s.Roles) == 0 {
+		b.WriteString("\nThe event changes no role yet.\n")
+	}
+	for _, r := range s.Roles {
+		fmt.Fprintf(&b, "\n%s %s: %s\n", t(r.Role), versions(r), state(r))
+		line := func(label, format string, args ...any) {
+			fmt.Fprintf(&b, "  %-11s %s\n", label, fmt.Sprintf(format, args...))
+		}
+		line("signatures", "%s", t(signatures(r.Signed, r.Threshold)))
+		if k := r.KnownGood; k != nil && differs(r) {
+			line("", "%s, as the known-good root asks", t(signatures(k.Signed, k.Threshold)))
+		}
+		if missing := canSign(r); len(missing) > 0 {
+			line("can sign", "%s", t(strings.Join(missing, ", ")))
+		}
+		if len(r.Invites) > 0 {
+			line("invited", "%s", t(strings.Join(r.Invites, ", ")))
+		}
+		for i, a := range r.Artifacts {
+			label := ""
+			if i == 0 {
+				label = "artifacts"
+			}
+			line(label, "%s %s", sign(a.Change), t(a.Path))
+		}
+		textFindings(&b, r.Findings)
+	}
+	if len(s.Findings) > 0 {
+		b.WriteString("\nThe event as a whole\n")
+		textFindings(&b, s.Findings)
+	}
+	fmt.Fprintf(&b, "\n%s\n", Verdict(s))
+	return b.String()
+}
+
+func textFindings(b *strings.Builder, list []repository.Finding) {
+	for _, f := range list {
+		fmt.Fprintf(b, "  %s: %s\n", f.Level, escape.Terminal(f.Message))
+		where := f.Rule
+		if f.File != "" {
+			where += ", " + f.File
+		}
+		fmt.Fprintf(b, "    rule %s\n", escape.Terminal(where))
+		if f.Hint != "" {
+			fmt.Fprintf(b, "    hint: %s\n", escape.Terminal(f.Hint))
+		}
+	}
+}
+
+// Verdict is the state of the event in one sentence.
+func Verdict(s *repository.Status) string {
+	switch {
+	case s.Complete:
+		return "Complete: every role is signed as it must be. It can be merged."
+	case s.Failed():
+		return "Not complete: the errors above must be fixed before anybody signs."
+	case len(s.Roles) == 0:
+		return "Not complete: there is nothing to sign yet."
+	}
+	return "Not complete: people are awaited."
+}
+
+func versions(r repository.RoleStatus) string {
+	switch {
+	case r.Version == 0:
+		return fmt.Sprintf("v%d, now unreadable", r.PreviousVersion)
+	case r.PreviousVersion == 0:
+		return fmt.Sprintf("v%d, new", r.Version)
+	case r.PreviousVersion == r.Version:
+		return fmt.Sprintf("v%d", r.Version)
+	}
+	return fmt.Sprintf("v%d -> v%d", r.PreviousVersion, r.Version)
+}
+
+func state(r repository.RoleStatus) string {
+	for _, f := range r.Findings {
+		if f.Level == repository.LevelError && f.Blocks() {
+			return "has errors"
+		}
+	}
+	switch {
+	case r.Complete:
+		return "complete"
+	case len(r.Invites) > 0:
+		return "waiting for invited people"
+	}
+	return "waiting for signatures"
+}
+
+func signatures(signed []string, threshold int64) string {
+	text := fmt.Sprintf("%d of %d", len(signed), threshold)
+	if len(signed) > 0 {
+		text += ": " + strings.Join(signed, ", ")
+	}
+	return text
+}
+
+// differs reports whether the known-good root's view of the signatures is worth
+// a line of its own.
+func differs(r repository.RoleStatus) bool {
+	k := r.KnownGood
+	return k.Threshold != r.Threshold || fmt.Sprint(k.Signed) != fmt.Sprint(r.Signed) || fmt.Sprint(k.Missing) != fmt.Sprint(r.Missing)
+}
+
+// canSign lists whose signature is missing by either delegation.
+func canSign(r repository.RoleStatus) []string {
+	list := append([]string(nil), r.Missing...)
+	if r.KnownGood != nil {
+		for _, name := range r.KnownGood.Missing {
+			found := false
+			for _, have := range list {
+				found = found || have == name
+			}
+			if !found {
+				list = append(list, name)
+			}
+		}
+	}
+	return list
+}
+
+func sign(change string) string {
+	switch change {
+	case "added":
+		return "+"
+	case "removed":
+		return "-"
+	}
+	return "~"
+}
+
+// Markdown is the report of an event for a pull request. Names from the branch
+// cannot mention, link or break out of their place.
+func Markdown(s *repository.Status) string {
+	var b strings.Builder
+	code, plain := escape.MarkdownCode, escape.Markdown
+	fmt.Fprintf(&b, "### Signing event %s\n\n%s\n", code(s.Event), Verdict(s))
+	if len(s.Roles) > 0 {
+		b.WriteString("\n| role | version | signatures | signed | can still sign |\n| --- | --- | --- | --- | --- |\n")
+	}
+	for _, r := range s.Roles {
+		mark := "⏳"
+		switch state(r) {
+		case "complete":
+			mark = "✅"
+		case "has errors":
+			mark = "❌"
+		}
+		count := fmt.Sprintf("%d of %d", len(r.Signed), r.Threshold)
+		if k := r.KnownGood; k != nil && differs(r) {
+			count += fmt.Sprintf(", known-good root: %d of %d", len(k.Signed), k.Threshold)
+		}
+		fmt.Fprintf(&b, "| %s %s | %s | %s | %s | %s |\n", mark, code(r.Role), plain(versions(r)), count, names(r.Signed), names(canSign(r)))
+	}
+	for _, r := range s.Roles {
+		if len(r.Invites) > 0 {
+			fmt.Fprintf(&b, "\n%s: invited and awaited: %s\n", code(r.Role), names(r.Invites))
+		}
+		if len(r.Artifacts) > 0 {
+			fmt.Fprintf(&b, "\nArtifacts of %s:\n\n", code(r.Role))
+			for _, a := range r.Artifacts {
+				fmt.Fprintf(&b, "* %s %s\n", a.Change, code(a.Path))
+			}
+		}
+		markdownFindings(&b, code(r.Role), r.Findings)
+	}
+	markdownFindings(&b, "The event as a whole", s.Findings)
+	fmt.Fprintf(&b, "\n<sub>commit %.12s, known-good %.12s</sub>\n", s.Commit, s.Base)
+	return b.String()
+}
+
+func markdownFindings(b *strings.Builder, title string, list []repository.Finding) {
+	if len(list) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n%s:\n\n", title)
+	for _, f := range list {
+		fmt.Fprintf(b, "* **%s** %s", f.Level, escape.Markdown(f.Message))
+		if f.File != "" {
+			fmt.Fprintf(b, " (%s)", escape.MarkdownCode(f.File))
+		}
+		fmt.Fprintf(b, "<br>rule %s", escape.MarkdownCode(f.Rule))
+		if f.Hint != "" {
+			fmt.Fprintf(b, ". %s", escape.Markdown(f.Hint))
+		}
+		b.WriteByte('\n')
+	}
+}
+
+// names lists logins without mentioning anybody: who is to be called by name is
+// decided elsewhere, and only when it changes.
+func names(list []string) string {
+	var out []string
+	for _, n := range list {
+		out = append(out, escape.MarkdownCode(strings.TrimPrefix(n, "@")))
+	}
+	return strings.Join(out, " ")
+}
