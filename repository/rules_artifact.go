@@ -1,13 +1,13 @@
 package repository
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
 	"fmt"
 	"io"
-	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -30,7 +30,7 @@ var (
 
 func printable(r rune) bool { return unicode.IsPrint(r) }
 
-func mapKeys[V any](m map[string]V) iter.Seq[string] { return maps.Keys(m) }
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // ArtifactFiles are the files of a role's artifacts at this state: what a
 // pattern of the role matches, as update-targets sees it. A `*` matches no name
@@ -88,11 +88,8 @@ func (r *Repository) Measure(ctx context.Context, files []File) ([]Measured, err
 		}
 	}
 	err := r.Git.Blobs(ctx, want, func(i int, size int64, rd io.Reader) error {
-		h256, h512 := sha256.New(), sha512.New()
-		n, err := io.Copy(io.MultiWriter(h256, h512), rd)
-		r.measured[want[i]] = Measured{Length: n, Hashes: map[string]string{
-			"sha256": hex.EncodeToString(h256.Sum(nil)), "sha512": hex.EncodeToString(h512.Sum(nil)),
-		}}
+		m, err := measureFrom(rd)
+		r.measured[want[i]] = m
 		return err
 	})
 	list := make([]Measured, len(files))
@@ -106,6 +103,19 @@ func (r *Repository) Measure(ctx context.Context, files []File) ([]Measured, err
 		return nil, fmt.Errorf("read artifacts from git: %w", err)
 	}
 	return list, nil
+}
+
+func measureFrom(rd io.Reader) (Measured, error) {
+	h256, h512 := sha256.New(), sha512.New()
+	n, err := io.Copy(io.MultiWriter(h256, h512), rd)
+	return Measured{Length: n, Hashes: map[string]string{
+		"sha256": hex.EncodeToString(h256.Sum(nil)), "sha512": hex.EncodeToString(h512.Sum(nil)),
+	}}, err
+}
+
+func measure(data []byte) Measured {
+	m, _ := measureFrom(bytes.NewReader(data)) // memory does not fail
+	return m
 }
 
 // maxListed bounds how many findings of one kind are spelled out.
@@ -124,7 +134,7 @@ func (v view) artifacts(f *findings, doc *metadata.Document, role string) {
 	folded := map[string]string{}
 	var have []File
 	var paths []string
-	for _, target := range slices.Sorted(mapKeys(listed)) {
+	for _, target := range sortedKeys(listed) {
 		if why := UnsafeTargetPath(target); why != "" {
 			report(artifactPathUnsafe, LevelError, v.file(), "rename the artifact", "%s lists %q, which %s", role, target, why)
 			continue
@@ -190,12 +200,16 @@ func (m Measured) differs(t metadata.TargetFile) string {
 	if t.Length != m.Length {
 		return fmt.Sprintf("a length of %d bytes; the file in git has %d", t.Length, m.Length)
 	}
+	return m.differsFrom(t.Hashes)
+}
+
+func (m Measured) differsFrom(hashes map[string]string) string {
 	known := false
-	for _, algorithm := range slices.Sorted(mapKeys(t.Hashes)) {
+	for _, algorithm := range sortedKeys(hashes) {
 		have, ok := m.Hashes[algorithm]
 		known = known || ok
-		if ok && !strings.EqualFold(have, t.Hashes[algorithm]) {
-			return fmt.Sprintf("%s %s; the file in git has %s", algorithm, t.Hashes[algorithm], have)
+		if ok && !strings.EqualFold(have, hashes[algorithm]) {
+			return fmt.Sprintf("%s %s; the file in git has %s", algorithm, hashes[algorithm], have)
 		}
 	}
 	if !known {

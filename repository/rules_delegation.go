@@ -91,7 +91,7 @@ func (v view) keyMissing(f *findings, d metadata.Delegation) {
 // keyIDMismatch is judged for every key of a changed root, and for the keys
 // that a targets role adds or changes.
 func (v view) keyIDMismatch(f *findings) {
-	for _, id := range slices.Sorted(mapKeys(v.doc.Delegations().Keys)) {
+	for _, id := range sortedKeys(v.doc.Delegations().Keys) {
 		k := v.doc.Delegations().Keys[id]
 		computed, ok := k.CheckID()
 		if ok {

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/tufops/tufops/internal/cli"
+	"github.com/tufops/tufops/publish"
+	"github.com/tufops/tufops/repository"
+)
+
+func buildCommand(env cli.Env) *urfave.Command {
+	return &urfave.Command{
+		Name:  "build",
+		Usage: "write the tree that clients read",
+		Description: `Writes what HEAD's commit publishes: per role the newest version that verifies
+and that the snapshot lists, with index.html and status.json. Nothing is
+uploaded; a version that is merged but in no snapshot yet is left out.
+
+Example:
+  tufops build --metadata site/metadata --artifacts site/targets`,
+		Flags: []urfave.Flag{
+			&urfave.StringFlag{Name: "metadata", Required: true, Usage: "write metadata and the status page to `DIR`"},
+			&urfave.StringFlag{Name: "artifacts", Usage: "write artifacts to `DIR` (default: not at all)"},
+		},
+		Action: func(c *urfave.Context) error { return build(c, env) },
+	}
+}
+
+func build(c *urfave.Context, env cli.Env) error {
+	common, err := cli.ParseCommon(c, env)
+	if err != nil {
+		return err
+	}
+	repo, err := openRepository(c, common)
+	if err != nil {
+		return err
+	}
+	defer repo.Git.Close()
+	head, err := repo.Git.Resolve(c.Context, "HEAD")
+	if err != nil {
+		return err
+	}
+	published, err := repo.Published(c.Context, head, common.Now())
+	if err != nil {
+		return err
+	}
+	for _, f := range published.Findings() {
+		common.Log.Warn(f.Message, "rule", f.Rule)
+	}
+	for _, f := range published.Findings() {
+		// What is expired can still be looked at; publish refuses it.
+		if f.Level == repository.LevelError && f.Gates.Publish() && f.Rule != "expired" {
+			return findingError{f}
+		}
+	}
+	tree, err := publish.NewTree(published)
+	if err != nil {
+		return err
+	}
+	if err := tree.Build(c.Context, c.String("metadata"), c.String("artifacts")); err != nil {
+		return fmt.Errorf("build: %w", err)
+	}
+	return nil
+}

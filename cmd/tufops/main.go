@@ -1,0 +1,39 @@
+// Command tufops is the bot: it opens and drives signing events, signs online,
+// builds and publishes a TUF repository that is kept in git.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/tufops/tufops/internal/cli"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	status := run(ctx, cli.System(), os.Args)
+	stop()
+	os.Exit(status)
+}
+
+// run is the whole program: tests call it in their own process.
+func run(ctx context.Context, env cli.Env, args []string) int {
+	return cli.Run(ctx, env, app(env), args)
+}
+
+func app(env cli.Env) *urfave.App {
+	return &urfave.App{
+		Name:  "tufops",
+		Usage: "the bot that runs a TUF repository kept in git",
+		Flags: cli.CommonFlags(),
+		Commands: []*urfave.Command{
+			statusCommand(env),
+			buildCommand(env),
+			demoCommand(env),
+		},
+	}
+}
