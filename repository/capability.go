@@ -27,7 +27,9 @@ func (e *OtherCommitError) Error() string {
 }
 
 // Hint says what to do.
-func (e *OtherCommitError) Hint() string { return "run the command again: it starts over from the newer commit" }
+func (e *OtherCommitError) Hint() string {
+	return "run the command again: it starts over from the newer commit"
+}
 
 // GatedError says that findings stand in the way.
 type GatedError struct {

@@ -32,6 +32,8 @@ func app(env cli.Env) *urfave.App {
 		Flags: cli.CommonFlags(),
 		Commands: []*urfave.Command{
 			statusCommand(env),
+			updateTargetsCommand(env),
+			createEventsCommand(env),
 			buildCommand(env),
 			demoCommand(env),
 		},

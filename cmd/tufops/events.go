@@ -1,0 +1,153 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/tufops/tufops/internal/cli"
+	"github.com/tufops/tufops/internal/escape"
+	"github.com/tufops/tufops/repository"
+	"github.com/tufops/tufops/signingevent"
+)
+
+// remote is where the bot pushes.
+const remote = "origin"
+
+// writeFlags are the flags of every bot command that writes to a branch.
+func writeFlags() []urfave.Flag {
+	return []urfave.Flag{
+		&urfave.BoolFlag{Name: "push", Usage: "push to " + remote + ", if nobody else has pushed meanwhile"},
+		&urfave.BoolFlag{Name: "dry-run", Usage: "say what would be written, and write nothing"},
+		&urfave.StringFlag{Name: "format", Value: "text", Usage: "print `text|json`"},
+	}
+}
+
+// writing opens what every bot command that writes to a branch works on.
+func writing(c *urfave.Context, env cli.Env) (cli.Common, *repository.Repository, string, error) {
+	common, err := cli.ParseCommon(c, env)
+	if err != nil {
+		return common, nil, "", err
+	}
+	if f := c.String("format"); f != "text" && f != "json" {
+		return common, nil, "", cli.Usagef("--format is text or json, not %q", f)
+	}
+	repo, err := openRepository(c, common)
+	if err != nil {
+		return common, nil, "", err
+	}
+	if !c.Bool("push") {
+		return common, repo, "", nil
+	}
+	url, err := repo.Git.RemotePushURL(c.Context, remote)
+	if err == nil {
+		err = cli.RefuseSimulatedClock(env, url)
+	}
+	if err != nil {
+		repo.Git.Close()
+		return common, nil, "", err
+	}
+	return common, repo, remote, nil
+}
+
+func printJSON(env cli.Env, v any) error {
+	doc, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(env.Stdout, "%s\n", escape.JSON(doc))
+	return err
+}
+
+func updateTargetsCommand(env cli.Env) *urfave.Command {
+	return &urfave.Command{
+		Name:  "update-targets",
+		Usage: "bring targets metadata in line with targets/",
+		Description: `Makes one commit per role whose artifacts differ from its metadata. Works on
+HEAD's commit; without --push it moves the checked-out branch and its files.
+
+Example:
+  tufops update-targets --push`,
+		Flags:  writeFlags(),
+		Action: func(c *urfave.Context) error { return updateTargets(c, env) },
+	}
+}
+
+func updateTargets(c *urfave.Context, env cli.Env) error {
+	common, repo, to, err := writing(c, env)
+	if err != nil {
+		return err
+	}
+	defer repo.Git.Close()
+	done, err := signingevent.UpdateTargets(c.Context, signingevent.Options{
+		Repository: repo, Now: common.Now(), Remote: to, DryRun: c.Bool("dry-run"), Log: common.Log,
+	})
+	if err != nil {
+		return err
+	}
+	if err := cli.SetOutput(env, "updated", strings.Join(done.Roles, " ")); err != nil {
+		return err
+	}
+	if c.String("format") == "json" {
+		return printJSON(env, map[string]any{"schema": 1, "commit": done.Head, "roles": append([]string{}, done.Roles...), "dry_run": c.Bool("dry-run")})
+	}
+	if len(done.Roles) == 0 {
+		fmt.Fprintln(env.Stdout, "Nothing to do: metadata and artifacts agree.")
+	}
+	for _, role := range done.Roles {
+		fmt.Fprintf(env.Stdout, "Updated the metadata of %s.\n", escape.Terminal(role))
+	}
+	return nil
+}
+
+func createEventsCommand(env cli.Env) *urfave.Command {
+	return &urfave.Command{
+		Name:  "create-signing-events",
+		Usage: "open an event for every role that is due for re-signing",
+		Description: `For every offline role in its signing period: one commit that bumps version and
+expiry, on branch sign/ROLE-vN, unless that branch exists. Prints the branches.
+
+Example:
+  tufops create-signing-events --push`,
+		Flags:  writeFlags(),
+		Action: func(c *urfave.Context) error { return createEvents(c, env) },
+	}
+}
+
+func createEvents(c *urfave.Context, env cli.Env) error {
+	common, repo, to, err := writing(c, env)
+	if err != nil {
+		return err
+	}
+	defer repo.Git.Close()
+	events, err := signingevent.CreateEvents(c.Context, signingevent.Options{
+		Repository: repo, Now: common.Now(), Remote: to, DryRun: c.Bool("dry-run"), Log: common.Log,
+	})
+	if err != nil {
+		return err
+	}
+	var created []string
+	list := []map[string]any{}
+	for _, e := range events {
+		list = append(list, map[string]any{"role": e.Role, "version": e.Version, "branch": e.Branch, "created": e.Created})
+		if e.Created {
+			created = append(created, e.Branch)
+		}
+	}
+	if err := cli.SetOutput(env, "events", strings.Join(created, " ")); err != nil {
+		return err
+	}
+	if c.String("format") == "json" {
+		return printJSON(env, map[string]any{"schema": 1, "events": list, "dry_run": c.Bool("dry-run")})
+	}
+	for _, e := range events {
+		if e.Created {
+			fmt.Fprintln(env.Stdout, escape.Terminal(e.Branch))
+		} else {
+			common.Log.Info("the event is open already", "branch", e.Branch)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,195 @@
+// Package gittest makes real git repositories for tests: a bare upstream with
+// clones, and a clone of the corpus of a real TUF repository.
+//
+// It owns the repositories it makes, all below the test's temporary directory,
+// and the git environment of the test process: on first use it turns off the
+// machine's and the user's git configuration for this process and its children,
+// so the code under test does not see them either. It trusts the git program. It
+// never uses the network and never touches a repository it did not make.
+package gittest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Epoch is the time of the first commit of every [Repo], unless its Now is set.
+var Epoch = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// Isolate turns off git's configuration outside repositories for this process,
+// and what a calling git hook may have left in the environment. [New], [Init] and
+// [Corpus] do it by themselves; a second call does nothing.
+func Isolate() { isolate() }
+
+var isolate = sync.OnceFunc(func() {
+	for _, kv := range os.Environ() {
+		if name, _, _ := strings.Cut(kv, "="); strings.HasPrefix(name, "GIT_") || name == "EMAIL" {
+			os.Unsetenv(name)
+		}
+	}
+	os.Setenv("GIT_CONFIG_GLOBAL", os.DevNull)
+	os.Setenv("GIT_CONFIG_NOSYSTEM", "1")
+})
+
+// An Upstream is a bare repository to clone from and push to, with main as its
+// default branch and no commit.
+type Upstream struct {
+	Dir string
+	t   testing.TB
+}
+
+// New makes an empty upstream.
+func New(t testing.TB) *Upstream {
+	t.Helper()
+	u := &Upstream{Dir: filepath.Join(t.TempDir(), "upstream.git"), t: t}
+	Init(t, u.Dir, "--bare")
+	return u
+}
+
+// Init runs `git init` with main as the default branch. It gives the repository
+// an identity, name "Test" unless changed by [Repo.Identity].
+func Init(t testing.TB, dir string, args ...string) *Repo {
+	t.Helper()
+	isolate()
+	r := &Repo{Dir: filepath.Dir(dir), Now: Epoch, t: t}
+	if err := os.MkdirAll(r.Dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r.Run(append(append([]string{"init", "--quiet", "--initial-branch=main"}, args...), dir)...)
+	r.Dir = dir
+	r.Identity("Test", "test@example.com")
+	return r
+}
+
+// Clone clones the upstream. name becomes the clone's identity too: Name
+// <name@example.com>.
+func (u *Upstream) Clone(name string, args ...string) *Repo {
+	u.t.Helper()
+	dir := filepath.Join(u.t.TempDir(), name)
+	r := &Repo{Dir: filepath.Dir(dir), Now: Epoch, t: u.t}
+	r.Run(append(append([]string{"clone", "--quiet"}, args...), u.Dir, dir)...)
+	r.Dir = dir
+	if name != "" {
+		r.Identity(strings.ToUpper(name[:1])+name[1:], name+"@example.com")
+	}
+	return r
+}
+
+// Run runs git in the upstream and returns what it printed, without the final
+// newline. Failure ends the test.
+func (u *Upstream) Run(args ...string) string {
+	u.t.Helper()
+	return (&Repo{Dir: u.Dir, Now: Epoch, t: u.t}).Run(args...)
+}
+
+// Head returns the commit of a branch of the upstream, or "" if there is none.
+func (u *Upstream) Head(branch string) string {
+	u.t.Helper()
+	out, err := (&Repo{Dir: u.Dir, Now: Epoch, t: u.t}).Try("rev-parse", "--verify", "--quiet", "refs/heads/"+branch)
+	if err != nil {
+		return ""
+	}
+	return out
+}
+
+// A Repo is a repository with a work tree.
+type Repo struct {
+	Dir string
+	// Now is the author's and committer's date of what Run does. Commit moves it
+	// on by a minute.
+	Now time.Time
+
+	t testing.TB
+}
+
+// Identity sets the name and mail of the repository's commits.
+func (r *Repo) Identity(name, mail string) {
+	r.t.Helper()
+	r.Run("config", "user.name", name)
+	r.Run("config", "user.email", mail)
+}
+
+// Run runs git in r and returns what it printed, without the final newline.
+// Failure ends the test.
+func (r *Repo) Run(args ...string) string {
+	r.t.Helper()
+	out, err := r.Try(args...)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return out
+}
+
+// Try is Run for a command that may fail.
+func (r *Repo) Try(args ...string) (string, error) {
+	return r.TryInput("", args...)
+}
+
+// TryInput is Try with something to read for git.
+func (r *Repo) TryInput(stdin string, args ...string) (string, error) {
+	isolate()
+	cmd := exec.Command("git", args...)
+	cmd.Dir = r.Dir
+	date := r.Now.Format(time.RFC3339)
+	cmd.Env = append(os.Environ(), "GIT_AUTHOR_DATE="+date, "GIT_COMMITTER_DATE="+date, "LC_ALL=C")
+	cmd.Stdin = strings.NewReader(stdin)
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("git %s in %s: %w\n%s%s", strings.Join(args, " "), r.Dir, err, stdout.String(), stderr.String())
+	}
+	return strings.TrimSuffix(stdout.String(), "\n"), nil
+}
+
+// Path returns the absolute path of a file of the work tree.
+func (r *Repo) Path(path string) string {
+	return filepath.Join(r.Dir, filepath.FromSlash(path))
+}
+
+// WriteFile writes a file of the work tree and makes its directories. An
+// existing file keeps its mode.
+func (r *Repo) WriteFile(path, data string) {
+	r.t.Helper()
+	p := r.Path(path)
+	if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := os.WriteFile(p, []byte(data), 0o644); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// ReadFile returns a file of the work tree.
+func (r *Repo) ReadFile(path string) string {
+	r.t.Helper()
+	data, err := os.ReadFile(r.Path(path))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return string(data)
+}
+
+// Commit commits everything in the work tree, if need be an empty change, and
+// returns the commit's id. It is the same whenever the test runs.
+func (r *Repo) Commit(message string) string {
+	r.t.Helper()
+	r.Run("add", "--all")
+	r.Run("commit", "--quiet", "--allow-empty", "--no-verify", "-m", message)
+	r.Now = r.Now.Add(time.Minute)
+	return r.Run("rev-parse", "HEAD")
+}
+
+// Push pushes refspecs to origin; without any, the branch that is checked out.
+func (r *Repo) Push(refspecs ...string) {
+	r.t.Helper()
+	if len(refspecs) == 0 {
+		refspecs = []string{"HEAD"}
+	}
+	r.Run(append([]string{"push", "--quiet", "origin"}, refspecs...)...)
+}

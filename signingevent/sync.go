@@ -1,0 +1,205 @@
+package signingevent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/tufops/tufops/internal/git"
+	"github.com/tufops/tufops/repository"
+)
+
+// Bot is who the bot's commits are by where git has no identity of its own:
+// GitHub's address for its Actions bot.
+var Bot = &git.Identity{Name: "tufops", Email: "41898282+github-actions[bot]@users.noreply.github.com"}
+
+// Options are what the bot's commands on branches have in common.
+type Options struct {
+	Repository *repository.Repository
+	Now        time.Time
+	// Remote is where to push; "" for not at all.
+	Remote string
+	// DryRun stops before the first write. What would be written is reported
+	// all the same.
+	DryRun bool
+	Log    *slog.Logger // nil: silent
+}
+
+func (o Options) log() *slog.Logger {
+	if o.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return o.Log
+}
+
+// maxAttempts bounds how often a push that lost a race is tried again.
+const maxAttempts = 5
+
+// Sync is what [UpdateTargets] did.
+type Sync struct {
+	Head  git.OID  // the branch's head afterwards
+	Roles []string // roles whose metadata was brought in line, one commit each
+}
+
+// UpdateTargets brings the metadata of every targets role in line with the
+// artifacts at the head of the checked-out branch: one commit per role that
+// differs. If the branch moves meanwhile it starts over. A second call does
+// nothing.
+func UpdateTargets(ctx context.Context, o Options) (Sync, error) {
+	branch, err := o.Repository.Git.OpenBranch(ctx, o.Remote)
+	if err != nil {
+		return Sync{}, err
+	}
+	for attempt := 1; ; attempt++ {
+		s, err := syncTargets(ctx, o, branch.Head())
+		if err != nil || o.DryRun {
+			return s, err
+		}
+		if err = branch.Move(ctx, s.Head); err == nil {
+			return s, nil
+		}
+		again, err := branch.Again(ctx, err)
+		if !again || attempt == maxAttempts {
+			return Sync{}, err
+		}
+		o.log().Info("the branch moved meanwhile: starting over", "branch", branch.Name())
+	}
+}
+
+func syncTargets(ctx context.Context, o Options, head git.OID) (Sync, error) {
+	s := Sync{Head: head}
+	state, err := o.Repository.At(ctx, head)
+	if err != nil {
+		return s, err
+	}
+	if _, err := state.Document("root"); err != nil {
+		return s, err
+	}
+	for _, role := range state.TargetsRoles() {
+		edit, err := state.Edit(ctx, state, o.Now)
+		if err != nil {
+			return s, err
+		}
+		changed, err := edit.SyncTargets(ctx, role)
+		if errors.As(err, new(*repository.MissingError)) {
+			o.log().Warn(err.Error())
+			continue
+		}
+		if err != nil {
+			return s, err
+		}
+		if !changed {
+			continue
+		}
+		s.Roles = append(s.Roles, role)
+		if o.DryRun {
+			continue
+		}
+		if s.Head, err = commit(ctx, o, state, edit, "Update targets metadata for role "+role); err != nil {
+			return s, err
+		}
+		if state, err = o.Repository.At(ctx, s.Head); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+func commit(ctx context.Context, o Options, on *repository.State, edit *repository.Edit, message string) (git.OID, error) {
+	changes, err := edit.Changes(ctx)
+	if err != nil {
+		return "", err
+	}
+	return o.Repository.Git.WriteCommit(ctx, git.CommitOptions{
+		Parent: on.Commit(), Changes: changes, Message: message, Signoff: true, Identity: Bot, When: o.Now,
+	})
+}
+
+// NewEvent is a signing event that the bot opens, or would.
+type NewEvent struct {
+	Role    string
+	Version int64
+	Branch  string // sign/ROLE-vN
+	Created bool   // false: the branch was there already
+}
+
+// CreateEvents opens a signing event for every offline role whose signing
+// period has begun at the head of the checked-out branch: a branch sign/R-vN
+// with one commit that bumps version and expiry. A branch that exists is left
+// alone, on whatever commit it is.
+func CreateEvents(ctx context.Context, o Options) ([]NewEvent, error) {
+	g := o.Repository.Git
+	branch, err := g.OpenBranch(ctx, o.Remote)
+	if err != nil {
+		return nil, err
+	}
+	state, err := o.Repository.At(ctx, branch.Head())
+	if err != nil {
+		return nil, err
+	}
+	exists, err := eventBranches(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	var events []NewEvent
+	for _, role := range state.OfflineRoles() {
+		doc, err := state.Document(role)
+		if err != nil {
+			return events, err
+		}
+		if !repository.Due(doc, repository.PeriodOf(doc), o.Now) {
+			continue
+		}
+		e := NewEvent{Role: role, Version: doc.Version() + 1}
+		e.Branch = fmt.Sprintf("sign/%s-v%d", role, e.Version)
+		if exists["refs/heads/"+e.Branch] == "" {
+			if e.Created, err = createEvent(ctx, o, state, e); err != nil {
+				return events, err
+			}
+		}
+		events = append(events, e)
+	}
+	return events, nil
+}
+
+// eventBranches lists the branches of signing events: the remote's, else those
+// that are here.
+func eventBranches(ctx context.Context, o Options) (map[string]git.OID, error) {
+	if o.Remote == "" {
+		return o.Repository.Git.Refs(ctx, "refs/heads/sign/")
+	}
+	return o.Repository.Git.LsRemote(ctx, o.Remote, "refs/heads/sign/*")
+}
+
+// createEvent makes one event. It reports false where somebody else made the
+// branch first.
+func createEvent(ctx context.Context, o Options, state *repository.State, e NewEvent) (bool, error) {
+	edit, err := state.Edit(ctx, state, o.Now)
+	if err != nil {
+		return false, err
+	}
+	if err := edit.Bump(e.Role); err != nil {
+		return false, err
+	}
+	if o.DryRun {
+		return true, nil
+	}
+	head, err := commit(ctx, o, state, edit, fmt.Sprintf("Periodic version bump: %s v%d", e.Role, e.Version))
+	if err != nil {
+		return false, err
+	}
+	ref := "refs/heads/" + e.Branch
+	if o.Remote == "" {
+		err = o.Repository.Git.UpdateRef(ctx, ref, head, "")
+	} else {
+		err = o.Repository.Git.Push(ctx, o.Remote, git.RefUpdate{Ref: ref, New: head})
+	}
+	var stale *git.StaleRefError
+	var rejected *git.RejectedError
+	if errors.As(err, &stale) || errors.As(err, &rejected) && rejected.Moved() {
+		return false, nil
+	}
+	return err == nil, err
+}
