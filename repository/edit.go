@@ -91,7 +91,8 @@ func (e *Edit) Changes(ctx context.Context) ([]git.FileChange, error) {
 			files[RootFile(doc.Version())] = data
 		}
 	}
-	if fmt.Sprint(e.invites) != fmt.Sprint(e.had) {
+	_, hadFile := e.base.File(StateFile)
+	if fmt.Sprint(e.invites) != fmt.Sprint(e.had) || len(e.invites) == 0 && hadFile && len(e.edited) > 0 {
 		files[StateFile] = e.invites.Bytes()
 	}
 	for name, data := range e.files {
@@ -355,8 +356,8 @@ type RoleConfig struct {
 
 // SetRole changes the delegation of an offline role (root, targets or a
 // delegated role) and its periods, or creates a delegated role. The delegator is
-// edited only if signers, threshold or keys change, the role's own file only if
-// a period changes or the role is new.
+// edited only if keys or threshold change (a mere invitation changes neither),
+// the role's own file only if a period changes or the role is new.
 func (e *Edit) SetRole(role string, c RoleConfig) error {
 	if metadata.IsOnline(role) {
 		return fmt.Errorf("role %s is signed online: set it with SetOnline", role)
@@ -494,8 +495,8 @@ func (e *Edit) planDelegation(by, role string, delegated bool, c RoleConfig) (In
 			keyids = append(keyids, k.ID)
 		}
 	}
-	changed := !delegated || !slices.Equal(keyids, present.KeyIDs) || threshold != present.Threshold ||
-		fmt.Sprint(invites) != fmt.Sprint(e.invites)
+	// An invitation alone changes no metadata: that happens when it is accepted.
+	changed := !delegated || !slices.Equal(keyids, present.KeyIDs) || threshold != present.Threshold
 	for _, k := range add {
 		old := present.Keys[k.ID]
 		changed = changed || old == nil || string(metadata.Write(old.Object)) != string(metadata.Write(k.Object))
@@ -567,21 +568,23 @@ func delegationObject(holder metadata.Object, by, role string) (metadata.Object,
 	return o, nil
 }
 
+// roleObjects are the delegations of a document, in no particular order.
+func roleObjects(holder metadata.Object, by string) []any {
+	if by != metadata.Root {
+		roles, _ := holder["roles"].([]any)
+		return roles
+	}
+	var roles []any
+	for _, o := range holder["roles"].(metadata.Object) {
+		roles = append(roles, o)
+	}
+	return roles
+}
+
 func listedAnywhere(holder metadata.Object, by, id string) bool {
-	var all []any
-	if by == metadata.Root {
-		for _, o := range holder["roles"].(metadata.Object) {
-			all = append(all, o)
-		}
-	} else {
-		all = holder["roles"].([]any)
-	}
-	for _, o := range all {
-		if slices.Contains(texts(o.(metadata.Object)["keyids"]), id) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(roleObjects(holder, by), func(o any) bool {
+		return slices.Contains(texts(o.(metadata.Object)["keyids"]), id)
+	})
 }
 
 // Accept brings a key for an open invitation of its owner to a role: the key is
