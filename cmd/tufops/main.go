@@ -5,20 +5,13 @@ package main
 import (
 	"context"
 	"os"
-	"os/signal"
-	"syscall"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/tufops/tufops/internal/cli"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	status := run(ctx, cli.System(), os.Args)
-	stop()
-	os.Exit(status)
-}
+func main() { os.Exit(cli.Main(run)) }
 
 // run is the whole program: tests call it in their own process.
 func run(ctx context.Context, env cli.Env, args []string) int {
@@ -29,6 +22,10 @@ func app(env cli.Env) *urfave.App {
 	return &urfave.App{
 		Name:  "tufops",
 		Usage: "the bot that runs a TUF repository kept in git",
+		Description: `Opens and drives signing events, signs online, builds and publishes.
+
+Example:
+  tufops status --head origin/sign/root-v14`,
 		Flags: cli.CommonFlags(),
 		Commands: []*urfave.Command{
 			statusCommand(env),

@@ -1,0 +1,68 @@
+# Each target sets up what it needs, given Go, git and make. Modules are
+# downloaded once; after that nothing here but check asks the network.
+
+GO       ?= go
+FUZZTIME ?= 30s
+COUNT    ?= 10
+
+# The race detector needs cgo. Where there is no C compiler Go turns cgo off
+# and the tests run without it; RACE=-race insists.
+RACE ?= $(if $(filter 1,$(shell $(GO) env CGO_ENABLED 2>/dev/null)),-race)
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test check bench fuzz soak clean need-go need-git
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
+
+# tufops and tufops-client are static. tufops-sign talks to hardware keys, which
+# takes cgo on Linux and macOS.
+build: need-go ## build the three programs into bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/tufops ./cmd/tufops-client
+	$(GO) build -trimpath -o bin/ ./cmd/tufops-sign
+
+demo: need-git build ## play the whole road on this machine
+	./bin/tufops demo
+
+test: need-go need-git ## run all tests
+	$(GO) test $(RACE) -timeout 5m ./...
+
+check: need-go need-git ## format, vet, lint, tidy, architecture, docs
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not in gofmt's form:" $$unformatted >&2; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) mod tidy -diff
+	$(GO) test -count=1 .
+
+bench: need-go need-git ## measure what people wait for
+	$(GO) run ./internal/bench
+
+fuzz: need-go ## run every fuzz target for FUZZTIME (30s) each
+	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n 1 dirname | sort -u); do \
+		list=$$($(GO) test -list '^Fuzz' $$dir); \
+		for target in $$(echo "$$list" | grep '^Fuzz'); do \
+			echo "$$dir $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir; \
+		done; \
+	done
+
+soak: need-go need-git ## run all tests COUNT (10) times in random order
+	$(GO) test $(RACE) -shuffle=on -count=$(COUNT) -timeout 60m ./...
+
+clean: ## remove bin/
+	rm -rf bin
+
+# atleast expands to ok if version $(1) is $(2) or newer.
+atleast = $(shell [ "$$(printf '%s\n' '$(2)' '$(1)' | sort -V | head -n 1)" = '$(2)' ] && echo ok)
+
+need-go:
+	$(eval have := $(patsubst go%,%,$(firstword $(shell $(GO) env GOVERSION 2>/dev/null))))
+	$(eval want := $(shell sed -n 's/^go //p' go.mod))
+	$(if $(call atleast,$(have),$(want)),,$(error Go $(want) or newer is needed, and $(if $(have),$(have) was,none was) found. Install it from https://go.dev/doc/install))
+	@:
+
+# git merge-tree --write-tree came with 2.38.
+need-git:
+	$(eval have := $(word 3,$(shell git --version 2>/dev/null)))
+	$(if $(call atleast,$(have),2.38),,$(error git 2.38 or newer is needed, and $(if $(have),$(have) was,none was) found. Install it from https://git-scm.com/downloads or with: apt-get install git))
+	@:
