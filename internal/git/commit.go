@@ -340,7 +340,7 @@ func signOff(message, who string) string {
 	// The first paragraph is the subject, whatever it looks like.
 	isBlock := start > 0 && (trailers > 0 && others == 0 || own && trailers*3 >= others)
 	switch {
-	case isBlock && last == line:
+	case isBlock && strings.HasPrefix(last+"\n", line+"\n"):
 		return message
 	case isBlock:
 		return message + line + "\n"

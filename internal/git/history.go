@@ -56,10 +56,10 @@ type MergeResult struct {
 // not an error.
 //
 // Nothing is written to the repository: new objects go to a temporary directory
-// that [Repo.Close] removes, and only r sees them. The result depends on the two
-// commits only, not on the attributes of a checkout or on merge settings of this
-// user, so that every signer and the bot compute the same one. Histories with no
-// common ancestor are a [*NoMergeBaseError].
+// that [Repo.Close] removes, and only r sees them. The attributes of a checkout
+// and this user's merge settings play no part, so that every signer and the bot
+// compute the same result. (The git directory's own info/attributes still does.)
+// Histories with no common ancestor are a [*NoMergeBaseError].
 func (r *Repo) MergeTree(ctx context.Context, ours, theirs OID) (MergeResult, error) {
 	var res MergeResult
 	if err := checkOIDs(ours, theirs); err != nil {

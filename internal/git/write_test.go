@@ -449,6 +449,7 @@ func TestAdvanceCheckout(t *testing.T) {
 		}, " M changed", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			c, old, new := checkout(t)
 			tt.before(t, c, old, new)
 			r := open(t, c.Dir)
