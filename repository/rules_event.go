@@ -178,12 +178,25 @@ func (j *judge) metadataRemoved(f *findings) {
 }
 
 func (j *judge) orphanMetadata(f *findings) {
+	if !j.event.Proposed.delegationsKnown() {
+		return // a file that cannot be read may delegate to it
+	}
 	for _, role := range j.event.Proposed.Roles() {
-		if _, delegated := j.event.Proposed.Delegation(role); !delegated && j.event.Proposed.hasRoot() {
+		if _, delegated := j.event.Proposed.Delegation(role); !delegated {
 			f.add(orphanMetadata, j.event.repo.Path(MetadataFile(role)), "remove the file, or delegate to the role: tufops-sign delegate "+j.event.Name+" "+role,
 				"no delegation reaches %s: it is neither judged nor published", MetadataFile(role))
 		}
 	}
+}
+
+// delegationsKnown reports whether every file that could delegate can be read.
+func (s *State) delegationsKnown() bool {
+	for _, role := range append([]string{metadata.Root}, s.TargetsRoles()...) {
+		if _, err := s.Document(role); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 func (j *judge) stateFileInvalid(f *findings) {

@@ -1,0 +1,381 @@
+package repository_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tufops/tufops/internal/metadata"
+	"github.com/tufops/tufops/repository"
+	. "github.com/tufops/tufops/repository/repositorytest"
+)
+
+type object = metadata.Object
+
+// found lists the findings of an event as "role rule level", sorted.
+func found(s *repository.Status) []string {
+	list := []string{}
+	for _, f := range s.AllFindings() {
+		role := f.Role
+		if role == "" {
+			role = "-"
+		}
+		list = append(list, fmt.Sprintf("%s %s %s", role, f.Rule, f.Level))
+	}
+	slices.Sort(list)
+	return list
+}
+
+// TestRules breaks one rule at a time: the whole set of findings must be that
+// rule's. Events without findings are complete, which keeps a rule from always
+// answering, and a complete event from always being refused.
+func TestRules(t *testing.T) {
+	sigs := func(w *World, role string) []any { return w.Tree(role)["signatures"].([]any) }
+	setSigs := func(w *World, role string, list []any) {
+		tree := w.Tree(role)
+		tree["signatures"] = list
+		w.WriteFile(repository.MetadataFile(role), string(metadata.Write(tree)))
+	}
+	bumpRoot := func(w *World, edit func(object)) *World {
+		return w.Edit("root", edit).Sign("root", "alice", "bob")
+	}
+	bumpTargets := func(w *World, edit func(object)) *World {
+		return w.Edit("targets", edit).Sign("targets", "alice", "bob")
+	}
+	for _, test := range []struct {
+		name     string
+		event    func(w *World)
+		want     []string // findings
+		complete bool
+	}{
+		{"nothing changed", func(w *World) {}, nil, false},
+		{"root, good", func(w *World) { bumpRoot(w, nil) }, nil, true},
+		{"targets, good", func(w *World) { bumpTargets(w, nil) }, nil, true},
+		{"delegated role, good", func(w *World) { w.Edit("releases", nil).Sign("releases", "carol") }, nil, true},
+		{"artifact, good", func(w *World) {
+			w.Artifact("b.txt", "b")
+			bumpTargets(w, func(s object) { List(s, "b.txt", "b") })
+		}, nil, true},
+		{"root signer replaced, signed by old and new", func(w *World) {
+			w.Edit("root", func(s object) { SetKeys(s, "root", "alice", "dave") }).Sign("root", "alice", "bob", "dave")
+		}, nil, true},
+		{"new delegated role, good", func(w *World) {
+			bumpTargets(w, func(s object) {
+				d := s["delegations"].(object)
+				d["roles"] = append(d["roles"].([]any), object{"name": "docs", "keyids": []any{Key("carol").ID}, "threshold": int64(1), "terminating": true, "paths": []any{"docs/*"}})
+			})
+			w.WriteFile("metadata/docs.json", w.ReadFile("metadata/releases.json"))
+			w.Edit("docs", func(s object) { s["version"], s["targets"] = int64(1), object{} }).Sign("docs", "carol")
+		}, nil, true},
+
+		{"online metadata changed", func(w *World) {
+			bumpTargets(w, nil)
+			w.Edit("timestamp", nil).Sign("timestamp", "online")
+		}, []string{"- online-metadata-changed error"}, false},
+		{"online metadata reformatted", func(w *World) {
+			bumpTargets(w, nil)
+			w.WriteFile("metadata/snapshot.json", w.ReadFile("metadata/snapshot.json")+"\n")
+		}, []string{"- online-metadata-changed error"}, false},
+		{"workflow changed", func(w *World) {
+			bumpTargets(w, nil)
+			w.WriteFile(".github/workflows/ci.yml", "x")
+		}, []string{"- foreign-change error"}, false},
+		{"policy changed", func(w *World) { bumpTargets(w, nil); w.WriteFile(".tufops.yaml", "x") }, []string{"- foreign-change error"}, false},
+		{"readme changed", func(w *World) { bumpTargets(w, nil); w.WriteFile("README.md", "x") }, []string{"- foreign-change warning"}, true},
+		{"link in targets", func(w *World) {
+			bumpTargets(w, nil)
+			if err := os.MkdirAll(filepath.Join(w.Dir, "targets/other"), 0o755); err != nil {
+				w.T.Fatal(err)
+			}
+			if err := os.Symlink("/etc/passwd", filepath.Join(w.Dir, "targets/other/link")); err != nil {
+				w.T.Fatal(err)
+			}
+		}, []string{"- not-a-regular-file error"}, false},
+		{"link instead of metadata", func(w *World) {
+			w.Remove("metadata/releases.json")
+			if err := os.Symlink("targets.json", filepath.Join(w.Dir, "metadata/releases.json")); err != nil {
+				w.T.Fatal(err)
+			}
+		}, []string{"- not-a-regular-file error", "releases metadata-invalid error"}, false},
+		{"old root rewritten", func(w *World) {
+			bumpRoot(w, nil)
+			w.WriteFile("metadata/root_history/1.root.json", w.ReadFile("metadata/root_history/1.root.json")+"\n")
+		}, []string{"- root-history-rewritten error"}, false},
+		{"old root removed", func(w *World) { bumpRoot(w, nil); w.Remove("metadata/root_history/1.root.json") },
+			[]string{"- root-history-rewritten error", "root root-history-mismatch error"}, false},
+		{"root copy missing", func(w *World) { bumpRoot(w, nil); w.Remove("metadata/root_history/2.root.json") },
+			[]string{"root root-history-mismatch error"}, false},
+		{"root copy differs", func(w *World) {
+			bumpRoot(w, nil)
+			w.WriteFile("metadata/root_history/2.root.json", w.ReadFile("metadata/root_history/2.root.json")+"\n")
+		}, []string{"root root-history-mismatch error"}, false},
+		{"root copy missing, signature awaited", func(w *World) {
+			w.Edit("root", nil).Sign("root", "alice")
+			w.Remove("metadata/root_history/2.root.json")
+		}, []string{"root quorum awaited", "root root-history-mismatch awaited"}, false},
+		{"root version without root", func(w *World) {
+			bumpTargets(w, nil)
+			w.WriteFile("metadata/root_history/2.root.json", w.ReadFile("metadata/root.json"))
+		}, []string{"root root-history-mismatch error"}, false},
+		{"delegated metadata removed", func(w *World) { w.Remove("metadata/releases.json") }, []string{"releases metadata-removed error"}, false},
+		{"targets removed", func(w *World) { w.Remove("metadata/targets.json") }, []string{"targets metadata-removed error"}, false},
+		{"root removed", func(w *World) { w.Remove("metadata/root.json") }, []string{"root metadata-removed error"}, false},
+		{"timestamp removed", func(w *World) { bumpTargets(w, nil); w.Remove("metadata/timestamp.json") },
+			[]string{"- online-metadata-changed error", "timestamp metadata-removed error"}, false},
+		{"delegated without metadata", func(w *World) {
+			bumpTargets(w, func(s object) {
+				d := s["delegations"].(object)
+				d["roles"] = append(d["roles"].([]any), object{"name": "docs", "keyids": []any{Key("carol").ID}, "threshold": int64(1), "terminating": true, "paths": []any{"docs/*"}})
+			})
+		}, []string{"docs metadata-removed error"}, false},
+		{"orphan", func(w *World) {
+			bumpTargets(w, nil)
+			w.WriteFile("metadata/stray.json", w.ReadFile("metadata/releases.json"))
+		}, []string{"- orphan-metadata warning"}, true},
+		{"truncated", func(w *World) { w.WriteFile("metadata/targets.json", w.ReadFile("metadata/targets.json")[:300]) },
+			[]string{"targets metadata-invalid error"}, false},
+		{"another type", func(w *World) { w.WriteFile("metadata/targets.json", w.ReadFile("metadata/snapshot.json")) },
+			[]string{"targets metadata-invalid error"}, false},
+		{"name twice", func(w *World) {
+			bumpTargets(w, nil)
+			w.WriteFile("metadata/targets.json", strings.Replace(w.ReadFile("metadata/targets.json"), `"_type": "targets",`, `"_type": "root", "_type": "targets",`, 1))
+		}, []string{"targets duplicate-json-key error"}, false},
+		{"name twice but for case", func(w *World) { bumpTargets(w, func(s object) { s["Version"] = int64(7) }) },
+			[]string{"targets duplicate-json-key error"}, false},
+		{"root too large", func(w *World) { bumpRoot(w, func(s object) { s["x"] = strings.Repeat("x", 512_000) }) },
+			[]string{"root metadata-too-large error"}, false},
+		{"targets far too large", func(w *World) { bumpTargets(w, func(s object) { s["x"] = strings.Repeat("x", 5_000_001) }) },
+			[]string{"targets metadata-too-large error"}, false},
+		{"state file garbage", func(w *World) { bumpTargets(w, nil); w.WriteFile(repository.StateFile, `{"invites": []}`) },
+			[]string{"- state-file-invalid error"}, false},
+		{"invited to no role", func(w *World) {
+			bumpTargets(w, nil)
+			w.WriteFile(repository.StateFile, `{"invites": {"@dave": ["nowhere"]}}`)
+		}, []string{"- state-file-invalid error"}, false},
+		{"invited to an online role", func(w *World) {
+			bumpTargets(w, nil)
+			w.WriteFile(repository.StateFile, `{"invites": {"@dave": ["timestamp"]}}`)
+		}, []string{"- state-file-invalid error"}, false},
+		{"invitation open", func(w *World) { w.WriteFile(repository.StateFile, `{"invites": {"@dave": ["releases"]}}`) }, nil, false},
+		{"online key rotated", func(w *World) {
+			bumpRoot(w, func(s object) { SetKeys(s, "timestamp", "online2"); SetKeys(s, "snapshot", "online2") })
+		}, nil, true},
+		{"online and targets keys rotated", func(w *World) {
+			bumpRoot(w, func(s object) {
+				SetKeys(s, "timestamp", "online2")
+				SetKeys(s, "snapshot", "online2")
+				SetKeys(s, "targets", "alice", "bob")
+			})
+		}, []string{"- rotation-window warning"}, true},
+
+		{"version stays", func(w *World) { bumpTargets(w, func(s object) { s["version"], s["x"] = int64(1), "new" }) }, []string{"targets version-not-increased error"}, false},
+		{"only signatures change", func(w *World) { w.Sign("targets", "carol") }, nil, true},
+		{"targets jumps", func(w *World) { bumpTargets(w, func(s object) { s["version"] = int64(9) }) }, nil, true},
+		{"root jumps", func(w *World) { bumpRoot(w, func(s object) { s["version"] = int64(3) }) },
+			[]string{"root root-history-mismatch error", "root version-not-increased error"}, false},
+		{"expired", func(w *World) { bumpTargets(w, func(s object) { s["expires"] = "2030-01-01T00:00:00Z" }) }, []string{"targets expired error"}, false},
+		{"a second left", func(w *World) { bumpTargets(w, func(s object) { s["expires"] = "2030-01-01T00:00:01Z" }) }, nil, true},
+		{"expires too late", func(w *World) { bumpTargets(w, func(s object) { s["expires"] = "2031-01-01T00:00:01Z" }) }, []string{"targets expiry-too-far error"}, false},
+		{"no expiry period", func(w *World) { bumpTargets(w, func(s object) { delete(s, metadata.FieldExpiryPeriod) }) }, []string{"targets period-invalid error"}, false},
+		{"no signing period", func(w *World) { bumpTargets(w, func(s object) { delete(s, metadata.FieldSigningPeriod) }) }, nil, true},
+		{"signing period too long", func(w *World) { bumpTargets(w, func(s object) { s[metadata.FieldSigningPeriod] = int64(365) }) }, []string{"targets period-invalid error"}, false},
+		{"period of an online role", func(w *World) {
+			bumpRoot(w, func(s object) { Roles(s, "timestamp")[metadata.FieldSigningPeriod] = int64(2) })
+		}, []string{"root period-invalid error"}, false},
+		{"one signature short", func(w *World) { w.Edit("targets", nil).Sign("targets", "alice") }, []string{"targets quorum awaited"}, false},
+		{"signed by strangers", func(w *World) { w.Edit("targets", nil).Sign("targets", "eve", "mallory") },
+			[]string{"targets quorum awaited", "targets signature-unknown warning", "targets signature-unknown warning"}, false},
+		{"one key for two people", func(w *World) {
+			w.Edit("targets", nil).Sign("targets", "alice").SignAs("targets", Key("bob").ID, "alice")
+		}, []string{"targets quorum awaited", "targets signature-invalid awaited"}, false},
+		{"new root without the old quorum", func(w *World) {
+			w.Edit("root", func(s object) { SetKeys(s, "root", "alice", "dave") }).Sign("root", "alice", "dave")
+		}, []string{"root quorum awaited"}, false},
+		{"new root without its own quorum", func(w *World) {
+			w.Edit("root", func(s object) { SetKeys(s, "root", "alice", "dave") }).Sign("root", "alice", "bob")
+		}, []string{"root quorum awaited"}, false},
+		{"signature invalid, quorum met", func(w *World) {
+			bumpTargets(w, nil).SignAs("targets", Key("carol").ID, "eve")
+		}, []string{"targets signature-invalid warning"}, true},
+		{"signed twice", func(w *World) {
+			bumpTargets(w, nil)
+			setSigs(w, "targets", append(sigs(w, "targets"), sigs(w, "targets")[0]))
+		}, []string{"targets signature-duplicate error"}, false},
+		{"stranger signs too", func(w *World) { bumpTargets(w, nil).Sign("targets", "eve") }, []string{"targets signature-unknown warning"}, true},
+		{"signature lost", func(w *World) {
+			bumpTargets(w, nil).Sign("targets", "carol").Commit("three signatures")
+			setSigs(w, "targets", sigs(w, "targets")[:2])
+		}, []string{"targets signature-lost warning"}, true},
+		{"other major version", func(w *World) { bumpTargets(w, func(s object) { s["spec_version"] = "2.0.0" }) }, []string{"targets spec-version-unsupported error"}, false},
+		{"short spec version", func(w *World) { bumpTargets(w, func(s object) { s["spec_version"] = "1.0" }) }, nil, true},
+
+		{"threshold zero", func(w *World) { bumpTargets(w, func(s object) { Roles(s, "releases")["threshold"] = int64(0) }) },
+			[]string{"releases delegation-unsatisfied awaited", "targets threshold-invalid error"}, false},
+		{"threshold beyond the keys", func(w *World) { bumpTargets(w, func(s object) { Roles(s, "releases")["threshold"] = int64(2) }) },
+			[]string{"releases delegation-unsatisfied awaited", "targets threshold-invalid error"}, false},
+		{"threshold that an invitation fills", func(w *World) {
+			bumpTargets(w, func(s object) { Roles(s, "releases")["threshold"] = int64(2) })
+			w.WriteFile(repository.StateFile, `{"invites": {"@dave": ["releases"]}}`)
+		}, []string{"releases delegation-unsatisfied awaited", "targets threshold-invalid awaited"}, false},
+		{"one key under two names", func(w *World) {
+			bumpTargets(w, func(s object) {
+				twin := metadata.Clone(Key("carol").Object)
+				twin[metadata.FieldKeyOwner] = "@dave"
+				id, _ := metadata.KeyID(twin)
+				Keys(s)[id] = twin
+				Roles(s, "releases")["keyids"] = append(Roles(s, "releases")["keyids"].([]any), id)
+			})
+		}, []string{"targets duplicate-public-key error"}, false},
+		{"key missing", func(w *World) {
+			bumpTargets(w, func(s object) {
+				Roles(s, "releases")["keyids"] = append(Roles(s, "releases")["keyids"].([]any), strings.Repeat("a", 64))
+			})
+		}, []string{"targets key-missing error"}, false},
+		{"keyid is no hash", func(w *World) {
+			bumpTargets(w, func(s object) {
+				id := strings.Repeat("b", 64)
+				Keys(s)[id] = metadata.Clone(Key("dave").Object)
+				Roles(s, "releases")["keyids"] = append(Roles(s, "releases")["keyids"].([]any), id)
+			})
+		}, []string{"targets keyid-mismatch error"}, false},
+		{"online roles differ", func(w *World) { bumpRoot(w, func(s object) { SetKeys(s, "timestamp", "online2") }) },
+			[]string{"root online-roles-differ error"}, false},
+		{"delegation unsatisfied", func(w *World) { bumpTargets(w, func(s object) { SetKeys(s, "releases", "dave") }) },
+			[]string{"releases delegation-unsatisfied awaited"}, false},
+		{"role name shadows", func(w *World) {
+			bumpTargets(w, func(s object) {
+				d := s["delegations"].(object)
+				d["roles"] = append(d["roles"].([]any), object{"name": "../x", "keyids": []any{Key("carol").ID}, "threshold": int64(1), "terminating": true, "paths": []any{"docs/*"}})
+			})
+		}, []string{"../x metadata-removed error", "targets role-name-unsafe error"}, false},
+
+		{"artifact listed, not there", func(w *World) { bumpTargets(w, func(s object) { List(s, "b.txt", "b") }) }, []string{"targets artifact-missing error"}, false},
+		{"artifact there, not listed", func(w *World) { bumpTargets(w, nil).Artifact("b.txt", "b") }, []string{"targets artifact-unlisted error"}, false},
+		{"artifact there, no role changed", func(w *World) { w.Artifact("b.txt", "b") }, []string{"targets artifact-unlisted error"}, false},
+		{"hidden file", func(w *World) { bumpTargets(w, nil).Artifact(".keep", "") }, []string{"targets artifact-unlisted warning"}, true},
+		{"artifact with another hash", func(w *World) { bumpTargets(w, nil).Artifact("a.txt", "A\n") }, []string{"targets artifact-mismatch error"}, false},
+		{"artifact with another length", func(w *World) { bumpTargets(w, nil).Artifact("a.txt", "longer\n") }, []string{"targets artifact-mismatch error"}, false},
+		{"artifact of another role", func(w *World) { bumpTargets(w, nil).Artifact("releases/v1/tool", "other") }, []string{"releases artifact-mismatch error"}, false},
+		{"artifact path climbs", func(w *World) { bumpTargets(w, func(s object) { List(s, "../x", "x") }) }, []string{"targets artifact-path-unsafe error"}, false},
+
+		{"main revoked a signer meanwhile", func(w *World) {
+			bumpTargets(w, nil).OnMain(func() {
+				w.Edit("root", func(s object) { SetKeys(s, "targets", "carol", "dave") }).Sign("root", "alice", "bob")
+				w.Edit("targets", nil).Sign("targets", "carol", "dave")
+			})
+		}, []string{"- merge-result-incomplete error"}, false},
+		{"main revoked a signer, targets as it was", func(w *World) {
+			w.Artifact("b.txt", "b").Edit("targets", func(s object) { List(s, "b.txt", "b") }).Sign("targets", "alice", "bob").OnMain(func() {
+				w.Edit("root", func(s object) { SetKeys(s, "targets", "bob", "dave") }).Sign("root", "alice", "bob")
+			})
+		}, []string{"targets merge-result-incomplete error"}, false},
+		{"main moved by online signing", func(w *World) {
+			bumpTargets(w, nil).OnMain(func() { w.Edit("timestamp", nil).Sign("timestamp", "online") })
+		}, nil, true},
+		{"main moved, event still lacks the same", func(w *World) {
+			w.Edit("targets", nil).Sign("targets", "alice").OnMain(func() { w.Edit("timestamp", nil).Sign("timestamp", "online") })
+		}, []string{"targets quorum awaited"}, false},
+		{"another root was merged meanwhile", func(w *World) {
+			bumpRoot(w, nil).OnMain(func() { bumpRoot(w, func(s object) { s["x"] = int64(1) }) })
+		}, []string{"- merge-result-incomplete error"}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			w := New(t)
+			test.event(w)
+			s := w.Status(repository.Policy{})
+			want := append([]string{}, test.want...)
+			slices.Sort(want)
+			if got := found(s); !slices.Equal(got, want) {
+				t.Errorf("found %q, want %q\n%+v", got, want, s.AllFindings())
+			}
+			if s.Complete != test.complete {
+				t.Errorf("complete is %v, want %v\n%+v", s.Complete, test.complete, s)
+			}
+			for _, f := range s.AllFindings() {
+				if f.Message == "" || f.Hint == "" {
+					t.Errorf("%s has no message or no hint: %+v", f.Rule, f)
+				}
+			}
+		})
+	}
+}
+
+// TestEveryRuleHasAReason keeps the list of rules readable.
+func TestEveryRuleHasAReason(t *testing.T) {
+	seen := map[string]bool{}
+	for _, r := range repository.Rules() {
+		if r.Stops == "" || seen[r.Name] || r.Level == repository.LevelWarning && r.Gates != "" {
+			t.Errorf("rule %+v", r)
+		}
+		seen[r.Name] = true
+	}
+}
+
+// TestCapabilities: what signs or publishes cannot be called with anything but a
+// checked value of the very commit.
+func TestCapabilities(t *testing.T) {
+	w := New(t)
+	w.Edit("targets", nil).Sign("targets", "alice")
+	w.Commit("event")
+	r := w.Open()
+	ctx := context.Background()
+	head, err := r.Git.Resolve(ctx, "HEAD")
+	if err != nil {
+		t.Fatal(err)
+	}
+	main, err := r.Git.Resolve(ctx, "main")
+	if err != nil {
+		t.Fatal(err)
+	}
+	event, err := r.OpenEvent(ctx, repository.EventOptions{Name: Event, Head: "HEAD", Base: "main"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reviewed, err := event.Reviewed(ctx, w.Now, repository.Policy{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	signable, err := r.Signable(ctx, main)
+	if err != nil {
+		t.Fatal(err)
+	}
+	published, err := r.Published(ctx, main, w.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	publishable, err := published.Publishable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := reviewed.For(head); err != nil {
+		t.Error(err)
+	}
+	if _, err := signable.For(main); err != nil {
+		t.Error(err)
+	}
+	if _, err := publishable.For(main); err != nil {
+		t.Error(err)
+	}
+	_, a := reviewed.For(main)
+	_, b := signable.For(head)
+	_, c := publishable.For(head)
+	for _, err := range []error{a, b, c} {
+		if _, ok := err.(*repository.OtherCommitError); !ok {
+			t.Errorf("another commit: %v", err)
+		}
+	}
+	_, a = repository.Reviewed{}.For(head)
+	_, b = repository.Signable{}.For(head)
+	_, c = repository.Publishable{}.For(head)
+	_, d := (&repository.Published{}).Publishable()
+	for _, err := range []error{a, b, c, d} {
+		if err != repository.ErrUnchecked {
+			t.Errorf("zero value: %v", err)
+		}
+	}
+}
