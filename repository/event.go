@@ -467,7 +467,7 @@ func (j *judge) unreadable(f *findings, role string, err error) {
 	var large *TooLargeError
 	switch {
 	case errors.As(err, &missing):
-		f.add(metadataRemoved, file, missing.Hint(), "the event removes the metadata of role %s, which is still delegated", role)
+		f.add(metadataRemoved, file, "restore it: git checkout "+short(j.event.MergeBase)+" -- "+file, "the event removes the metadata of role %s, which is still delegated", role)
 	case errors.As(err, &large):
 		f.add(metadataTooLarge, file, "move artifacts to delegated roles", "%v", large)
 	default:
