@@ -269,9 +269,10 @@ type Policy struct {
 	// AllowLegacyKeyIDs turns keyid-mismatch into a warning. Staging roots 5 to 8
 	// and production root 11 hold such ids.
 	AllowLegacyKeyIDs bool
-	// OtherRepositories are the folders of other TUF repositories in the same
-	// git repository: an event must not touch two.
-	OtherRepositories []string
+	// Repositories are the folders of all TUF repositories in the git
+	// repository, "" for its top: an event must not touch two. Empty where there
+	// is only one.
+	Repositories []string
 }
 
 // Status is the verdict on a signing event. Its JSON form is documented in

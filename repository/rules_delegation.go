@@ -144,6 +144,8 @@ func UnsafeRoleName(role string) string {
 		return "is empty"
 	case len(role) > 100:
 		return "is longer than 100 bytes"
+	case strings.TrimSpace(role) != role:
+		return "begins or ends with a space"
 	case strings.HasPrefix(role, "."):
 		return "begins with a dot"
 	case strings.ContainsAny(role, `/\`):

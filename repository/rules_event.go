@@ -72,7 +72,7 @@ func (j *judge) foreignChange(f *findings) {
 		case strings.HasPrefix(c.Path, ".github/") || c.Path == ".tufops.yaml":
 			f.add(foreignChange, c.Path, "propose it in a pull request of its own",
 				"the event changes %s, which decides how events are handled", c.Path)
-		case slices.ContainsFunc(j.policy.OtherRepositories, func(dir string) bool { return strings.HasPrefix(c.Path, dir+"/") }):
+		case slices.ContainsFunc(j.policy.others(j.event.repo.dir), func(dir string) bool { return below(dir, c.Path) }):
 			f.add(foreignChange, c.Path, "make one event per repository",
 				"the event also changes %s, which belongs to another TUF repository", c.Path)
 		default:
@@ -86,6 +86,9 @@ func (j *judge) foreignChange(f *findings) {
 			"the event changes %d file(s) outside metadata/, targets/ and keys/, such as %s", others, first)
 	}
 }
+
+// below reports whether a path belongs to the TUF repository in a folder.
+func below(dir, p string) bool { return (&Repository{dir: dir}).owns(p) }
 
 func (j *judge) notARegularFile(f *findings) {
 	for _, p := range j.event.Proposed.order {

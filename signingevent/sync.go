@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/tufops/tufops/internal/git"
@@ -121,7 +122,7 @@ func commit(ctx context.Context, o Options, on *repository.State, edit *reposito
 type NewEvent struct {
 	Role    string
 	Version int64
-	Branch  string // sign/ROLE-vN
+	Branch  string // sign/ROLE-vN, or sign/DIR-ROLE-vN where the git repository holds several TUF repositories
 	Created bool   // false: the branch was there already
 }
 
@@ -143,6 +144,14 @@ func CreateEvents(ctx context.Context, o Options) ([]NewEvent, error) {
 	if err != nil {
 		return nil, err
 	}
+	policy, err := o.Repository.Policy(ctx, branch.Head())
+	if err != nil {
+		return nil, err
+	}
+	prefix := ""
+	if len(policy.Repositories) > 1 { // roles of two repositories may have one name
+		prefix = strings.TrimPrefix(strings.ReplaceAll(o.Repository.Dir(), "/", "-")+"-", "-")
+	}
 	var events []NewEvent
 	for _, role := range state.OfflineRoles() {
 		doc, err := state.Document(role)
@@ -153,7 +162,7 @@ func CreateEvents(ctx context.Context, o Options) ([]NewEvent, error) {
 			continue
 		}
 		e := NewEvent{Role: role, Version: doc.Version() + 1}
-		e.Branch = fmt.Sprintf("sign/%s-v%d", role, e.Version)
+		e.Branch = fmt.Sprintf("sign/%s%s-v%d", prefix, role, e.Version)
 		if exists["refs/heads/"+e.Branch] == "" {
 			if e.Created, err = createEvent(ctx, o, state, e); err != nil {
 				return events, err

@@ -57,7 +57,12 @@ func status(c *urfave.Context, env cli.Env) error {
 	if err != nil {
 		return err
 	}
-	s, err := event.Status(c.Context, common.Now(), repository.Policy{AllowLegacyKeyIDs: c.Bool("allow-legacy-keyids")})
+	policy, err := repo.Policy(c.Context, event.Base)
+	if err != nil {
+		return err
+	}
+	policy.AllowLegacyKeyIDs = policy.AllowLegacyKeyIDs || c.Bool("allow-legacy-keyids")
+	s, err := event.Status(c.Context, common.Now(), policy)
 	if err != nil {
 		return err
 	}
