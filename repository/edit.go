@@ -165,7 +165,10 @@ func (e *Edit) signedPart(role string) (*metadata.Document, metadata.Object, err
 // placeholders are set here.
 func (e *Edit) setSigned(role string, signed metadata.Object, version int64, period int64, placeholders []string) error {
 	signed["version"] = version
-	signed["expires"] = e.now.UTC().Add(time.Duration(period) * day).Truncate(time.Second).Format(metadata.TimeFormat)
+	if period > maxPeriod {
+		return fmt.Errorf("edit role %s: its expiry period of %d days is longer than a hundred years", role, period)
+	}
+	signed["expires"] = e.now.UTC().Add(days(period)).Truncate(time.Second).Format(metadata.TimeFormat)
 	signatures := make([]metadata.Signature, 0, len(placeholders))
 	for _, id := range placeholders {
 		signatures = append(signatures, metadata.Signature{KeyID: id})
@@ -254,6 +257,15 @@ func texts(v any) []string {
 	return list
 }
 
+// maxPeriod is the longest period that is computed with, in days. Anything
+// longer is a slip, and would overflow a duration.
+const maxPeriod = 36_525
+
+// days is a period as a duration, bounded by maxPeriod on both sides.
+func days(n int64) time.Duration {
+	return time.Duration(max(-maxPeriod, min(n, maxPeriod))) * 24 * time.Hour
+}
+
 // Bump is the bot's expiry bump: the same content with the next version and a
 // new date.
 func (e *Edit) Bump(role string) error {
@@ -278,7 +290,7 @@ func (e *Edit) botEdit(role string, doc *metadata.Document, signed metadata.Obje
 // Due reports whether the signing period of a role has begun at a moment. A role
 // without periods is never due.
 func Due(doc *metadata.Document, p metadata.Period, now time.Time) bool {
-	return p.Expiry > 0 && !doc.Expires().Add(-time.Duration(p.Signing)*day).After(now)
+	return p.Expiry > 0 && !doc.Expires().Add(-days(p.Signing)).After(now)
 }
 
 // SyncTargets brings a targets role in line with the artifacts of its folder.

@@ -354,17 +354,10 @@ const maxEventCommits = 300
 // versions are the distinct contents that a role's file has had in the commits
 // of the event, newest first.
 func (e *Event) versions(ctx context.Context, role string) ([]version, error) {
-	if e.commits == nil {
-		commits, err := e.repo.Git.History(ctx, e.Head, e.MergeBase, git.HistoryOptions{})
-		if err != nil {
-			return nil, fmt.Errorf("list the commits of event %s: %w", e.Name, err)
-		}
-		e.commits = commits[:min(len(commits), maxEventCommits)]
-	}
 	var list []version
 	var files []File
 	seen := map[git.OID]bool{}
-	for _, commit := range e.commits {
+	for _, commit := range e.commits[:min(len(e.commits), maxEventCommits)] {
 		entry, ok, err := e.repo.Git.Lookup(ctx, commit, e.repo.Path(MetadataFile(role)))
 		if err != nil {
 			return nil, err

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/tufops/tufops/internal/metadata"
 )
@@ -148,11 +147,9 @@ func (v view) bump() string {
 	return fmt.Sprintf("make a new version: tufops-sign delegate %s %s --expiry-days N, or tufops create-signing-events", v.event.Name, v.role)
 }
 
-const day = 24 * time.Hour
-
 func (v view) expiryTooFar(f *findings) {
 	p := metadata.PeriodOf(v.doc.Signed())
-	latest := v.now.Add(time.Duration(p.Expiry) * day)
+	latest := v.now.Add(days(p.Expiry))
 	if p.Expiry > 0 && v.doc.Expires().After(latest) {
 		f.add(expiryTooFar, v.file(), "edit the role again with tufops-sign delegate, which sets the date",
 			"it expires on %s, later than %s: now and the expiry period of %d days",
@@ -182,6 +179,8 @@ func (v view) period(f *findings, role string, o metadata.Object) {
 		f.add(periodInvalid, v.file(), hint, "%s has no expiry period (%s)", role, metadata.FieldExpiryPeriod)
 	case p.Expiry < 1 || p.Signing < 0 || p.Explicit && p.Signing < 1:
 		f.add(periodInvalid, v.file(), hint, "%s has an expiry period of %d and a signing period of %d days; each must be at least one", role, p.Expiry, p.Signing)
+	case p.Expiry > maxPeriod:
+		f.add(periodInvalid, v.file(), hint, "%s has an expiry period of %d days, longer than a hundred years", role, p.Expiry)
 	case p.Signing >= p.Expiry:
 		f.add(periodInvalid, v.file(), hint, "%s has a signing period of %d days, not less than its expiry period of %d", role, p.Signing, p.Expiry)
 	}

@@ -183,6 +183,9 @@ func TestRules(t *testing.T) {
 		{"no expiry period", func(w *World) { bumpTargets(w, func(s object) { delete(s, metadata.FieldExpiryPeriod) }) }, []string{"targets period-invalid error"}, false},
 		{"no signing period", func(w *World) { bumpTargets(w, func(s object) { delete(s, metadata.FieldSigningPeriod) }) }, nil, true},
 		{"signing period too long", func(w *World) { bumpTargets(w, func(s object) { s[metadata.FieldSigningPeriod] = int64(365) }) }, []string{"targets period-invalid error"}, false},
+		{"a period that overflows", func(w *World) {
+			bumpTargets(w, func(s object) { s[metadata.FieldExpiryPeriod] = int64(1) << 40 })
+		}, []string{"targets period-invalid error"}, false},
 		{"period of an online role", func(w *World) {
 			bumpRoot(w, func(s object) { Roles(s, "timestamp")[metadata.FieldSigningPeriod] = int64(2) })
 		}, []string{"root period-invalid error"}, false},

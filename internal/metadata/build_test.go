@@ -330,3 +330,8 @@ func useAll(d *metadata.Document) {
 		}
 	}
 }
+
+func sha256Hex(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}

@@ -18,6 +18,9 @@ func (d Delegation) Covers(path string) bool {
 			return true
 		}
 	}
+	if d.bins != nil {
+		return d.bins.For(path).Role == d.Role
+	}
 	if len(d.HashPrefixes) > 0 {
 		sum := sha256.Sum256([]byte(path))
 		name := hex.EncodeToString(sum[:])
@@ -56,7 +59,7 @@ func (s *Succinct) name(bin uint32) string {
 
 func (s *Succinct) bin(role string) Delegation {
 	d := s.Delegation
-	d.Role, d.Terminating = role, true
+	d.Role, d.Terminating, d.bins = role, true, s
 	return d
 }
 
@@ -94,6 +97,10 @@ func MatchPath(pattern, path string) bool {
 func matchSegment(pattern, text []rune) bool {
 	p, t := 0, 0
 	star, mark := -1, 0 // where to go on after the last * took one more rune
+	lastClose := len(pattern) - 1
+	for lastClose >= 0 && pattern[lastClose] != ']' {
+		lastClose--
+	}
 	for t < len(text) {
 		if p < len(pattern) {
 			if pattern[p] == '*' {
@@ -101,7 +108,7 @@ func matchSegment(pattern, text []rune) bool {
 				p++
 				continue
 			}
-			if ok, width := matchOne(pattern[p:], text[t]); ok {
+			if ok, width := matchOne(pattern[p:], lastClose-p, text[t]); ok {
 				p += width
 				t++
 				continue
@@ -120,8 +127,9 @@ func matchSegment(pattern, text []rune) bool {
 }
 
 // matchOne matches one rune against the element that pattern begins with, and
-// says how many runes of the pattern that element takes.
-func matchOne(pattern []rune, r rune) (ok bool, width int) {
+// says how many runes of the pattern that element takes. lastClose is where the
+// last ] of the pattern stands, so that nobody searches for it at every [.
+func matchOne(pattern []rune, lastClose int, r rune) (ok bool, width int) {
 	switch pattern[0] {
 	case '?':
 		return true, 1
@@ -133,11 +141,11 @@ func matchOne(pattern []rune, r rune) (ok bool, width int) {
 		if end < len(pattern) && pattern[end] == ']' {
 			end++
 		}
-		for end < len(pattern) && pattern[end] != ']' {
-			end++
-		}
-		if end >= len(pattern) {
+		if end > lastClose {
 			return r == '[', 1
+		}
+		for pattern[end] != ']' {
+			end++
 		}
 		set, negated := pattern[1:end], false
 		if set[0] == '!' {

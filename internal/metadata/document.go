@@ -1,12 +1,13 @@
 package metadata
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // The top-level roles of TUF; every other role name is a delegated targets role.
@@ -102,6 +103,7 @@ type Delegation struct {
 	Terminating  bool
 
 	Object Object
+	bins   *Succinct // of which it is one
 }
 
 // Succinct is a delegation to 2^BitLength hash bins, TAP 15.
@@ -123,7 +125,7 @@ func Parse(data []byte) (*Document, error) {
 	if !ok {
 		return nil, &ParseError{Offset: -1, Reason: "it is not a JSON object"}
 	}
-	d := &Document{raw: data, tree: tree, duplicates: dups}
+	d := &Document{raw: bytes.Clone(data), tree: tree, duplicates: dups}
 	var r reader
 	d.signed = r.object(tree, "signed")
 	for i, e := range r.list(tree, "signatures") {
@@ -143,7 +145,7 @@ func Parse(data []byte) (*Document, error) {
 	if r.err == nil {
 		if d.expires, err = time.Parse(time.RFC3339, expires); err != nil {
 			r.path = append(r.path, "expires")
-			r.fail(fmt.Sprintf("is %q, not a date like 2026-01-31T00:00:00Z", expires))
+			r.fail(fmt.Sprintf("is %.80q, not a date like 2026-01-31T00:00:00Z", expires))
 		}
 		d.expires = d.expires.UTC()
 	}
@@ -177,7 +179,7 @@ type reader struct {
 
 func (r *reader) fail(reason string) {
 	if r.err == nil {
-		r.err = &ParseError{Offset: -1, Path: strings.Join(r.path, "."), Reason: reason}
+		r.err = &ParseError{Offset: -1, Path: joinPath(r.path), Reason: reason}
 	}
 }
 
@@ -485,7 +487,10 @@ func PeriodOf(o Object) Period {
 			return 0, false
 		}
 		i, err := n.Int64()
-		return i, err == nil
+		if err != nil { // beyond 64 bits, i is the largest there is
+			return 0, false
+		}
+		return i, true
 	}
 	var p Period
 	p.Expiry, _ = integer(FieldExpiryPeriod)
@@ -497,7 +502,8 @@ func PeriodOf(o Object) Period {
 
 // WithSigned returns the document with another signed part and other
 // signatures, written in this format's form and parsed again. The given tree is
-// taken over: the caller must not use it afterwards.
+// taken over: the caller must not use it afterwards. A string in it that is not
+// valid UTF-8, like some file name, is an error.
 func (d *Document) WithSigned(signed Object, signatures []Signature) (*Document, error) {
 	tree := make(Object, len(d.tree))
 	for name, v := range d.tree {
@@ -509,7 +515,34 @@ func (d *Document) WithSigned(signed Object, signatures []Signature) (*Document,
 		list = append(list, Object{"keyid": s.KeyID, "sig": s.Sig})
 	}
 	tree["signatures"] = list
+	if text, ok := invalidUTF8(tree); ok {
+		return nil, &ParseError{Offset: -1, Path: "signed", Reason: fmt.Sprintf("holds %.80q, which is not valid UTF-8", text)}
+	}
 	return Parse(Write(tree))
+}
+
+// invalidUTF8 finds a string that Write could not represent.
+func invalidUTF8(v any) (text string, found bool) {
+	switch v := v.(type) {
+	case string:
+		return v, !utf8.ValidString(v)
+	case []any:
+		for _, e := range v {
+			if text, found = invalidUTF8(e); found {
+				return text, true
+			}
+		}
+	case Object:
+		for name, e := range v {
+			if text, found = invalidUTF8(e); found {
+				return text, true
+			}
+			if !utf8.ValidString(name) {
+				return name, true
+			}
+		}
+	}
+	return "", false
 }
 
 // WithSignature returns the document with sig as the signature of keyID: in the
@@ -531,6 +564,9 @@ func (d *Document) WithSignature(keyID string, sig []byte) (*Document, error) {
 		list = append(list, Object{"keyid": keyID, "sig": text})
 	}
 	tree["signatures"] = list
+	if !utf8.ValidString(keyID) {
+		return nil, &ParseError{Offset: -1, Path: "signatures", Reason: fmt.Sprintf("would hold the keyid %.80q, which is not valid UTF-8", keyID)}
+	}
 	return Parse(Write(tree))
 }
 

@@ -124,6 +124,9 @@ func decodePublic(keytype, scheme, text string) (crypto.PublicKey, error) {
 		if err != nil || len(raw) != ed25519.PublicKeySize {
 			return nil, errors.New("an ed25519 public key is 64 hex digits")
 		}
+		if smallOrder(raw) {
+			return nil, errors.New("the ed25519 public key is a point of small order: anybody can sign for it")
+		}
 		return ed25519.PublicKey(raw), nil
 	case "rsa":
 		if _, ok := rsaHash(scheme); !ok {
@@ -140,12 +143,38 @@ func decodePublic(keytype, scheme, text string) (crypto.PublicKey, error) {
 			}
 		}
 		pub, ok := any.(*rsa.PublicKey)
-		if !ok || pub.N.BitLen() < 2048 {
-			return nil, errors.New("the PEM block holds no RSA public key of 2048 bits or more")
+		if !ok || pub.N.BitLen() < minRSABits || pub.N.BitLen() > maxRSABits {
+			return nil, fmt.Errorf("the PEM block holds no RSA public key of %d to %d bits", minRSABits, maxRSABits)
 		}
 		return pub, nil
 	}
 	return nil, fmt.Errorf("key type %q is not supported", keytype)
+}
+
+// The sizes of RSA keys that are taken: smaller ones are weak, larger ones take
+// seconds to hours to verify with, and who made the key may be a stranger.
+const (
+	minRSABits = 2048
+	maxRSABits = 16384
+)
+
+// smallOrder reports whether an Ed25519 public key is one of the points of
+// order 1, 2, 4 or 8, for which signatures can be made without a private key.
+// crypto/ed25519 accepts them.
+func smallOrder(pub []byte) bool {
+	y := append([]byte(nil), pub...)
+	y[len(y)-1] &= 0x7f // the sign of x
+	switch hex.EncodeToString(y) {
+	case "0000000000000000000000000000000000000000000000000000000000000000", // y is 0
+		"0100000000000000000000000000000000000000000000000000000000000000", // 1
+		"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", // -1
+		"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", // 0, not reduced
+		"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", // 1, not reduced
+		"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05", // order 8
+		"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a": // order 8
+		return true
+	}
+	return false
 }
 
 // decodeECDSA reads a PEM SubjectPublicKeyInfo or, as Sigstore's production
@@ -188,17 +217,18 @@ func rsaHash(scheme string) (crypto.Hash, bool) {
 // Verify checks a signature over payload, which is the canonical form of the
 // signed part. sig is the decoded signature: DER for ECDSA.
 func (k *Key) Verify(payload, sig []byte) error {
+	if k.Unusable != nil {
+		return k.Unusable
+	}
 	ok := false
 	switch pub := k.Public.(type) {
 	case *ecdsa.PublicKey:
 		ok = ecdsa.VerifyASN1(pub, digest(schemeHash(k.Scheme), payload), sig)
 	case ed25519.PublicKey:
-		ok = ed25519.Verify(pub, payload, sig)
+		ok = len(pub) == ed25519.PublicKeySize && ed25519.Verify(pub, payload, sig)
 	case *rsa.PublicKey:
-		h, _ := rsaHash(k.Scheme)
-		ok = rsa.VerifyPSS(pub, h, digest(h, payload), sig, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthAuto}) == nil
-	default:
-		return k.Unusable
+		h, known := rsaHash(k.Scheme)
+		ok = known && rsa.VerifyPSS(pub, h, digest(h, payload), sig, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthAuto}) == nil
 	}
 	if !ok {
 		return errors.New("the signature does not verify over this content")
@@ -222,7 +252,8 @@ func digest(h crypto.Hash, payload []byte) []byte {
 // NewKey makes the key object for a public key, the way this format writes it,
 // with its keyid computed over the custom fields as well. owner and onlineURI
 // may be empty; the text form of an ECDSA or RSA key is PEM, of Ed25519 hex.
-// RSA keys get the scheme rsassa-pss-sha256.
+// RSA keys get the scheme rsassa-pss-sha256. A key that could not be used is an
+// error here.
 func NewKey(pub crypto.PublicKey, owner, onlineURI string) (*Key, error) {
 	obj := Object{}
 	switch pub := pub.(type) {
@@ -262,7 +293,14 @@ func NewKey(pub crypto.PublicKey, owner, onlineURI string) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	return DecodeKey(id, obj)
+	k, err := DecodeKey(id, obj)
+	if err == nil && k.Unusable != nil {
+		err = k.Unusable
+	}
+	if err != nil {
+		return nil, err
+	}
+	return k, nil
 }
 
 // Signer signs payloads with one private key, wherever that key is.
@@ -286,9 +324,14 @@ func (s localSigner) Public() crypto.PublicKey { return s.key.Public() }
 func (s localSigner) Sign(_ context.Context, payload []byte) ([]byte, error) {
 	switch pub := s.key.Public().(type) {
 	case *ecdsa.PublicKey:
-		h := crypto.SHA256
-		if pub.Curve == elliptic.P384() {
+		var h crypto.Hash
+		switch pub.Curve {
+		case elliptic.P256():
+			h = crypto.SHA256
+		case elliptic.P384():
 			h = crypto.SHA384
+		default:
+			return nil, fmt.Errorf("ECDSA keys on %s cannot sign TUF metadata: use P-256 or P-384", pub.Curve.Params().Name)
 		}
 		return s.key.Sign(rand.Reader, digest(h, payload), h)
 	case ed25519.PublicKey:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -14,8 +15,15 @@ import (
 // string, json.Number (the number as it was written), bool or nil.
 type Object = map[string]any
 
-// maxDepth bounds the nesting of a document. Real metadata nests eight deep.
-const maxDepth = 128
+const (
+	// maxDepth bounds the nesting of a document. Real metadata nests eight deep.
+	maxDepth = 128
+	// maxDuplicates bounds how many repeated names are reported, and
+	// maxPathName how much of each name their paths show: a hostile file must
+	// not make us hold many times its size.
+	maxDuplicates = 100
+	maxPathName   = 80
+)
 
 // ParseError says why bytes are not a document of the kind that was expected.
 type ParseError struct {
@@ -54,7 +62,8 @@ func (d Duplicate) String() string {
 }
 
 // ParseTree reads one JSON value. Of names that an object repeats the last one
-// counts, as in Python's json, and each is reported in the second result.
+// counts, as in Python's json, and each is reported in the second result (of
+// very many the first hundred).
 //
 // It is stricter than encoding/json where leniency would lose bytes or let two
 // readers see two documents: invalid UTF-8 and unpaired surrogates are errors,
@@ -138,7 +147,7 @@ func (p *parser) literal(word string) error {
 func (p *parser) object(depth int) (any, error) {
 	p.pos++
 	obj := Object{}
-	var folded map[string]string
+	var seen names
 	p.space()
 	if c, err := p.peek(); err != nil {
 		return nil, err
@@ -173,13 +182,8 @@ func (p *parser) object(depth int) (any, error) {
 			return nil, err
 		}
 		p.path = p.path[:len(p.path)-1]
-		if folded == nil {
-			folded = make(map[string]string)
-		}
-		if first, twice := folded[strings.ToLower(name)]; twice {
-			p.dups = append(p.dups, Duplicate{Path: strings.Join(p.path, "."), Name: name, With: first})
-		} else {
-			folded[strings.ToLower(name)] = name
+		if first, twice := seen.add(obj, name); twice && len(p.dups) < maxDuplicates {
+			p.dups = append(p.dups, Duplicate{Path: joinPath(p.path), Name: name, With: first})
 		}
 		obj[name] = v
 		p.space()
@@ -196,6 +200,65 @@ func (p *parser) object(depth int) (any, error) {
 			return nil, p.fail("a comma or } must stand here, not %q", c)
 		}
 	}
+}
+
+// names finds the names of one object that a reader may take for one another.
+// The zero value does while every name is its own folding, as nearly always.
+type names struct{ byFolding map[string]string }
+
+// add reports whether obj, which does not hold name's value yet, has a name like
+// it, and which.
+func (n *names) add(obj Object, name string) (first string, twice bool) {
+	folding := fold(name)
+	if n.byFolding == nil {
+		if folding == name {
+			_, twice = obj[name]
+			return name, twice
+		}
+		n.byFolding = make(map[string]string)
+		for earlier := range obj {
+			n.byFolding[earlier] = earlier
+		}
+	}
+	if first, twice = n.byFolding[folding]; !twice {
+		n.byFolding[folding] = name
+	}
+	return first, twice
+}
+
+// fold maps names that a reader may take for one another to the same string.
+// It folds as encoding/json does, which also takes the long s for an s: go-tuf
+// reads with that.
+func fold(name string) string {
+	plain := true
+	for i := 0; i < len(name) && plain; i++ {
+		plain = name[i] < utf8.RuneSelf && (name[i] < 'A' || name[i] > 'Z')
+	}
+	if plain {
+		return name
+	}
+	return strings.Map(func(r rune) rune {
+		next := unicode.SimpleFold(r)
+		for next > r { // the orbit goes up, then back to its smallest rune
+			r, next = next, unicode.SimpleFold(next)
+		}
+		r = next
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, name)
+}
+
+// joinPath is where in a document, for a person to read: long names are cut.
+func joinPath(path []string) string {
+	short := make([]string, len(path))
+	for i, name := range path {
+		if short[i] = name; len(name) > maxPathName {
+			short[i] = strings.ToValidUTF8(name[:maxPathName], "") + "…"
+		}
+	}
+	return strings.Join(short, ".")
 }
 
 func (p *parser) array(depth int) (any, error) {

@@ -140,7 +140,8 @@ func KeyID(key Object) (string, error) {
 
 // Clone copies a tree, so that an edit of the copy leaves the original alone.
 func Clone[T any](tree T) T {
-	return cloneValue(tree).(T)
+	c, _ := cloneValue(tree).(T) // null stays null
+	return c
 }
 
 func cloneValue(v any) any {
