@@ -49,6 +49,9 @@ type ArtifactStatus struct {
 	Files  []string `json:"files"`
 }
 
+// statusName is the status page for machines.
+const statusName = "status.json"
+
 //go:embed index.html
 var indexText string
 
@@ -56,9 +59,9 @@ var index = template.Must(template.New("index").Funcs(template.FuncMap{
 	"date": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
 }).Parse(indexText))
 
-func statusOf(p *repository.Published) Status {
+func statusOf(p *repository.Published, generated time.Time) Status {
 	s := Status{
-		Schema: 1, Commit: string(p.Commit()), Generated: p.At().UTC().Truncate(time.Second),
+		Schema: 1, Commit: string(p.Commit()), Generated: generated.UTC().Truncate(time.Second),
 		Artifacts: []ArtifactStatus{}, Findings: []string{},
 	}
 	add := func(role, by, file string, doc *metadata.Document, d metadata.Delegation, periods metadata.Object) {
@@ -102,8 +105,10 @@ func versioned(role string, doc *metadata.Document) string {
 	return fmt.Sprintf("%d.%s.json", doc.Version(), role)
 }
 
-func pages(p *repository.Published) ([]File, error) {
-	s := statusOf(p)
+// pages makes the status page; generated is the moment that it states. What is
+// judged by time is judged at the time of p.
+func pages(p *repository.Published, generated time.Time) ([]File, error) {
+	s := statusOf(p, generated)
 	doc, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return nil, err
@@ -114,6 +119,6 @@ func pages(p *repository.Published) ([]File, error) {
 	}
 	return []File{
 		{Class: Page, Name: "index.html", Data: page.Bytes(), Size: int64(page.Len())},
-		{Class: Page, Name: "status.json", Data: append(doc, '\n'), Size: int64(len(doc) + 1)},
+		{Class: Page, Name: statusName, Data: append(doc, '\n'), Size: int64(len(doc) + 1)},
 	}, nil
 }

@@ -65,7 +65,7 @@ func NewTree(p *repository.Published) (*Tree, error) {
 		add(Root, versioned(metadata.Root, r.Document), r.Document)
 	}
 	add(Timestamp, "timestamp.json", p.Timestamp())
-	pages, err := pages(p)
+	pages, err := pages(p, p.At())
 	if err != nil {
 		return nil, err
 	}

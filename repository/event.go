@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tufops/tufops/internal/git"
@@ -39,7 +40,7 @@ type Event struct {
 	stateErr error // why the state file is invalid
 	changed  []string
 	foreign  []git.Change
-	commits  []git.OID // of the event itself, newest first; nil until asked for
+	commits  []git.OID // of the event itself, newest first
 }
 
 // BaseError says that the base of an event cannot be found.
@@ -75,14 +76,35 @@ func (r *Repository) OpenEvent(ctx context.Context, o EventOptions) (*Event, err
 	if e.Base, err = r.Git.Resolve(ctx, o.Base); err != nil {
 		return nil, &BaseError{Base: o.Base, Err: err}
 	}
-	if e.MergeBase, err = r.Git.MergeBase(ctx, e.Base, e.Head); err != nil {
-		return nil, fmt.Errorf("event %s has no known-good state: %w", o.Name, err)
+	// What is asked of git's history takes a process each, and goes on while the
+	// two tips are read.
+	var wait sync.WaitGroup
+	var m git.MergeResult
+	var baseErr, mergeErr, historyErr error
+	wait.Go(func() {
+		if e.MergeBase, baseErr = r.Git.MergeBase(ctx, e.Base, e.Head); baseErr != nil {
+			return
+		}
+		if e.Base != e.MergeBase {
+			m, mergeErr = r.Git.MergeTree(ctx, e.Base, e.Head)
+		}
+		e.commits, historyErr = r.Git.History(ctx, e.Head, e.MergeBase, git.HistoryOptions{})
+	})
+	e.Proposed, err = r.At(ctx, e.Head)
+	if err == nil {
+		e.Tip, err = r.At(ctx, e.Base)
 	}
-	if e.Proposed, err = r.At(ctx, e.Head); err != nil {
+	wait.Wait()
+	if baseErr != nil {
+		return nil, fmt.Errorf("event %s has no known-good state: %w", o.Name, baseErr)
+	}
+	if err != nil {
 		return nil, err
 	}
-	if e.KnownGood, err = r.At(ctx, e.MergeBase); err != nil {
-		return nil, err
+	if e.KnownGood = e.Tip; e.Base != e.MergeBase {
+		if e.KnownGood, err = r.At(ctx, e.MergeBase); err != nil {
+			return nil, err
+		}
 	}
 	_, known := e.KnownGood.File(MetadataFile(metadata.Root))
 	if _, proposed := e.Proposed.File(MetadataFile(metadata.Root)); !known && !proposed {
@@ -93,8 +115,19 @@ func (r *Repository) OpenEvent(ctx context.Context, o EventOptions) (*Event, err
 			return nil, fmt.Errorf("known-good state: %w", err)
 		}
 	}
-	if err := e.merge(ctx); err != nil {
-		return nil, err
+	if mergeErr != nil {
+		return nil, fmt.Errorf("merge %.10s into %.10s in memory: %w", e.Head, e.Base, mergeErr)
+	}
+	if historyErr != nil {
+		return nil, fmt.Errorf("list the commits of event %s: %w", e.Name, historyErr)
+	}
+	switch e.Conflicts = m.Conflicts; {
+	case e.Base == e.MergeBase:
+		e.Merged = e.Proposed
+	case len(e.Conflicts) == 0:
+		if e.Merged, err = r.At(ctx, m.Tree); err != nil {
+			return nil, err
+		}
 	}
 	if e.Invites, e.stateErr = e.Proposed.Invites(ctx); e.stateErr != nil {
 		if ctx.Err() != nil {
@@ -107,27 +140,6 @@ func (r *Repository) OpenEvent(ctx context.Context, o EventOptions) (*Event, err
 	}
 	e.changed = e.changedRoles(e.KnownGood, e.Proposed, e.Invites)
 	return e, nil
-}
-
-func (e *Event) merge(ctx context.Context) error {
-	e.Tip = e.KnownGood
-	if e.Base == e.MergeBase {
-		e.Merged = e.Proposed
-		return nil
-	}
-	var err error
-	if e.Tip, err = e.repo.At(ctx, e.Base); err != nil {
-		return err
-	}
-	m, err := e.repo.Git.MergeTree(ctx, e.Base, e.Head)
-	if err != nil {
-		return fmt.Errorf("merge %.10s into %.10s in memory: %w", e.Head, e.Base, err)
-	}
-	if e.Conflicts = m.Conflicts; len(e.Conflicts) > 0 {
-		return nil
-	}
-	e.Merged, err = e.repo.At(ctx, m.Tree)
-	return err
 }
 
 func (e *Event) foreignChanges(ctx context.Context) ([]git.Change, error) {

@@ -20,11 +20,11 @@ type Reason string
 
 // The reasons, the first that holds is named.
 const (
-	ReasonNew       Reason = "new"        // there is none yet
-	ReasonSignature Reason = "signature"  // it is not validly signed by the keys of the newest root
-	ReasonContent   Reason = "content"    // what it lists has changed
-	ReasonPeriod    Reason = "period"     // its signing period has begun
-	ReasonRewritten Reason = "not-signed" // nobody ever signed what main holds: an earlier version goes on
+	ReasonNew       Reason = "new"       // there is none yet
+	ReasonSignature Reason = "signature" // it is not validly signed by the keys of the newest root
+	ReasonContent   Reason = "content"   // what it lists has changed
+	ReasonPeriod    Reason = "period"    // its signing period has begun
+	ReasonRestored  Reason = "restored"  // main's file was removed, put back or never signed: the last good version goes on
 )
 
 // Renewal is a new version of an online role: made, and not signed yet.
@@ -57,10 +57,10 @@ type Renewals struct {
 // moment, and makes them, as docs/format.md has it under "Online roles". A new
 // version goes on from what main holds.
 //
-// What no root of this repository has ever had signed does not count, whoever
-// pushed it to main: a new version then goes on from the newest one in history
-// that was signed. Otherwise a writer could have a machine sign any version and
-// any entry.
+// A file on main that no root's keys have signed does not count, whoever pushed
+// it: the new version then goes on from the newest in history that was signed.
+// Otherwise a writer could have a machine sign any version and any entry. (Where
+// there never was a signed one, nothing is published yet, and main's is taken.)
 //
 // While o has findings in Blocked, the snapshot's content stays as it is: a new
 // version is made only if clients would fail without (its signing period has
@@ -95,21 +95,21 @@ func (o *Online) Renew(ctx context.Context, now time.Time) (*Renewals, error) {
 
 func metaName(role string) string { return role + ".json" }
 
-// signed is a version of an online role to go on from.
-type signed struct {
+// origin is the version of an online role that the next one goes on from.
+type origin struct {
 	doc    *metadata.Document // nil where there has never been one
 	root   *metadata.Document // the newest root whose keys have signed it; nil where none has
 	commit git.OID            // where it stands; empty for the commit that is worked on
 }
 
 // current reports whether main holds it, signed by the newest root's keys.
-func (s signed) current(o *Online) bool { return s.root == o.Root && s.root != nil && s.commit == "" }
+func (s origin) current(o *Online) bool { return s.root == o.Root && s.root != nil && s.commit == "" }
 
 // latest is the version to go on from: main's own if it was ever validly
 // signed, else the newest in the file's history that was. A version below
 // atLeast, which the timestamp lists, will not do: it has been put back.
-func (o *Online) latest(ctx context.Context, role string, atLeast int64) (signed, error) {
-	var main signed
+func (o *Online) latest(ctx context.Context, role string, atLeast int64) (origin, error) {
+	var main origin
 	doc, err := o.State.Document(role)
 	switch {
 	case err == nil:
@@ -162,8 +162,8 @@ func (o *Online) latest(ctx context.Context, role string, atLeast int64) (signed
 }
 
 // signedBy says which is the newest root whose keys have signed a document.
-func (o *Online) signedBy(ctx context.Context, role string, doc *metadata.Document) (signed, error) {
-	s := signed{doc: doc}
+func (o *Online) signedBy(ctx context.Context, role string, doc *metadata.Document) (origin, error) {
+	s := origin{doc: doc}
 	if d, _ := o.Root.Delegation(role); metadata.Check(d, doc).Met() {
 		s.root = o.Root
 		return s, nil
@@ -182,7 +182,7 @@ func (o *Online) signedBy(ctx context.Context, role string, doc *metadata.Docume
 }
 
 // renewSnapshot makes a new snapshot if one is due.
-func (o *Online) renewSnapshot(r *Renewals, from signed, listed int64) error {
+func (o *Online) renewSnapshot(r *Renewals, from origin, listed int64) error {
 	f := &findings{role: metadata.Snapshot}
 	defer func() { r.Blocked = append(r.Blocked, f.list...) }()
 	file := o.State.repo.Path(MetadataFile(metadata.Snapshot))
@@ -225,7 +225,7 @@ func (o *Online) renewSnapshot(r *Renewals, from signed, listed int64) error {
 }
 
 // renewTimestamp makes a new timestamp if one is due.
-func (o *Online) renewTimestamp(r *Renewals, from, snapshot signed) error {
+func (o *Online) renewTimestamp(r *Renewals, from, snapshot origin) error {
 	var version int64 // of the snapshot; 0 keeps what is listed
 	switch {
 	case len(r.List) > 0:
@@ -252,13 +252,13 @@ func (o *Online) renewTimestamp(r *Renewals, from, snapshot signed) error {
 }
 
 // due says why a new version of an online role is to be made; "" where none is.
-func (o *Online) due(from signed, role string, now time.Time, changed bool) Reason {
+func (o *Online) due(from origin, role string, now time.Time, changed bool) Reason {
 	d, _ := o.Root.Delegation(role)
 	switch {
 	case from.doc == nil:
 		return ReasonNew
 	case from.commit != "":
-		return ReasonRewritten
+		return ReasonRestored
 	case !from.current(o):
 		return ReasonSignature
 	case changed:
@@ -271,7 +271,7 @@ func (o *Online) due(from signed, role string, now time.Time, changed bool) Reas
 
 // renew makes the next version of an online role: everything stays as it was but
 // version, expiry date and the entries that change.
-func (o *Online) renew(r *Renewals, role string, from signed, why Reason, change func(entries metadata.Object)) error {
+func (o *Online) renew(r *Renewals, role string, from origin, why Reason, change func(entries metadata.Object)) error {
 	d, _ := o.Root.Delegation(role)
 	renewal := Renewal{Role: role, Version: 1, Why: why, From: from.commit, Delegation: d}
 	period := metadata.PeriodOf(d.Object).Expiry
@@ -296,9 +296,6 @@ func (o *Online) renew(r *Renewals, role string, from signed, why Reason, change
 		return err
 	}
 	entries := tree["meta"].(metadata.Object)
-	if from.doc != nil && from.root == nil { // main's only version, which nobody has signed: whatever it lists is nobody's word
-		clear(entries)
-	}
 	change(entries)
 	if err := r.Edit.setSigned(role, tree, renewal.Version, period, d.KeyIDs); err != nil {
 		return err

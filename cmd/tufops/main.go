@@ -31,7 +31,10 @@ Example:
 			statusCommand(env),
 			updateTargetsCommand(env),
 			createEventsCommand(env),
+			onlineSignCommand(env),
+			onlineSignTargetsCommand(env),
 			buildCommand(env),
+			publishCommand(env),
 			demoCommand(env),
 		},
 	}

@@ -19,27 +19,25 @@ type catFile struct {
 	in     io.WriteCloser
 	out    *bufio.Reader
 	stderr *tail
-	tmp    string // temporary object directory it sees
-	used   bool   // some conversation went well
-	heard  bool   // a reply came in this conversation
-	broken bool   // what it says next is not the reply to what we ask next
+	used   bool // some conversation went well
+	heard  bool // a reply came in this conversation
+	broken bool // what it says next is not the reply to what we ask next
 }
 
 // errBroken says that the cat-file process ended or was ended in mid conversation.
 var errBroken = errors.New("git cat-file ended early")
 
 func (r *Repo) startCatFile() (*catFile, error) {
-	tmp, err := r.tempObjects()
+	// Git looks for object directories once, when it starts. The temporary one
+	// is made now, so that this process sees what a merge will put there.
+	tmp, err := r.tempDir()
 	if err != nil {
 		return nil, err
 	}
-	cl := call{args: []string{"cat-file", "--batch-command"}}
-	if tmp != "" {
-		cl.env = []string{alternates(tmp)}
-	}
+	cl := call{args: []string{"cat-file", "--batch-command"}, env: []string{alternates(tmp)}}
 	// Not CommandContext: the process outlives the call that starts it. Should
 	// this program die, cat-file reads the end of its input and ends too.
-	c := &catFile{cmd: exec.Command("git", cl.argv()...), args: cl.args, stderr: new(tail), tmp: tmp}
+	c := &catFile{cmd: exec.Command("git", cl.argv()...), args: cl.args, stderr: new(tail)}
 	c.cmd.Dir = r.dir
 	c.cmd.Env = append(environ(cl), cl.env...)
 	c.cmd.Stderr = c.stderr
@@ -108,9 +106,11 @@ func (r *Repo) bulk(ctx context.Context, f func(*catFile) error) error {
 		again, err := c.converse(ctx, f)
 		if !c.broken {
 			<-r.catLock
-			if tmp, terr := r.tempObjects(); r.cat == nil && terr == nil && tmp == c.tmp {
+			r.mu.Lock()
+			if r.cat == nil && !r.closed {
 				r.cat, c = c, nil
 			}
+			r.mu.Unlock()
 			r.catLock <- struct{}{}
 			if c != nil {
 				c.close()
@@ -125,20 +125,11 @@ func (r *Repo) bulk(ctx context.Context, f func(*catFile) error) error {
 // idle takes the idle process away from r, or starts one. The caller holds
 // catLock.
 func (r *Repo) idle() (*catFile, error) {
-	c := r.cat
-	r.cat = nil
-	if c == nil {
-		return r.startCatFile()
+	if c := r.cat; c != nil {
+		r.cat = nil
+		return c, nil
 	}
-	tmp, err := r.tempObjects()
-	if err != nil || tmp != c.tmp {
-		c.close() // it does not see the objects that were made since
-		if err != nil {
-			return nil, err
-		}
-		return r.startCatFile()
-	}
-	return c, nil
+	return r.startCatFile()
 }
 
 // converse runs f, and ends the process if the conversation breaks or ctx ends.
@@ -255,26 +246,19 @@ func (b *body) finish() error {
 	return nil
 }
 
-// read reads one whole object of at most limit bytes. A larger one is measured,
-// not read.
+// read reads one whole object of at most limit bytes, in one exchange. A larger
+// one costs the process, which would go on sending it; see [Repo.measured].
 func (r *Repo) read(ctx context.Context, name string, limit int64) (h header, data []byte, err error) {
 	err = r.ask(ctx, func(c *catFile) error {
-		if err := c.send("info " + name); err != nil {
+		if err := c.send("contents " + name); err != nil {
 			return err
 		}
-		if h, err = c.header(); err != nil || h.missing || h.size > limit {
+		if h, err = c.header(); err != nil || h.missing {
 			return err
 		}
-		if err := c.send("contents " + string(h.oid)); err != nil {
-			return err
-		}
-		h2, err := c.header()
-		if err != nil {
-			return err
-		}
-		if h2 != h {
+		if h.size > limit {
 			c.broken = true
-			return fmt.Errorf("git cat-file described %s in two ways", name)
+			return &TooLargeError{OID: h.oid, Size: h.size, Max: limit}
 		}
 		data = make([]byte, h.size)
 		b := c.body(h)
@@ -283,8 +267,18 @@ func (r *Repo) read(ctx context.Context, name string, limit int64) (h header, da
 		}
 		return b.finish()
 	})
-	if err == nil && !h.missing && h.size > limit {
-		err = &TooLargeError{OID: h.oid, Size: h.size, Max: limit}
-	}
 	return h, data, err
+}
+
+// measured is read for objects that may well be too large: git is asked for the
+// size first.
+func (r *Repo) measured(ctx context.Context, name string, limit int64) (h header, data []byte, err error) {
+	found, err := r.info(ctx, []string{name})
+	if err != nil || found[0].missing {
+		return header{missing: err == nil}, nil, err
+	}
+	if h = found[0]; h.size > limit {
+		return h, nil, &TooLargeError{OID: h.oid, Size: h.size, Max: limit}
+	}
+	return r.read(ctx, string(h.oid), limit)
 }

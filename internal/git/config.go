@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -19,6 +21,9 @@ func (r *Repo) CurrentBranch(ctx context.Context) (string, error) {
 
 // head returns the full name of the branch that is checked out, or "".
 func (r *Repo) head(ctx context.Context) (string, error) {
+	if ref, ok := r.headFile(); ok {
+		return ref, nil
+	}
 	out, err := r.run(ctx, call{args: []string{"symbolic-ref", "-q", "HEAD"}})
 	if exitCode(err) == 1 {
 		return "", nil
@@ -27,6 +32,31 @@ func (r *Repo) head(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return strings.TrimSuffix(string(out), "\n"), nil
+}
+
+// headFile is head without a process. It reports false where HEAD is not a file
+// that says it: a repository whose refs are in a reftable has one that names
+// refs/heads/.invalid.
+func (r *Repo) headFile() (ref string, ok bool) {
+	name := filepath.Join(r.gitDir, "HEAD")
+	if st, err := os.Lstat(name); err != nil || !st.Mode().IsRegular() {
+		return "", false
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return "", false
+	}
+	line := strings.TrimSuffix(string(data), "\n")
+	if OID(line).valid() {
+		return "", true
+	}
+	ref, ok = strings.CutPrefix(line, "ref: ")
+	if !ok || !strings.HasPrefix(ref, "refs/heads/") || ref == "refs/heads/.invalid" || checkRef(ref) != nil {
+		return "", false
+	}
+	// A branch can itself stand for another.
+	branch, err := os.ReadFile(filepath.Join(filepath.Dir(r.objects), filepath.FromSlash(ref)))
+	return ref, err != nil || !strings.HasPrefix(string(branch), "ref:")
 }
 
 // Config returns a value of the user's git configuration and whether it is set.

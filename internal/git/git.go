@@ -191,7 +191,7 @@ func (r *Repo) Shallow() bool { return r.shallow }
 func (r *Repo) Processes() int { return int(r.processes.Load()) }
 
 // tempDir returns r's temporary directory and makes it if there is none yet. It
-// holds `objects`, an object directory, and `empty`, an empty work tree.
+// is an object directory, and so a work tree without a file of its own.
 func (r *Repo) tempDir() (string, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -205,24 +205,6 @@ func (r *Repo) tempDir() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, d := range []string{"objects", "empty"} {
-		if err := os.Mkdir(filepath.Join(tmp, d), 0o700); err != nil {
-			return "", errors.Join(err, os.RemoveAll(tmp))
-		}
-	}
 	r.tmp = tmp
 	return tmp, nil
-}
-
-// tempObjects returns the temporary object directory, or "" if there is none.
-func (r *Repo) tempObjects() (string, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		return "", ErrClosed
-	}
-	if r.tmp == "" {
-		return "", nil
-	}
-	return filepath.Join(r.tmp, "objects"), nil
 }

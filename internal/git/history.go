@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -73,13 +72,13 @@ func (r *Repo) MergeTree(ctx context.Context, ours, theirs OID) (MergeResult, er
 		return fail(err)
 	}
 	out, err := r.run(ctx, call{
-		// Git looks for .gitattributes from where it runs.
-		dir:  filepath.Join(tmp, "empty"),
+		// Git looks for .gitattributes from where it runs: here there are none.
+		dir:  tmp,
 		args: []string{"merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", string(ours), string(theirs)},
 		env: []string{
 			"GIT_DIR=" + r.gitDir,
-			"GIT_WORK_TREE=" + filepath.Join(tmp, "empty"),
-			"GIT_OBJECT_DIRECTORY=" + filepath.Join(tmp, "objects"),
+			"GIT_WORK_TREE=" + tmp,
+			"GIT_OBJECT_DIRECTORY=" + tmp,
 			alternates(r.objects),
 		},
 		config: []string{

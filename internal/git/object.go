@@ -159,7 +159,7 @@ func (r *Repo) object(ctx context.Context, oid OID, kind string, limit int64) ([
 	if err := checkOIDs(oid); err != nil {
 		return nil, err
 	}
-	h, data, err := r.read(ctx, string(oid), limit)
+	h, data, err := r.measured(ctx, string(oid), limit)
 	var large *TooLargeError
 	switch {
 	case err != nil && !errors.As(err, &large):

@@ -931,6 +931,9 @@ func TestMergeTree(t *testing.T) {
 			if err := r.Blobs(ctx, []git.OID{e.OID}, func(int, int64, io.Reader) error { return nil }); err != nil {
 				t.Error(err)
 			}
+			if n := r.Processes(); n != 3 {
+				t.Errorf("%d processes, want 3: open, cat-file, merge-tree", n)
+			}
 
 			res, err = r.MergeTree(ctx, tip, conflict)
 			check(t, err)
@@ -1087,6 +1090,16 @@ func TestConfigAndRemotes(t *testing.T) {
 	if b, err := r.CurrentBranch(ctx); b != "" || err != nil {
 		t.Errorf("branch %q, %v", b, err)
 	}
+	if n := r.Processes(); n != 1 {
+		t.Errorf("%d processes to open the repository and read HEAD, want 1", n)
+	}
+	// What only git knows to follow.
+	c.Run("symbolic-ref", "refs/heads/alias", "refs/heads/main")
+	c.Run("symbolic-ref", "HEAD", "refs/heads/alias")
+	if b, err := r.CurrentBranch(ctx); b != "main" || err != nil {
+		t.Errorf("branch %q, %v", b, err)
+	}
+	c.Run("checkout", "--quiet", "main")
 	c.Run("config", "x.y", "two\nlines ")
 	c.Run("config", "x.empty", "")
 	for _, tt := range []struct {

@@ -1,0 +1,12 @@
+package client
+
+import (
+	"context"
+	"time"
+)
+
+// SetSleep replaces the waiting between attempts, so that tests need not wait.
+func (c *Client) SetSleep(f func(context.Context, time.Duration) error) { c.sleep = f }
+
+// RetryAfter is the reader of that header.
+var RetryAfter = retryAfter

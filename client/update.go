@@ -1,0 +1,593 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tufops/tufops/internal/metadata"
+)
+
+// update is one run of the client workflow: what it has verified so far.
+type update struct {
+	*Client
+	start  time.Time
+	result Result
+
+	root, timestamp, snapshot, targets *metadata.Document
+
+	// roles are the delegated roles that were verified, each for the document
+	// that delegates to it: a role that one delegator's keys have signed says
+	// nothing to another delegator with other keys.
+	roles   map[edge]*metadata.Document
+	fetched map[string]*metadata.Document // by role: fetched in this update, so not fetched twice
+}
+
+type edge struct {
+	delegator *metadata.Document
+	role      string
+}
+
+// updateRoot walks from the trust anchor to the newest root.
+//
+// Spec: https://theupdateframework.github.io/specification/latest/#update-root.
+func (u *update) updateRoot(ctx context.Context) error {
+	var source string // of u.root
+	step := func(doc *metadata.Document, from string, cached bool) {
+		u.root, source = doc, from
+		u.result.Roots = append(u.result.Roots, u.state(metadata.Root, doc, cached))
+	}
+	step(u.anchor, u.anchorSource, true)
+	for rotations := 0; ; {
+		next := u.root.Version() + 1
+		name := fmt.Sprintf("%d.root.json", next)
+
+		// A root of an earlier update is as good as a new one if it verifies
+		// the same way, and costs no request.
+		history := filepath.Join(historyDir, name)
+		if data := u.cache.load(history, RootMaxLength); data != nil {
+			doc, err := u.nextRoot(u.cacheFile(history), data)
+			if err == nil {
+				step(doc, u.cacheFile(history), true)
+				continue
+			}
+			u.log.Warn("ignoring a root of the cache", "reason", err)
+		}
+		if u.offline {
+			break
+		}
+		if rotations == MaxRootRotations {
+			return &LimitError{What: "new roots in one update", Limit: MaxRootRotations,
+				Next: "run again to go on from there; a repository with so many roots is unusual"}
+		}
+
+		// Steps 3 and 9: the file of the next version, at most so long; the
+		// search ends where there is none, and only there.
+		from := u.metadataURL + name
+		data, err := u.fetch(ctx, "root", from, RootMaxLength)
+		var missing *NotFoundError
+		if errors.As(err, &missing) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		doc, err := u.nextRoot(redact(from), data)
+		if err != nil {
+			return err
+		}
+		// Step 11: recover from a fast-forward attack. With other keys for
+		// timestamp or snapshot, the versions of the old ones no longer bind.
+		// The files go before the root is stored: a crash in between leaves
+		// the old root without them, which the next start mends, and never the
+		// new root beside versions that nobody can exceed.
+		if onlineKeysDiffer(u.root, doc) {
+			u.log.Info("the repository has new online keys: what was signed with the old ones no longer counts", "root", next)
+			if err := errors.Join(u.cache.remove("timestamp.json"), u.cache.remove("snapshot.json")); err != nil {
+				return err
+			}
+		}
+		// Steps 7 and 8. The history is what the next start reads; root.json
+		// is for people and other programs.
+		if err := u.cache.save(history, data); err != nil {
+			return err
+		}
+		if err := u.cache.save("root.json", data); err != nil {
+			return err
+		}
+		rotations++
+		step(doc, redact(from), false)
+	}
+	if err := u.cache.save("root.json", u.root.Raw()); err != nil {
+		return err
+	}
+	// Step 10: expiry counts for the newest root only.
+	return u.unexpired(metadata.Root, source, u.root)
+}
+
+// nextRoot verifies the root after u.root.
+func (u *update) nextRoot(source string, data []byte) (*metadata.Document, error) {
+	doc, err := parse(metadata.Root, metadata.Root, source, data)
+	if err != nil {
+		return nil, err
+	}
+	// Step 4: signed by a threshold of the old keys and of the new ones.
+	if err := signedBy(metadata.Root, source, doc, u.root, metadata.Root); err != nil {
+		return nil, err
+	}
+	if err := signedBy(metadata.Root, source, doc, doc, metadata.Root); err != nil {
+		return nil, err
+	}
+	// Step 5: exactly the next version.
+	if want := u.root.Version() + 1; doc.Version() != want {
+		return nil, &VersionError{Role: metadata.Root, Source: source, Want: want, Got: doc.Version()}
+	}
+	return doc, nil
+}
+
+// parseAnchor reads a trust anchor. Its expiry does not matter.
+//
+// Spec: https://theupdateframework.github.io/specification/latest/#load-trusted-root.
+func parseAnchor(data []byte) (*metadata.Document, error) {
+	if len(data) > RootMaxLength {
+		return nil, fmt.Errorf("it is longer than %d bytes", RootMaxLength)
+	}
+	doc, err := parseBare(metadata.Root, data)
+	if err != nil {
+		return nil, err
+	}
+	d, _ := doc.Delegation(metadata.Root)
+	if q := metadata.Check(d, doc); !q.Met() {
+		return nil, fmt.Errorf("root v%d has %d of the %d signatures that it asks for itself", doc.Version(), q.Count, q.Threshold)
+	}
+	return doc, nil
+}
+
+// onlineKeysDiffer reports whether the keys or the threshold of timestamp or
+// snapshot are others in b than in a.
+func onlineKeysDiffer(a, b *metadata.Document) bool {
+	for _, role := range []string{metadata.Timestamp, metadata.Snapshot} {
+		da, _ := a.Delegation(role)
+		db, _ := b.Delegation(role)
+		if da.Threshold != db.Threshold || !maps.Equal(keySet(da), keySet(db)) {
+			return true
+		}
+	}
+	return false
+}
+
+func keySet(d metadata.Delegation) map[string]bool {
+	set := map[string]bool{}
+	for _, id := range d.KeyIDs {
+		if k := d.Keys[id]; k != nil {
+			set[k.Fingerprint()] = true
+		}
+	}
+	return set
+}
+
+// updateTimestamp fetches the one file without a version in its name.
+//
+// Spec: https://theupdateframework.github.io/specification/latest/#update-timestamp.
+func (u *update) updateTimestamp(ctx context.Context) error {
+	const name = "timestamp.json"
+	trusted := u.fromCache(metadata.Timestamp, TimestampMaxLength)
+	if trusted != nil && checkTimestamp(trusted, name) != nil {
+		trusted = nil
+	}
+	if u.offline {
+		if trusted == nil {
+			return &NotCachedError{Name: name, Dir: u.cache.dir}
+		}
+		return u.setTimestamp(trusted, true, u.cacheFile(name))
+	}
+	from := u.metadataURL + name
+	data, err := u.fetch(ctx, metadata.Timestamp, from, TimestampMaxLength) // step 1
+	if err != nil {
+		return err
+	}
+	source := redact(from)
+	doc, err := parse(metadata.Timestamp, metadata.Timestamp, source, data)
+	if err != nil {
+		return err
+	}
+	if err := signedBy(metadata.Timestamp, source, doc, u.root, metadata.Root); err != nil { // step 2
+		return err
+	}
+	if err := checkTimestamp(doc, source); err != nil {
+		return err
+	}
+	if trusted != nil { // step 3
+		switch {
+		case doc.Version() < trusted.Version():
+			return &RollbackError{Role: metadata.Timestamp, Version: doc.Version(), Trusted: trusted.Version(), Source: source}
+		case doc.Version() == trusted.Version():
+			// Nothing new, whatever else the file says: the one that was
+			// accepted first stays. The update goes on from it, since the one
+			// before may have ended here.
+			if !bytes.Equal(doc.Payload(), trusted.Payload()) {
+				u.log.Warn("the repository serves two timestamps of one version; keeping the first", "version", doc.Version())
+			}
+			return u.setTimestamp(trusted, true, u.cacheFile(name))
+		}
+		now, before := doc.Meta()["snapshot.json"], trusted.Meta()["snapshot.json"]
+		if now.Version < before.Version {
+			return &RollbackError{Role: metadata.Snapshot, Version: now.Version, Trusted: before.Version,
+				In: fmt.Sprintf("timestamp v%d", doc.Version()), Source: source}
+		}
+	}
+	if err := u.setTimestamp(doc, false, source); err != nil {
+		return err
+	}
+	return u.cache.save(name, data) // step 5
+}
+
+func checkTimestamp(doc *metadata.Document, source string) error {
+	if _, ok := doc.Meta()["snapshot.json"]; !ok {
+		return &FormatError{Role: metadata.Timestamp, Source: source, Err: errors.New("it does not list snapshot.json")}
+	}
+	return nil
+}
+
+func (u *update) setTimestamp(doc *metadata.Document, cached bool, source string) error {
+	if err := u.unexpired(metadata.Timestamp, source, doc); err != nil { // step 4
+		return err
+	}
+	u.timestamp = doc
+	u.result.Timestamp = u.state(metadata.Timestamp, doc, cached)
+	return nil
+}
+
+// updateSnapshot fetches the snapshot that the timestamp names, unless it is
+// there.
+//
+// Spec: https://theupdateframework.github.io/specification/latest/#update-snapshot.
+func (u *update) updateSnapshot(ctx context.Context) error {
+	const name = "snapshot.json"
+	want := u.timestamp.Meta()[name]
+	trusted := u.fromCache(metadata.Snapshot, SnapshotMaxLength)
+	set := func(doc *metadata.Document, cached bool, source string) error {
+		if err := u.unexpired(metadata.Snapshot, source, doc); err != nil { // step 6
+			return err
+		}
+		u.snapshot = doc
+		u.result.Snapshot = u.state(metadata.Snapshot, doc, cached)
+		return nil
+	}
+	if trusted != nil && trusted.Version() == want.Version && u.asListed(metadata.Snapshot, u.cacheFile(name), trusted.Raw(), want) == nil {
+		return set(trusted, true, u.cacheFile(name))
+	}
+	if u.offline {
+		return &NotCachedError{Name: fmt.Sprintf("snapshot v%d", want.Version), Dir: u.cache.dir}
+	}
+	from := u.metadataURL + u.versioned(metadata.Snapshot, want.Version)
+	source := redact(from)
+	data, err := u.fetch(ctx, metadata.Snapshot, from, bound(want, SnapshotMaxLength)) // step 1
+	if err != nil {
+		return err
+	}
+	if err := u.asListed(metadata.Snapshot, source, data, want); err != nil { // step 2
+		return err
+	}
+	doc, err := parse(metadata.Snapshot, metadata.Snapshot, source, data)
+	if err != nil {
+		return err
+	}
+	if err := signedBy(metadata.Snapshot, source, doc, u.root, metadata.Root); err != nil { // step 3
+		return err
+	}
+	if doc.Version() != want.Version { // step 4
+		return &VersionError{Role: metadata.Snapshot, Source: source, Want: want.Version, Got: doc.Version()}
+	}
+	if trusted != nil { // step 5
+		if doc.Version() < trusted.Version() { // stricter than the specification: the timestamp of before may be lost
+			return &RollbackError{Role: metadata.Snapshot, Version: doc.Version(), Trusted: trusted.Version(), Source: source}
+		}
+		in := fmt.Sprintf("snapshot v%d", doc.Version())
+		for _, file := range slices.Sorted(maps.Keys(trusted.Meta())) {
+			before, now := trusted.Meta()[file], doc.Meta()[file] // a role that is gone has version 0
+			if now.Version < before.Version {
+				return &RollbackError{Role: strings.TrimSuffix(file, ".json"), Version: now.Version, Trusted: before.Version, In: in, Source: source}
+			}
+		}
+	}
+	if err := set(doc, false, source); err != nil {
+		return err
+	}
+	return u.cache.save(name, data) // step 7
+}
+
+// updateTargets fetches the top-level targets role.
+//
+// Spec: https://theupdateframework.github.io/specification/latest/#update-targets.
+func (u *update) updateTargets(ctx context.Context) error {
+	d, _ := u.root.Delegation(metadata.Targets)
+	doc, state, err := u.loadTargets(ctx, u.root, metadata.Root, d)
+	if err != nil {
+		return err
+	}
+	u.targets, u.result.Targets = doc, state
+	return nil
+}
+
+// loadTargets returns a targets role, top-level or delegated, verified for this
+// delegator: from an earlier step of the update, the cache or the repository.
+//
+// Spec: https://theupdateframework.github.io/specification/latest/#update-targets, steps 1 to 6,
+// which hold for delegated roles as well.
+func (u *update) loadTargets(ctx context.Context, delegator *metadata.Document, by string, d metadata.Delegation) (*metadata.Document, RoleState, error) {
+	role := d.Role
+	fail := func(err error) (*metadata.Document, RoleState, error) { return nil, RoleState{}, err }
+	verified := func(doc *metadata.Document, cached bool) (*metadata.Document, RoleState, error) {
+		u.roles[edge{delegator, role}] = doc
+		return doc, u.state(role, doc, cached), nil
+	}
+	if doc := u.roles[edge{delegator, role}]; doc != nil {
+		return doc, u.state(role, doc, true), nil
+	}
+	want, listed := u.snapshot.Meta()[role+".json"]
+	if !listed {
+		return fail(&UnlistedError{Role: role, In: metadata.Snapshot, Version: u.snapshot.Version(), Delegate: by})
+	}
+	from := u.metadataURL + u.versioned(role, want.Version)
+	source := redact(from)
+	if doc := u.fetched[role]; doc != nil {
+		// It has been fetched for another delegator. Asking again would bring
+		// the same file.
+		if err := signedByDelegation(role, source, doc, delegator, by, d); err != nil {
+			return fail(err)
+		}
+		return verified(doc, true)
+	}
+	check := func(source string, data []byte) (*metadata.Document, error) {
+		if err := u.asListed(role, source, data, want); err != nil { // step 2
+			return nil, err
+		}
+		doc, err := parse(role, metadata.Targets, source, data)
+		if err != nil {
+			return nil, err
+		}
+		if err := signedByDelegation(role, source, doc, delegator, by, d); err != nil { // step 3
+			return nil, err
+		}
+		if doc.Version() != want.Version { // step 4
+			return nil, &VersionError{Role: role, Source: source, Want: want.Version, Got: doc.Version()}
+		}
+		return doc, nil
+	}
+	file := cacheName(role)
+	if data := u.cache.load(file, TargetsMaxLength); data != nil {
+		doc, err := check(u.cacheFile(file), data)
+		if err == nil {
+			if err := u.unexpired(role, u.cacheFile(file), doc); err != nil { // step 5
+				return fail(err)
+			}
+			return verified(doc, true)
+		}
+		u.log.Debug("the cached file does not serve", "role", role, "reason", err)
+	}
+	if u.offline {
+		return fail(&NotCachedError{Name: fmt.Sprintf("%s v%d", role, want.Version), Dir: u.cache.dir})
+	}
+	data, err := u.fetch(ctx, role, from, bound(want, TargetsMaxLength)) // step 1
+	if err != nil {
+		return fail(err)
+	}
+	doc, err := check(source, data)
+	if err != nil {
+		return fail(err)
+	}
+	if err := u.unexpired(role, source, doc); err != nil { // step 5
+		return fail(err)
+	}
+	if err := u.cache.save(file, data); err != nil { // step 6
+		return fail(err)
+	}
+	u.fetched[role] = doc
+	return verified(doc, false)
+}
+
+// versioned is the file name of a role in the repository.
+//
+// Spec: https://theupdateframework.github.io/specification/latest/#reading-consistent-snapshots.
+func (u *update) versioned(role string, version int64) string {
+	if !u.root.ConsistentSnapshot() {
+		return quote(role) + ".json"
+	}
+	return fmt.Sprintf("%d.%s.json", version, quote(role))
+}
+
+func (u *update) cacheFile(name string) string {
+	if u.cache.dir == "" {
+		return "the memory of this client"
+	}
+	return filepath.Join(u.cache.dir, name)
+}
+
+func (u *update) state(role string, doc *metadata.Document, cached bool) RoleState {
+	return RoleState{Role: role, Version: doc.Version(), Expires: doc.Expires(), Cached: cached}
+}
+
+// fromCache returns the timestamp or snapshot of the last update if it still
+// verifies; its expiry does not matter, since it also serves to notice a
+// rollback.
+func (u *update) fromCache(role string, max int64) *metadata.Document {
+	data := u.cache.load(role+".json", max)
+	if data == nil {
+		return nil
+	}
+	source := u.cacheFile(role + ".json")
+	doc, err := parse(role, role, source, data)
+	if err == nil {
+		err = signedBy(role, source, doc, u.root, metadata.Root)
+	}
+	if err != nil {
+		u.log.Warn("ignoring a file of the cache", "reason", err)
+		return nil
+	}
+	return doc
+}
+
+// unexpired refuses a document that is not valid at the reference time.
+func (u *update) unexpired(role, source string, doc *metadata.Document) error {
+	if doc.Expired(u.start) {
+		return &ExpiredError{Role: role, Version: doc.Version(), Source: source, Expires: doc.Expires(), Now: u.start}
+	}
+	return nil
+}
+
+// parse reads a role's metadata, of which nothing is known yet.
+func parse(role, kind, source string, data []byte) (*metadata.Document, error) {
+	doc, err := parseBare(kind, data)
+	if err != nil {
+		return nil, &FormatError{Role: role, Source: source, Err: err}
+	}
+	return doc, nil
+}
+
+func parseBare(kind string, data []byte) (*metadata.Document, error) {
+	doc, err := metadata.Parse(data)
+	if err != nil {
+		return nil, err
+	}
+	if doc.Type() != kind {
+		return nil, fmt.Errorf("it is of type %s, not %s", doc.Type(), kind)
+	}
+	// Clients MUST verify that spec_version is the one they expect; another
+	// major version may mean other things by the same fields.
+	// Spec: https://theupdateframework.github.io/specification/latest/#file-formats-root.
+	if major, _, _ := strings.Cut(doc.SpecVersion(), "."); major != "1" {
+		return nil, fmt.Errorf("it follows version %q of the TUF specification, and this client knows version 1", doc.SpecVersion())
+	}
+	// Two readers could see two documents. Names that differ only in case are
+	// fine here: nobody reads this tree case-insensitively.
+	for _, d := range doc.Duplicates() {
+		if d.Name == d.With {
+			return nil, errors.New(d.String())
+		}
+	}
+	// The keyid MUST be unique in the signatures array.
+	// Spec: https://theupdateframework.github.io/specification/latest/#file-formats-object-format.
+	seen := map[string]bool{}
+	for _, s := range doc.Signatures() {
+		if seen[s.KeyID] {
+			return nil, fmt.Errorf("it holds two signatures of keyid %s", s.KeyID)
+		}
+		seen[s.KeyID] = true
+	}
+	return doc, nil
+}
+
+// signedBy checks the signatures of a top-level role with the keys that a root
+// gives it.
+func signedBy(role, source string, doc, root *metadata.Document, by string) error {
+	d, _ := root.Delegation(role)
+	return signedByDelegation(role, source, doc, root, by, d)
+}
+
+func signedByDelegation(role, source string, doc, delegator *metadata.Document, by string, d metadata.Delegation) error {
+	if q := metadata.Check(d, doc); !q.Met() {
+		return &QuorumError{Role: role, Version: doc.Version(), Source: source, By: by, ByVersion: delegator.Version(), Quorum: q}
+	}
+	return nil
+}
+
+// bound is how much of a metadata file to read.
+func bound(m metadata.MetaFile, max int64) int64 {
+	if m.Length >= 0 {
+		return min(m.Length, max)
+	}
+	return max
+}
+
+// asListed compares a metadata file with the length and the hashes that
+// timestamp or snapshot states, if any.
+func (u *update) asListed(role, source string, data []byte, m metadata.MetaFile) error {
+	if m.Length >= 0 && m.Length != int64(len(data)) {
+		return &LengthError{Name: role, Source: source, Exact: true, Want: m.Length, Got: int64(len(data))}
+	}
+	if m.Hashes == nil {
+		return nil
+	}
+	d, err := newDigests(role, m.Hashes)
+	if err != nil {
+		return err
+	}
+	_, _ = d.Write(data)
+	return d.check(source)
+}
+
+// algorithms are the hashes that clients know, the preferred one first. MD5 and
+// SHA-1 are not among them on purpose.
+var algorithms = []struct {
+	name string
+	new  func() hash.Hash
+}{
+	{"sha256", sha256.New}, {"sha512", sha512.New}, {"sha384", sha512.New384},
+}
+
+// digests computes every hash of a list that it knows. Hashes it does not know
+// are passed over: the list is signed, and one good hash is enough.
+type digests struct {
+	name   string
+	wanted map[string]string
+	hashes map[string]hash.Hash
+}
+
+func newDigests(name string, wanted map[string]string) (*digests, error) {
+	d := &digests{name: name, wanted: wanted, hashes: map[string]hash.Hash{}}
+	for _, a := range algorithms {
+		if _, ok := wanted[a.name]; ok {
+			d.hashes[a.name] = a.new()
+		}
+	}
+	if len(d.hashes) == 0 {
+		return nil, &HashError{Name: name}
+	}
+	return d, nil
+}
+
+func (d *digests) Write(p []byte) (int, error) {
+	for _, h := range d.hashes {
+		_, _ = h.Write(p) // never fails
+	}
+	return len(p), nil
+}
+
+func (d *digests) check(source string) error {
+	for _, a := range algorithms {
+		h := d.hashes[a.name]
+		if h == nil {
+			continue
+		}
+		if got := hex.EncodeToString(h.Sum(nil)); !strings.EqualFold(got, d.wanted[a.name]) {
+			return &HashError{Name: d.name, Source: source, Algorithm: a.name, Want: d.wanted[a.name], Got: got}
+		}
+	}
+	return nil
+}
+
+// prefix is a hash of the list that is fit for a file name, as it is written
+// there.
+func (d *digests) prefix() (string, error) {
+	for _, a := range algorithms {
+		if h := d.hashes[a.name]; h != nil {
+			text := d.wanted[a.name]
+			if raw, err := hex.DecodeString(text); err != nil || len(raw) != h.Size() {
+				return "", &HashError{Name: d.name, Source: "its metadata", Algorithm: a.name, Want: fmt.Sprintf("%d hex digits", 2*h.Size()), Got: text}
+			}
+			return text, nil
+		}
+	}
+	return "", &HashError{Name: d.name}
+}

@@ -1,0 +1,21 @@
+// Tufops-client is a TUF client: it fetches what a repository's signers vouch
+// for, and nothing else. It speaks the command line of the TUF conformance
+// suite and adds trusted-root.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/tufops/tufops/internal/cli"
+)
+
+func main() { os.Exit(mainStatus()) }
+
+func mainStatus() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return run(ctx, cli.System(), os.Args)
+}

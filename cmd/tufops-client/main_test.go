@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/tufops/tufops/client/clienttest"
+	"github.com/tufops/tufops/internal/cli"
+	"github.com/tufops/tufops/internal/metadata"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"tufops-client": func() { os.Exit(mainStatus()) }})
+}
+
+func TestHelp(t *testing.T) {
+	for _, problem := range cli.CheckHelp(newApp(cli.Env{})) {
+		t.Error(problem)
+	}
+}
+
+// TestScripts runs the stories in testdata/script. Each finds root.json, the
+// trust anchor, and published trees that follow each other: old; repo; repo2, after
+// a rotation of all keys and with a new trusted_root.json; evil, which is repo
+// with one byte of trusted_root.json changed; stranger, another repository.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: filepath.Join("testdata", "script"),
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("NOW", clienttest.Now.Format("2006-01-02T15:04:05Z07:00"))
+			env.Setenv("LATER", clienttest.Now.Add(clienttest.Life).Format("2006-01-02T15:04:05Z07:00"))
+			return lay(env.WorkDir)
+		},
+	})
+}
+
+const trustedRoot1, trustedRoot2 = "{\"mediaType\": \"one\"}\n", "{\"mediaType\": \"two\"}\n"
+
+func lay(dir string) error {
+	repo := clienttest.New()
+	old := repo.Clone()
+	repo.Delegate(metadata.Targets, "npm", true, []string{"npm/*"})
+	repo.AddTarget("npm", "npm/keys.json", "keys")
+	repo.AddTarget(metadata.Targets, "trusted_root.json", trustedRoot1)
+	repo.Publish("npm", metadata.Targets)
+	root := repo.Files["metadata/1.root.json"]
+
+	evil := repo.Clone()
+	for name, data := range evil.Files {
+		if strings.HasSuffix(name, ".trusted_root.json") {
+			evil.Files[name] = bytes.Replace(data, []byte("one"), []byte("eno"), 1)
+		}
+	}
+	next := repo.Clone()
+	for _, role := range metadata.TopLevel {
+		old := next.Roles[role].Keys
+		next.SetKeys(role, 1, clienttest.NewKey("new-"+role))
+		if role == metadata.Root {
+			next.Roles[role].Keys = append(next.Roles[role].Keys, old...)
+		}
+	}
+	next.AddTarget(metadata.Targets, "trusted_root.json", trustedRoot2)
+	next.Publish(metadata.Root, metadata.Targets)
+
+	stranger := clienttest.New()
+	for _, role := range metadata.TopLevel {
+		stranger.SetKeys(role, 1, clienttest.NewKey("strange-"+role))
+	}
+	stranger.Publish(metadata.Root, metadata.Targets)
+	return errors.Join(
+		old.WriteTo(filepath.Join(dir, "old")),
+		repo.WriteTo(filepath.Join(dir, "repo")), next.WriteTo(filepath.Join(dir, "repo2")),
+		evil.WriteTo(filepath.Join(dir, "evil")), stranger.WriteTo(filepath.Join(dir, "stranger")),
+		os.WriteFile(filepath.Join(dir, "root.json"), root, 0o644),
+		os.WriteFile(filepath.Join(dir, "truncated.json"), root[:len(root)/2], 0o644),
+		os.WriteFile(filepath.Join(dir, "targets.json"), repo.Current(metadata.Targets), 0o644),
+		os.WriteFile(filepath.Join(dir, "unsigned.json"), clienttest.Sign(repo.Roles[metadata.Root].Signed), 0o644),
+	)
+}
+
+// TestMessages compares all that a person sees, and the exit status, with
+// testdata/messages.golden. Run with -update after a change, and read the diff.
+func TestMessages(t *testing.T) {
+	dir := t.TempDir()
+	if err := lay(dir); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	if err := os.WriteFile("file", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var got strings.Builder
+	call := func(args string) {
+		var stdout, stderr bytes.Buffer
+		env := cli.Env{Stdout: &stdout, Stderr: &stderr, LookupEnv: func(string) (string, bool) { return "", false }}
+		status := run(t.Context(), env, append([]string{"tufops-client"}, strings.Fields(args)...))
+		fmt.Fprintf(&got, "$ tufops-client %s\n%s%s= %d\n\n", args, stdout.String(), stderr.String(), status)
+	}
+	const at = "--time 2026-01-01T00:00:00Z "
+	for _, args := range []string{
+		"",
+		"fetch",
+		"init",
+		"--metadata-dir d init",
+		"--metadata-dir d init no-such.json",
+		"--metadata-dir d init truncated.json",
+		"--metadata-dir d init unsigned.json",
+		"--metadata-dir d init targets.json",
+		"--metadata-dir d init repo",
+		"--metadata-dir file init root.json",
+		"--metadata-dir d refresh",
+		"--metadata-dir d --metadata-url repo/metadata refresh",
+		"--metadata-dir d init root.json",
+		"--metadata-dir d --metadata-url mailto://x refresh",
+		"--metadata-dir d --metadata-url http://[ refresh",
+		"--metadata-dir d --metadata-url http://h/?q refresh",
+		"--metadata-dir d --metadata-url gopher://h/ refresh",
+		"--metadata-dir d --metadata-url repo/metadata --time yesterday refresh",
+		"--metadata-dir d --metadata-url repo/metadata --time 2027-01-01T00:00:00Z refresh",
+		at + "--metadata-dir d --metadata-url no-such-repo refresh",
+		at + "--metadata-dir d --metadata-url stranger/metadata refresh",
+		at + "--metadata-dir d --metadata-url repo/metadata refresh",
+		"--time 1767225600 --metadata-dir d --metadata-url repo/metadata refresh",
+		"refresh --metadata-dir d --metadata-url repo/metadata --time 1767225600",
+		at + "--metadata-dir d --metadata-url repo/metadata --target-base-url repo/targets --target-dir out --target-name npm/keys.json --target-name trusted_root.json download",
+		at + "--metadata-dir d --metadata-url repo/metadata --target-base-url repo/targets --target-dir out --target-name trustedroot.json download",
+		at + "--metadata-dir d --metadata-url repo/metadata --target-base-url repo/targets --target-dir file --target-name trusted_root.json download",
+		at + "--metadata-dir d --metadata-url evil/metadata --target-base-url evil/targets --target-dir out2 --target-name npm/keys.json --target-name trusted_root.json download",
+		at + "--metadata-dir d --metadata-url repo/metadata --target-base-url nowhere --target-dir out2 --target-name trusted_root.json download",
+		at + "--metadata-dir d --metadata-url old/metadata refresh",
+		at + "--metadata-dir d --metadata-url repo2/metadata refresh",
+		at + "--metadata-dir d --metadata-url repo/metadata refresh",
+		"trusted-root",
+		"trusted-root --offline",
+		"trusted-root --metadata-url repo/metadata",
+		at + "trusted-root --metadata-dir new --offline",
+		at + "trusted-root --metadata-dir new --root root.json --offline",
+		at + "trusted-root --metadata-dir d --offline",
+		at + "trusted-root --root root.json --metadata-url repo/metadata",
+		at + "trusted-root --root truncated.json --metadata-url repo/metadata",
+		at + "trusted-root --root root.json --metadata-url evil/metadata",
+		at + "trusted-root --root root.json --metadata-url repo/metadata --output no/such/dir",
+		at + "trusted-root --metadata-dir d --metadata-url repo2/metadata",
+		at + "trusted-root --metadata-dir d --offline",
+		at + "trusted-root --metadata-dir d --offline --json",
+		"trusted-root --metadata-dir d --offline",
+		"trusted-root --help",
+	} {
+		call(args)
+	}
+	text := strings.ReplaceAll(got.String(), dir, "$WORK")
+	// These speak of the present moment.
+	text = regexp.MustCompile(`and it is 20[0-9TZ:-]+`).ReplaceAllStringFunc(text, func(s string) string {
+		if strings.Contains(s, "2027-01-01") {
+			return s
+		}
+		return "and it is $NOW"
+	})
+	golden := "testdata/messages.golden"
+	t.Chdir(cwd)
+	if *update {
+		if err := os.WriteFile(golden, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(want) != text {
+		t.Errorf("messages differ from %s; run with -update and look at the diff. Got:\n%s", golden, text)
+	}
+}
+
+var cwd, _ = os.Getwd()

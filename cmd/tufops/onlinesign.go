@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/tufops/tufops/internal/cli"
+	"github.com/tufops/tufops/internal/escape"
+	"github.com/tufops/tufops/internal/kms/file"
+	"github.com/tufops/tufops/internal/metadata"
+	"github.com/tufops/tufops/onlinesign"
+	"github.com/tufops/tufops/repository"
+)
+
+// onlineKeys are the key services of this build.
+func onlineKeys(env cli.Env) onlinesign.Keys {
+	return realTime{env, onlinesign.Services{
+		file.Scheme: file.Keys{Prefix: env.Getenv(file.PrefixVariable)},
+	}}
+}
+
+// realTime keeps keys of other machines from signing what a simulated clock
+// says.
+type realTime struct {
+	env  cli.Env
+	keys onlinesign.Keys
+}
+
+func (k realTime) Resolve(ctx context.Context, uri string) (metadata.Signer, error) {
+	if err := cli.RefuseSimulatedClock(k.env, uri); err != nil {
+		return nil, err
+	}
+	return k.keys.Resolve(ctx, uri)
+}
+
+func onlineSignCommand(env cli.Env) *urfave.Command {
+	return &urfave.Command{
+		Name:  "online-sign",
+		Usage: "sign snapshot and timestamp, if they are due",
+		Description: `Makes one commit, or none where nothing is due; no key is asked for then. Works
+on HEAD's commit; without --push it moves the checked-out branch and its files.
+If main moves meanwhile it starts over from the new main.
+
+If a role on main is not signed as it must be, the timestamp is renewed all the
+same, over the content of the snapshot that there is, and the report says so.
+
+Keys are found by their URI in the metadata; file2:PATH is a file, below
+$CRYPTO_SIGNER_PATH_PREFIX where PATH is relative.
+
+Example:
+  tufops online-sign --push`,
+		Flags:  writeFlags(),
+		Action: func(c *urfave.Context) error { return onlineSign(c, env) },
+	}
+}
+
+func onlineSign(c *urfave.Context, env cli.Env) error {
+	common, repo, to, err := writing(c, env)
+	if err != nil {
+		return err
+	}
+	defer repo.Git.Close()
+	done, err := onlinesign.Run(c.Context, onlinesign.Options{
+		Repository: repo, Keys: onlineKeys(env), Now: common.Now(), Remote: to, DryRun: c.Bool("dry-run"), Log: common.Log,
+	})
+	if err != nil {
+		return err
+	}
+	var roles []string
+	signed := []map[string]any{}
+	for _, s := range done.Signed {
+		roles = append(roles, s.Role)
+		signed = append(signed, map[string]any{
+			"role": s.Role, "version": s.Version, "previous_version": s.Previous, "reason": s.Why,
+			"expires": s.Expires.Format(metadata.TimeFormat), "lists": s.Meta, "keys": append([]string{}, s.Keys...),
+		})
+	}
+	if err := cli.SetOutput(env, "signed", strings.Join(roles, " ")); err != nil {
+		return err
+	}
+	for _, w := range done.Warnings {
+		common.Log.Warn(w)
+	}
+	if c.String("format") == "json" {
+		return printJSON(env, map[string]any{
+			"schema": 1, "commit": done.Commit, "signed": signed, "blocked": append([]repository.Finding{}, done.Blocked...),
+			"warnings": append([]string{}, done.Warnings...), "dry_run": c.Bool("dry-run"),
+		})
+	}
+	fmt.Fprint(env.Stdout, onlineSignText(done, c.Bool("dry-run")))
+	return nil
+}
+
+// reasons say why a new version was made.
+var reasons = map[repository.Reason]string{
+	repository.ReasonNew:       "there was none yet",
+	repository.ReasonSignature: "the present one is not signed by the keys of the newest root",
+	repository.ReasonContent:   "what it lists has changed",
+	repository.ReasonPeriod:    "its signing period has begun",
+	repository.ReasonRestored:  "the file on the branch was removed, put back or never signed",
+}
+
+func onlineSignText(r onlinesign.Result, dryRun bool) string {
+	var b strings.Builder
+	t := escape.Terminal
+	verb := "Signed"
+	if dryRun {
+		verb = "Would sign"
+	}
+	if len(r.Signed) == 0 {
+		b.WriteString("Nothing to do: snapshot and timestamp are up to date.\n")
+		if len(r.Blocked) > 0 {
+			b.Reset()
+			b.WriteString("Nothing to do: nothing is due that can be signed.\n")
+		}
+	}
+	for _, s := range r.Signed {
+		fmt.Fprintf(&b, "%s %s version %d, valid until %s: %s.\n", verb, s.Role, s.Version, s.Expires.Format(metadata.TimeFormat), reasons[s.Why])
+		for _, name := range slices.Sorted(maps.Keys(s.Meta)) {
+			fmt.Fprintf(&b, "  lists %s version %d\n", t(strings.TrimSuffix(name, ".json")), s.Meta[name])
+		}
+		for _, key := range s.Keys {
+			fmt.Fprintf(&b, "  signed with %s\n", t(key))
+		}
+	}
+	if len(r.Blocked) > 0 {
+		b.WriteString("\nThe content of the snapshot stays as it is, because of\n")
+		for _, f := range r.Blocked {
+			fmt.Fprintf(&b, "  %s: %s\n    rule %s, %s\n    hint: %s\n", f.Level, t(f.Message), f.Rule, t(f.File), t(f.Hint))
+		}
+	}
+	return b.String()
+}
+
+func onlineSignTargetsCommand(env cli.Env) *urfave.Command {
+	return &urfave.Command{
+		Name:      "online-sign-targets",
+		Usage:     "sign targets roles with their online keys",
+		ArgsUsage: "ROLE...",
+		Description: `Signs the present metadata of each role with the online keys that its
+delegation lists: one commit per role, none where they have signed already.
+Versions, dates and the signatures of people stay as they are. Works on HEAD's
+commit, of main or of a signing event; without --push it moves the checked-out
+branch and its files.
+
+Example:
+  tufops online-sign-targets registry.npmjs.org --push`,
+		Flags:  writeFlags(),
+		Action: func(c *urfave.Context) error { return onlineSignTargets(c, env) },
+	}
+}
+
+func onlineSignTargets(c *urfave.Context, env cli.Env) error {
+	common, repo, to, err := writing(c, env)
+	if err != nil {
+		return err
+	}
+	defer repo.Git.Close()
+	done, err := onlinesign.SignTargets(c.Context, onlinesign.Options{
+		Repository: repo, Keys: onlineKeys(env), Now: common.Now(), Remote: to, DryRun: c.Bool("dry-run"), Log: common.Log,
+	}, c.Args().Slice())
+	if err != nil {
+		return err
+	}
+	var roles []string
+	signed := []map[string]any{}
+	for _, s := range done.Signed {
+		roles = append(roles, s.Role)
+		signed = append(signed, map[string]any{"role": s.Role, "version": s.Version, "keys": s.Keys, "commit": s.Commit})
+	}
+	if err := cli.SetOutput(env, "signed", strings.Join(roles, " ")); err != nil {
+		return err
+	}
+	if c.String("format") == "json" {
+		return printJSON(env, map[string]any{"schema": 1, "commit": done.Commit, "signed": signed, "dry_run": c.Bool("dry-run")})
+	}
+	if len(done.Signed) == 0 {
+		fmt.Fprintln(env.Stdout, "Nothing to do: the online keys have signed already.")
+	}
+	verb := "Signed"
+	if c.Bool("dry-run") {
+		verb = "Would sign"
+	}
+	for _, s := range done.Signed {
+		fmt.Fprintf(env.Stdout, "%s %s version %d with %s.\n", verb, escape.Terminal(s.Role), s.Version, escape.Terminal(strings.Join(s.Keys, ", ")))
+	}
+	return nil
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/tufops/tufops/internal/cli"
+	"github.com/tufops/tufops/internal/escape"
+	"github.com/tufops/tufops/internal/objstore/dir"
+	"github.com/tufops/tufops/publish"
+)
+
+func publishCommand(env cli.Env) *urfave.Command {
+	return &urfave.Command{
+		Name:  "publish",
+		Usage: "bring destinations to the state of HEAD's commit",
+		Description: `Compares what each destination shows with what HEAD's commit publishes, and
+writes the difference, in an order that serves a client at every moment. Clients
+read metadata from URL/metadata and artifacts from URL/targets.
+
+It may be run again at any time, also after it was killed. A state that is older
+than what the destination shows is refused. Nothing is ever deleted.
+
+Examples:
+  tufops publish --to file:///srv/tuf
+  tufops publish --to file:///srv/tuf --dry-run`,
+		Flags: []urfave.Flag{
+			&urfave.StringSliceFlag{Name: "to", Required: true, Usage: "publish to `URL`: file://DIR; may be repeated"},
+			&urfave.BoolFlag{Name: "dry-run", Usage: "print what would be written, and write nothing"},
+			&urfave.BoolFlag{Name: "deep", Usage: "look at every file, also if this commit was published before"},
+			&urfave.StringFlag{Name: "format", Value: "text", Usage: "print `text|json`"},
+		},
+		Action: func(c *urfave.Context) error { return publishTo(c, env) },
+	}
+}
+
+func publishTo(c *urfave.Context, env cli.Env) error {
+	common, err := cli.ParseCommon(c, env)
+	if err != nil {
+		return err
+	}
+	format := c.String("format")
+	if format != "text" && format != "json" {
+		return cli.Usagef("--format is text or json, not %q", format)
+	}
+	to, err := destinations(c.StringSlice("to"), common, env)
+	if err != nil {
+		return err
+	}
+	repo, err := openRepository(c, common)
+	if err != nil {
+		return err
+	}
+	defer repo.Git.Close()
+	head, err := repo.Git.Resolve(c.Context, "HEAD")
+	if err != nil {
+		return err
+	}
+	published, err := repo.Published(c.Context, head, common.Now())
+	if err != nil {
+		return cli.WithNote(err, "nothing was published")
+	}
+	publishable, err := published.Publishable()
+	if err != nil {
+		return cli.WithNote(err, "nothing was published")
+	}
+	for _, f := range published.Findings() {
+		common.Log.Warn(f.Message, "rule", f.Rule)
+	}
+	report, failed := publish.Run(c.Context, publish.Options{
+		Commit: head, Publishable: publishable, To: to,
+		DryRun: c.Bool("dry-run"), Deep: c.Bool("deep"), Log: common.Log,
+	})
+	if report == nil {
+		return failed
+	}
+	if format == "json" {
+		doc, err := json.MarshalIndent(report, "", "  ")
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(env.Stdout, "%s\n", escape.JSON(doc))
+	} else {
+		fmt.Fprint(env.Stdout, report.Text())
+	}
+	if failed != nil {
+		return failed
+	}
+	return cli.SetOutput(env, "changed", strconv.FormatBool(report.Changed && !report.DryRun))
+}
+
+// destinations opens what --to names.
+func destinations(urls []string, common cli.Common, env cli.Env) ([]publish.Destination, error) {
+	var list []publish.Destination
+	seen := map[string]bool{}
+	for _, text := range urls {
+		path, err := filePath(text)
+		if err != nil {
+			return nil, err
+		}
+		if path, err = filepath.Abs(path); err != nil {
+			return nil, err
+		}
+		name := (&url.URL{Scheme: "file", Path: filepath.ToSlash(path)}).String()
+		if err := cli.RefuseSimulatedClock(env, name); err != nil {
+			return nil, err
+		}
+		if seen[name] {
+			return nil, cli.Usagef("--to names %s twice", name)
+		}
+		seen[name] = true
+		store, err := dir.Open(path, dir.Options{Log: common.Log})
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, publish.Destination{URL: name, Store: store})
+	}
+	return list, nil
+}
+
+// filePath is the directory that a file URL names. A relative one, file://site,
+// is taken as it is meant.
+func filePath(text string) (string, error) {
+	rest, ok := strings.CutPrefix(text, "file://")
+	if !ok {
+		return "", cli.WithHint(cli.Usagef("--to is a URL like file:///srv/tuf, not %q", text), "other kinds of destination are not supported yet")
+	}
+	rest = strings.TrimPrefix(rest, "localhost/")
+	if len(rest) < len(text)-len("file://") {
+		rest = "/" + rest
+	}
+	path, err := url.PathUnescape(rest)
+	if err != nil || path == "" || strings.ContainsRune(path, 0) || strings.ContainsAny(rest, "?#") {
+		return "", cli.Usagef("--to is a URL like file:///srv/tuf, not %q", text)
+	}
+	return filepath.FromSlash(path), nil
+}

@@ -1,0 +1,167 @@
+package onlinesign
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tufops/tufops/internal/metadata"
+)
+
+// Keys is where online keys live.
+type Keys interface {
+	// Resolve finds the private key that a URI names, as it stands in a key
+	// object's x-tuf-on-ci-online-uri. It may block on a network and must end
+	// with ctx. Nothing is signed yet.
+	//
+	// An error should be a *[KeyError]. The caller compares the key's public
+	// part with the key object, and checks every signature: Resolve need not.
+	Resolve(ctx context.Context, uri string) (metadata.Signer, error)
+}
+
+// Services finds online keys by the scheme of their URI: what stands before the
+// first colon. It is itself [Keys].
+type Services map[string]Keys
+
+// Resolve asks the service of the URI's scheme. Where there is none the error is
+// a *[NoServiceError].
+func (s Services) Resolve(ctx context.Context, uri string) (metadata.Signer, error) {
+	scheme, _, ok := strings.Cut(uri, ":")
+	if service := s[scheme]; ok && service != nil {
+		return service.Resolve(ctx, uri)
+	}
+	e := &NoServiceError{URI: uri}
+	for name := range s {
+		e.Known = append(e.Known, name+":")
+	}
+	slices.Sort(e.Known)
+	return nil, e
+}
+
+// NoServiceError says that this build cannot reach an online key.
+type NoServiceError struct {
+	URI   string
+	Known []string // schemes that it can, with their colon, sorted
+}
+
+func (e *NoServiceError) Error() string {
+	return fmt.Sprintf("find key %s: this build of tufops has no key service for it", e.URI)
+}
+
+// Hint says what to do.
+func (e *NoServiceError) Hint() string {
+	return fmt.Sprintf("use a build that knows it (this one knows %s), or replace the key: tufops-sign delegate EVENT timestamp --online-key URI", strings.Join(e.Known, " "))
+}
+
+// KeyError says that an online key could not be used.
+type KeyError struct {
+	URI       string
+	Operation string // "find", "read", "sign with"
+	Fix       string // what a person can do
+	Err       error
+}
+
+func (e *KeyError) Error() string { return fmt.Sprintf("%s key %s: %v", e.Operation, e.URI, e.Err) }
+
+func (e *KeyError) Unwrap() error { return e.Err }
+
+// Hint says what to do.
+func (e *KeyError) Hint() string { return e.Fix }
+
+// MismatchError says that a service holds another key than the one that the
+// metadata lists. Nothing was signed.
+type MismatchError struct {
+	URI   string
+	KeyID string
+	// Listed and Found are fingerprints: the hex SHA-256 of the public key.
+	Listed, Found string
+}
+
+func (e *MismatchError) Error() string {
+	return fmt.Sprintf("compare key %s: the metadata lists a public key with SHA-256 %s (keyid %s), but the key there has %s", e.URI, e.Listed, e.KeyID, e.Found)
+}
+
+// Hint says what to do.
+func (e *MismatchError) Hint() string {
+	return "put the listed key back in its place, or have the new one signed for: tufops-sign delegate EVENT timestamp --online-key URI"
+}
+
+// errNotOnline says that a key has no online URI.
+var errNotOnline = errors.New("the key has no online URI")
+
+// keyring signs with online keys. One run asks a service for each key once, and
+// for one signature per key and content.
+type keyring struct {
+	keys       Keys
+	signers    map[string]resolved // by URI
+	signatures map[string][]byte   // by public key, scheme and payload
+}
+
+type resolved struct {
+	signer metadata.Signer
+	err    error
+}
+
+func newKeyring(keys Keys) *keyring {
+	if keys == nil {
+		keys = Services(nil)
+	}
+	return &keyring{keys: keys, signers: map[string]resolved{}, signatures: map[string][]byte{}}
+}
+
+// sign is a signature of one of the keys of a delegation over payload. It has
+// been checked with the key as the metadata has it.
+func (k *keyring) sign(ctx context.Context, key *metadata.Key, payload []byte) ([]byte, error) {
+	name := key.Fingerprint() + " " + key.Scheme + " " + string(payload)
+	if sig, ok := k.signatures[name]; ok {
+		return sig, nil // the same key under another keyid
+	}
+	if key.OnlineURI == "" {
+		return nil, errNotOnline
+	}
+	if key.Unusable != nil {
+		return nil, &KeyError{URI: key.OnlineURI, Operation: "use", Err: key.Unusable,
+			Fix: "have a key of a supported type signed for: tufops-sign delegate EVENT timestamp --online-key URI"}
+	}
+	signer, err := k.resolve(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	sig, err := signer.Sign(ctx, payload)
+	if err != nil {
+		if ctx.Err() == nil && !errors.As(err, new(*KeyError)) {
+			err = &KeyError{URI: key.OnlineURI, Operation: "sign with", Err: err, Fix: "look at the key service, then run the same again"}
+		}
+		return nil, err
+	}
+	if err := key.Verify(payload, sig); err != nil {
+		return nil, &KeyError{URI: key.OnlineURI, Operation: "sign with", Err: fmt.Errorf("what it answered was thrown away: %w", err),
+			Fix: "see that the service signs with the algorithm " + key.Scheme + " and with the listed key version, then run the same again"}
+	}
+	k.signatures[name] = sig
+	return sig, nil
+}
+
+func (k *keyring) resolve(ctx context.Context, key *metadata.Key) (metadata.Signer, error) {
+	r, ok := k.signers[key.OnlineURI]
+	if !ok {
+		r.signer, r.err = k.keys.Resolve(ctx, key.OnlineURI)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		k.signers[key.OnlineURI] = r
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	found, err := metadata.NewKey(r.signer.Public(), "", "")
+	if err != nil {
+		return nil, &KeyError{URI: key.OnlineURI, Operation: "compare", Err: err, Fix: (&MismatchError{}).Hint()}
+	}
+	if found.Fingerprint() != key.Fingerprint() {
+		return nil, &MismatchError{URI: key.OnlineURI, KeyID: key.ID, Listed: key.Fingerprint(), Found: found.Fingerprint()}
+	}
+	return r.signer, nil
+}

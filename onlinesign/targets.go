@@ -1,0 +1,156 @@
+package onlinesign
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/tufops/tufops/internal/git"
+	"github.com/tufops/tufops/internal/metadata"
+	"github.com/tufops/tufops/repository"
+)
+
+// TargetsResult is what [SignTargets] did, or would do.
+type TargetsResult struct {
+	Commit git.OID // the branch's head afterwards
+	// Signed has one entry per role that got a signature; a role that had all
+	// of them already has none.
+	Signed []SignedTargets
+}
+
+// SignedTargets is a targets role that got signatures of online keys.
+type SignedTargets struct {
+	Role    string
+	Version int64
+	Keys    []string // online URIs
+	Commit  git.OID  // empty on a dry run
+}
+
+// NoOnlineKeyError says that a role lists no online key, so that there is nothing
+// a machine could sign.
+type NoOnlineKeyError struct{ Role string }
+
+func (e *NoOnlineKeyError) Error() string {
+	return fmt.Sprintf("role %s lists no online key: only people sign it", e.Role)
+}
+
+// Hint says what to do.
+func (e *NoOnlineKeyError) Hint() string { return "tufops-sign sign EVENT" }
+
+// SignTargets signs the present metadata of targets roles with the online keys
+// that their delegations list, as they stand at the head of the checked-out
+// branch: main, or a signing event. One commit per role; none for a role that
+// they have signed already. Versions, dates and the signatures of people stay as
+// they are.
+//
+// It does not judge the content: that is what the signing event is for, where
+// people start this. A role that nobody delegates to, that is not a targets
+// role, or whose metadata cannot be read is refused before any key is used.
+func SignTargets(ctx context.Context, o Options, roles []string) (TargetsResult, error) {
+	var r TargetsResult
+	err := onBranch(ctx, o, func(head git.OID) (_ git.OID, err error) {
+		r, err = signTargets(ctx, o, head, roles)
+		return r.Commit, err
+	})
+	if err != nil {
+		return TargetsResult{}, err
+	}
+	return r, nil
+}
+
+func signTargets(ctx context.Context, o Options, head git.OID, roles []string) (TargetsResult, error) {
+	r := TargetsResult{Commit: head}
+	state, err := o.Repository.At(ctx, head)
+	if err != nil {
+		return r, err
+	}
+	type work struct {
+		role string
+		keys []*metadata.Key
+	}
+	var list []work
+	for i, role := range roles {
+		if slices.Contains(roles[:i], role) {
+			continue
+		}
+		online, missing, err := onlineKeys(state, role)
+		if err != nil {
+			return r, err
+		}
+		if len(online) == 0 {
+			return r, &NoOnlineKeyError{Role: role}
+		}
+		if len(missing) > 0 {
+			list = append(list, work{role, missing})
+		}
+	}
+	keys := newKeyring(o.Keys)
+	for _, w := range list {
+		edit, err := state.Edit(ctx, state, o.Now)
+		if err != nil {
+			return r, err
+		}
+		doc, err := state.Document(w.role)
+		if err != nil {
+			return r, err
+		}
+		s := SignedTargets{Role: w.role, Version: doc.Version()}
+		for _, key := range w.keys {
+			s.Keys = append(s.Keys, key.OnlineURI)
+			if o.DryRun {
+				continue
+			}
+			sig, err := keys.sign(ctx, key, doc.Payload())
+			if err == nil {
+				err = edit.AddSignature(w.role, key, sig)
+			}
+			if err != nil {
+				return r, fmt.Errorf("sign role %s: %w", w.role, err)
+			}
+		}
+		if !o.DryRun {
+			if r.Commit, err = commit(ctx, o, r.Commit, edit, "Online sign targets role "+w.role); err != nil {
+				return r, err
+			}
+			s.Commit = r.Commit
+			if state, err = o.Repository.At(ctx, r.Commit); err != nil {
+				return r, err
+			}
+		}
+		r.Signed = append(r.Signed, s)
+	}
+	return r, nil
+}
+
+// onlineKeys are the online keys of a targets role, and those of them that have
+// not signed its present metadata.
+func onlineKeys(state *repository.State, role string) (all, missing []*metadata.Key, err error) {
+	if role == metadata.Root || metadata.IsOnline(role) {
+		return nil, nil, fmt.Errorf("%s is no targets role: snapshot and timestamp are signed by tufops online-sign, root by people", role)
+	}
+	delegations := state.Delegations(role)
+	if len(delegations) == 0 {
+		return nil, nil, fmt.Errorf("no role delegates to %s at commit %.10s", role, state.Commit())
+	}
+	doc, err := state.Document(role)
+	if err != nil {
+		return nil, nil, err
+	}
+	seen := map[string]bool{}
+	for _, d := range delegations {
+		q := metadata.Check(d.Delegation, doc)
+		for i, keys := range [][]*metadata.Key{q.Signed, q.Missing} {
+			for _, key := range keys {
+				if key.OnlineURI == "" || key.Owner != "" || seen[key.ID] {
+					continue
+				}
+				seen[key.ID] = true
+				all = append(all, key)
+				if i == 1 {
+					missing = append(missing, key)
+				}
+			}
+		}
+	}
+	return all, missing, nil
+}

@@ -1,0 +1,543 @@
+package publish
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tufops/tufops/client"
+	"github.com/tufops/tufops/internal/metadata"
+)
+
+// The folders of a destination.
+const (
+	metadataFolder = "metadata/"
+	targetsFolder  = "targets/"
+)
+
+// ObjectName is where a file stands at a destination.
+func ObjectName(f File) string {
+	if f.Class == Artifact {
+		return targetsFolder + f.Name
+	}
+	return metadataFolder + f.Name
+}
+
+// live is what a destination shows.
+type live struct {
+	timestamp object
+	pages     []object
+	current   bool // timestamp and pages are those of this commit
+
+	missing []File // of the files that never change; in the tree's order
+	altered []string
+	roots   []*metadata.Document // those of our roots that are there, ascending
+	foreign *ForeignRootError
+
+	// valid is the live timestamp, if it counts. It counts under the newest of
+	// our roots, or under the newest live one if that has other online keys.
+	valid *metadata.Document
+	anew  bool // it counts only under the live root: its versions do not bind ours
+}
+
+func (l *live) root() *metadata.Document {
+	if len(l.roots) == 0 {
+		return nil
+	}
+	return l.roots[len(l.roots)-1]
+}
+
+// object is a small file as it was read; its version is empty where there is
+// none.
+type object struct {
+	data    []byte
+	version Version
+}
+
+// get reads a file of at most max bytes; of one that is longer only so much,
+// since it is not ours.
+func (p *publisher) get(ctx context.Context, name string, max int64) (object, error) {
+	rd, v, err := p.from.Get(ctx, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return object{}, nil
+	}
+	if err != nil {
+		return object{}, err
+	}
+	defer rd.Close()
+	data, err := io.ReadAll(io.LimitReader(rd, max+1))
+	if err != nil {
+		return object{}, fmt.Errorf("read %s: %w", name, err)
+	}
+	return object{data: data, version: v}, nil
+}
+
+// look reads the files that change under one name. All else is written before
+// the timestamp, and the pages after it; so if these are as they should be,
+// everything is.
+func (p *publisher) look(ctx context.Context) (*live, error) {
+	l := &live{}
+	var err error
+	var pages []File
+	for _, f := range p.tree.files {
+		switch f.Class {
+		case Timestamp:
+			if l.timestamp, err = p.get(ctx, ObjectName(f), client.TimestampMaxLength); err != nil {
+				return nil, err
+			}
+			l.current = bytes.Equal(l.timestamp.data, f.Data)
+		case Page:
+			page, err := p.get(ctx, ObjectName(f), f.Size+100) // the time may be longer in theirs
+			if err != nil {
+				return nil, err
+			}
+			pages, l.pages = append(pages, f), append(l.pages, page)
+		}
+	}
+	same, err := p.samePages(pages, l.pages)
+	l.current = l.current && same
+	return l, err
+}
+
+// samePages reports whether the live pages are ours but for the time at which
+// they were made: to run again later is no change.
+func (p *publisher) samePages(ours []File, live []object) (bool, error) {
+	var generated time.Time
+	for i, f := range ours {
+		var s struct{ Generated time.Time }
+		if f.Name == statusName && json.Unmarshal(live[i].data, &s) == nil {
+			generated = s.Generated
+		}
+	}
+	want, err := pages(p.published(), generated)
+	if err != nil {
+		return false, err
+	}
+	for i := range want {
+		if !bytes.Equal(want[i].Data, live[i].data) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// examine compares everything that never changes, and works out which live
+// timestamp ours has to follow.
+func (p *publisher) examine(ctx context.Context, l *live) error {
+	sizes := map[string]int64{}
+	for _, folder := range []string{metadataFolder, targetsFolder} {
+		objects, err := p.from.List(ctx, folder)
+		if err != nil {
+			return err
+		}
+		for _, o := range objects {
+			sizes[o.Name] = o.Size
+		}
+	}
+	var present []File
+	for _, f := range p.tree.files {
+		if f.Class == Timestamp || f.Class == Page {
+			continue
+		}
+		switch size, there := sizes[ObjectName(f)]; {
+		case !there:
+			l.missing = append(l.missing, f)
+		case size != f.Size:
+			l.altered = append(l.altered, ObjectName(f))
+		default:
+			present = append(present, f)
+		}
+	}
+	err := p.tree.Read(ctx, present, func(f File, ours io.Reader) error {
+		theirs, _, err := p.from.Get(ctx, ObjectName(f))
+		if err != nil {
+			return fmt.Errorf("compare %s: %w", ObjectName(f), err)
+		}
+		defer theirs.Close()
+		same, err := equal(ours, theirs)
+		if err != nil {
+			return fmt.Errorf("compare %s: %w", ObjectName(f), err)
+		}
+		if !same {
+			l.altered = append(l.altered, ObjectName(f))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	slices.Sort(l.altered)
+	p.report.Present = len(present)
+	for _, r := range p.published().Roots() {
+		if _, there := sizes[metadataFolder+versioned(metadata.Root, r.Document)]; there {
+			l.roots = append(l.roots, r.Document)
+		}
+	}
+	if err := p.examineNextRoot(ctx, l, sizes); err != nil {
+		return err
+	}
+	p.examineTimestamp(l)
+	p.report.Roles = p.roles(l.root(), l.valid)
+	return p.guard(ctx, l)
+}
+
+// examineNextRoot looks for a root after our newest: then the destination is
+// ahead of us, or somebody has put a stumbling block there.
+func (p *publisher) examineNextRoot(ctx context.Context, l *live, sizes map[string]int64) error {
+	newest := p.published().Root()
+	name := fmt.Sprintf("%s%d.root.json", metadataFolder, newest.Version()+1)
+	if _, there := sizes[name]; !there {
+		return nil
+	}
+	next, err := p.get(ctx, name, client.RootMaxLength)
+	if err != nil {
+		return err
+	}
+	doc, err := metadata.Parse(next.data)
+	if err == nil && (doc.Type() != metadata.Root || doc.Version() != newest.Version()+1) {
+		err = fmt.Errorf("it holds %s version %d", doc.Type(), doc.Version())
+	}
+	if err == nil {
+		err = errors.Join(verifies(newest, metadata.Root, doc), verifies(doc, metadata.Root, doc))
+	}
+	if err != nil {
+		l.foreign = &ForeignRootError{Name: name, Reason: err}
+		return nil
+	}
+	return &NewerError{What: metadata.Root, Live: doc.Version(), Ours: newest.Version(), Commit: string(p.options.Commit)}
+}
+
+func verifies(root *metadata.Document, role string, doc *metadata.Document) error {
+	d, _ := root.Delegation(role)
+	if q := metadata.Check(d, doc); !q.Met() {
+		return fmt.Errorf("%s version %d has %d of %d signatures by the delegation of root version %d", role, doc.Version(), q.Count, q.Threshold, root.Version())
+	}
+	return nil
+}
+
+// examineTimestamp decides whether the live timestamp counts. Only a signature
+// makes it count: whoever can write to the destination can put anything there.
+func (p *publisher) examineTimestamp(l *live) {
+	if l.timestamp.version == "" {
+		return
+	}
+	newest := p.published().Root()
+	doc, err := metadata.Parse(l.timestamp.data)
+	if err == nil && doc.Type() != metadata.Timestamp {
+		err = fmt.Errorf("it holds metadata of type %s", doc.Type())
+	}
+	if err == nil {
+		if err = verifies(newest, metadata.Timestamp, doc); err == nil {
+			l.valid = doc
+			return
+		}
+		if root := l.root(); root != nil && root != newest && verifies(root, metadata.Timestamp, doc) == nil {
+			// Our root changes the online keys. Clients forget the versions that
+			// the old ones have signed: it is how a repository recovers when the
+			// online key was stolen.
+			//
+			// Spec: #update-root, step 11.
+			l.valid, l.anew = doc, true
+			if ours := p.published().Timestamp().Version(); doc.Version() >= ours {
+				p.note(NoteRestarted, "the live timestamp has version %d and ours %d, but root version %d changes the online keys: with it, clients forget the old versions",
+					doc.Version(), ours, newest.Version())
+			}
+			return
+		}
+	}
+	p.note(NoteTimestampReplaced, "the live timestamp.json does not count and is replaced: %v", err)
+}
+
+// guard refuses to take clients back.
+func (p *publisher) guard(ctx context.Context, l *live) error {
+	pub, commit := p.published(), string(p.options.Commit)
+	if l.valid == nil || l.anew || bytes.Equal(l.timestamp.data, pub.Timestamp().Raw()) {
+		return nil
+	}
+	if l.valid.Version() == pub.Timestamp().Version() {
+		return &SameVersionError{Version: l.valid.Version(), Commit: commit}
+	}
+	snapshot, err := p.liveDocument(ctx, metadata.Snapshot, l.valid.Meta()["snapshot.json"].Version)
+	if err != nil {
+		return err
+	}
+	if snapshot != nil && verifies(pub.Root(), metadata.Snapshot, snapshot) != nil {
+		snapshot = nil // clients could not read it either
+	}
+	if newer := p.goesBack(l.valid, snapshot); newer != nil {
+		return newer
+	}
+	return nil
+}
+
+// goesBack reports what of a live timestamp and snapshot is newer than ours;
+// nil: nothing, so clients that have them accept ours.
+func (p *publisher) goesBack(timestamp, snapshot *metadata.Document) *NewerError {
+	pub, commit := p.published(), string(p.options.Commit)
+	if live, ours := timestamp.Version(), pub.Timestamp().Version(); live > ours {
+		return &NewerError{What: metadata.Timestamp, Live: live, Ours: ours, Commit: commit}
+	}
+	if live, ours := timestamp.Meta()["snapshot.json"].Version, pub.Snapshot().Version(); live > ours {
+		return &NewerError{What: metadata.Snapshot, Live: live, Ours: ours, Commit: commit}
+	}
+	if snapshot == nil {
+		return nil
+	}
+	for _, file := range slices.Sorted(maps.Keys(snapshot.Meta())) {
+		live, ours := snapshot.Meta()[file].Version, pub.Snapshot().Meta()[file].Version
+		if live > ours {
+			return &NewerError{What: strings.TrimSuffix(file, ".json"), Live: live, Ours: ours, Commit: commit}
+		}
+	}
+	return nil
+}
+
+// liveDocument reads a versioned file; nil where there is none that makes
+// sense.
+func (p *publisher) liveDocument(ctx context.Context, role string, version int64) (*metadata.Document, error) {
+	o, err := p.get(ctx, fmt.Sprintf("%s%d.%s.json", metadataFolder, version, role), client.TargetsMaxLength)
+	if err != nil || o.version == "" {
+		return nil, err
+	}
+	doc, err := metadata.Parse(o.data)
+	if err != nil || doc.Type() != role || doc.Version() != version {
+		return nil, nil
+	}
+	return doc, nil
+}
+
+// plan is what is to be written, in order.
+type plan struct {
+	live     *live
+	files    []File
+	was      map[string]Version // of the files that change under one name
+	readBack bool               // the timestamp and what it leads to, before the first root
+}
+
+// plan puts what is missing into an order in which every state between two
+// writes serves a client at the live root and one at the new root.
+func (p *publisher) plan(ctx context.Context, l *live) (*plan, error) {
+	if stop := slices.DeleteFunc(slices.Clone(l.altered), func(name string) bool { return name[:len(targetsFolder)] == targetsFolder }); len(stop) > 0 {
+		return nil, &DiffersError{Names: stop, Stopped: true}
+	}
+	order, err := p.order(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	pl := &plan{live: l, was: map[string]Version{}, readBack: order == timestampFirst}
+	var before, roots, timestamp []File
+	for _, f := range l.missing {
+		if f.Class == Root {
+			roots = append(roots, f)
+		} else {
+			before = append(before, f)
+		}
+	}
+	var pages []File
+	for _, f := range p.tree.files {
+		switch f.Class {
+		case Timestamp:
+			pl.was[ObjectName(f)] = l.timestamp.version
+			if !bytes.Equal(l.timestamp.data, f.Data) {
+				timestamp = append(timestamp, f)
+			} else {
+				p.report.Present++
+			}
+		case Page:
+			pl.was[ObjectName(f)] = l.pages[len(pages)].version
+			pages = append(pages, f)
+		}
+	}
+	same, err := p.samePages(pages, l.pages)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case same:
+		p.report.Present += len(pages)
+		pages = nil
+	case len(l.altered) > 0 || l.foreign != nil:
+		pages = nil // so that the next run looks at everything again, and fails again
+	}
+	if order == timestampFirst {
+		pl.files = slices.Concat(before, timestamp, roots, pages)
+	} else {
+		pl.files = slices.Concat(before, roots, timestamp, pages)
+	}
+	return pl, nil
+}
+
+// order says when new roots are written.
+type order int
+
+const (
+	// rootsFirst is the normal case: what is live verifies under the new roots.
+	rootsFirst order = iota
+	// timestampFirst is for a rotation whose first timestamp and snapshot the
+	// outgoing key has signed too: they verify under the live root, but what is
+	// live would not verify under the new one.
+	timestampFirst
+	// together is for a rotation where neither holds: roots and timestamp right
+	// after each other, and for that moment clients fail.
+	together
+)
+
+// order looks for the order in which no client fails. What counts for it are
+// the keys of timestamp, snapshot and targets: delegated roles do not depend on
+// root.
+func (p *publisher) order(ctx context.Context, l *live) (order, error) {
+	if l.root() == nil || l.valid == nil {
+		return rootsFirst, nil // no client can update from here anyway
+	}
+	before := []*metadata.Document{l.valid}
+	snapshot, err := p.liveDocument(ctx, metadata.Snapshot, l.valid.Meta()["snapshot.json"].Version)
+	if err != nil {
+		return 0, err
+	}
+	if snapshot == nil {
+		return rootsFirst, nil
+	}
+	targets, err := p.liveDocument(ctx, metadata.Targets, snapshot.Meta()["targets.json"].Version)
+	if err != nil {
+		return 0, err
+	}
+	if targets == nil {
+		return rootsFirst, nil
+	}
+	before = append(before, snapshot, targets)
+
+	pub := p.published()
+	after := []*metadata.Document{pub.Timestamp(), pub.Snapshot()}
+	for _, r := range pub.Roles() {
+		if r.Role == metadata.Targets {
+			after = append(after, r.Document)
+		}
+	}
+	serves := func(root *metadata.Document, docs []*metadata.Document) bool {
+		for _, doc := range docs {
+			if verifies(root, doc.Type(), doc) != nil {
+				return false
+			}
+		}
+		return true
+	}
+	liveServesNew, newServesAll := true, serves(l.root(), after)
+	var broken int64
+	for _, r := range pub.Roots() {
+		// A client can stop at any root of the chain while it is being written.
+		if r.Document.Version() <= l.root().Version() {
+			continue
+		}
+		if !serves(r.Document, before) {
+			if liveServesNew {
+				broken = r.Document.Version()
+			}
+			liveServesNew = false
+		}
+		newServesAll = newServesAll && serves(r.Document, after)
+	}
+	why := ""
+	switch newer := p.goesBack(l.valid, snapshot); {
+	case liveServesNew:
+		return rootsFirst, nil
+	case !newServesAll:
+		why = "the outgoing key has not signed it"
+	case newer != nil:
+		why = fmt.Sprintf("it goes back from %s version %d", newer.What, newer.Live)
+	default:
+		p.note(NoteTimestampFirst, "root version %d does not accept what is live; timestamp version %d, which old and new root accept, goes out before it",
+			broken, pub.Timestamp().Version())
+		return timestampFirst, nil
+	}
+	p.note(NoteWindow, "root version %d does not accept what is live, and clients at root version %d would not accept timestamp version %d before it (%s): "+
+		"roots and timestamp go together, and a client that updates just in between fails once",
+		broken, l.root().Version(), pub.Timestamp().Version(), why)
+	return together, nil
+}
+
+// write carries the plan out. The comments say what a stop right there leaves;
+// in each case the next run goes on from what it finds.
+func (p *publisher) write(ctx context.Context, pl *plan) error {
+	// Before the timestamp: files that no client asks for yet, under names that
+	// nothing else will ever have; and roots that lead on from the live one.
+	// After it: clients have the new state, only people's pages are old.
+	err := p.tree.Read(ctx, pl.files, func(f File, rd io.Reader) error {
+		name := ObjectName(f)
+		if p.to == nil {
+			p.wrote(name, f.Size)
+			return nil
+		}
+		if err := p.to.Put(ctx, name, f.Size, rd, pl.was[name]); err != nil {
+			return fmt.Errorf("write %s: %w", name, err)
+		}
+		p.wrote(name, f.Size)
+		if f.Class == Timestamp && pl.readBack {
+			// Clients at the live root have the new timestamp now. The roots
+			// that put an end to the old one follow only if it can be read.
+			return p.confirm(ctx)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	var errs []error
+	if len(pl.live.altered) > 0 {
+		errs = append(errs, &DiffersError{Names: pl.live.altered})
+	}
+	if pl.live.foreign != nil {
+		errs = append(errs, pl.live.foreign)
+	}
+	return errors.Join(errs...)
+}
+
+func (p *publisher) wrote(name string, size int64) {
+	p.report.Changed = true
+	p.report.Written = append(p.report.Written, WrittenFile{Name: name, Bytes: size})
+}
+
+// confirm reads back the timestamp and what it leads to.
+func (p *publisher) confirm(ctx context.Context) error {
+	for _, f := range p.tree.files {
+		if f.Class != Timestamp && f.Class != Snapshot && f.Class != TargetsRole {
+			continue
+		}
+		got, err := p.get(ctx, ObjectName(f), f.Size)
+		if err != nil {
+			return fmt.Errorf("read back %s: %w", ObjectName(f), err)
+		}
+		if !bytes.Equal(got.data, f.Data) {
+			return fmt.Errorf("read back %s: it is not what was written; the new roots were not published", ObjectName(f))
+		}
+	}
+	return nil
+}
+
+// equal reports whether two streams have the same content.
+func equal(a, b io.Reader) (bool, error) {
+	bufA, bufB := make([]byte, 32<<10), make([]byte, 32<<10)
+	for {
+		n, errA := io.ReadFull(a, bufA)
+		m, errB := io.ReadFull(b, bufB)
+		endA := errA == io.EOF || errA == io.ErrUnexpectedEOF
+		endB := errB == io.EOF || errB == io.ErrUnexpectedEOF
+		switch {
+		case errA != nil && !endA:
+			return false, errA
+		case errB != nil && !endB:
+			return false, errB
+		case !bytes.Equal(bufA[:n], bufB[:m]) || endA != endB:
+			return false, nil
+		case endA:
+			return true, nil
+		}
+	}
+}
