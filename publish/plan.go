@@ -37,8 +37,12 @@ type live struct {
 	pages     []object
 	current   bool // timestamp and pages are those of this commit
 
-	missing []File // of the files that never change; in the tree's order
+	missing []File // of the files that never change, and those resigned; in the tree's order
 	altered []string
+	// resigned are targets roles that are there with the same content and other
+	// signatures: whoever joins a role signs its present version. They are written
+	// again, over the very version that was read.
+	resigned map[string]Version
 	roots   []*metadata.Document // those of our roots that are there, ascending
 	foreign *ForeignRootError
 
@@ -142,16 +146,17 @@ func (p *publisher) examine(ctx context.Context, l *live) error {
 			sizes[o.Name] = o.Size
 		}
 	}
-	var present []File
+	var present, differ []File
+	absent := map[string]bool{}
 	for _, f := range p.tree.files {
 		if f.Class == Timestamp || f.Class == Page {
 			continue
 		}
 		switch size, there := sizes[ObjectName(f)]; {
 		case !there:
-			l.missing = append(l.missing, f)
+			absent[ObjectName(f)] = true
 		case size != f.Size:
-			l.altered = append(l.altered, ObjectName(f))
+			differ = append(differ, f)
 		default:
 			present = append(present, f)
 		}
@@ -167,15 +172,26 @@ func (p *publisher) examine(ctx context.Context, l *live) error {
 			return fmt.Errorf("compare %s: %w", ObjectName(f), err)
 		}
 		if !same {
-			l.altered = append(l.altered, ObjectName(f))
+			differ = append(differ, f)
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	slices.Sort(l.altered)
 	p.report.Present = len(present)
+	l.resigned = map[string]Version{}
+	for _, f := range differ {
+		if err := p.examineDiffering(ctx, l, f); err != nil {
+			return err
+		}
+	}
+	slices.Sort(l.altered)
+	for _, f := range p.tree.files {
+		if _, again := l.resigned[ObjectName(f)]; again || absent[ObjectName(f)] {
+			l.missing = append(l.missing, f)
+		}
+	}
 	for _, r := range p.published().Roots() {
 		if _, there := sizes[metadataFolder+versioned(metadata.Root, r.Document)]; there {
 			l.roots = append(l.roots, r.Document)
@@ -187,6 +203,30 @@ func (p *publisher) examine(ctx context.Context, l *live) error {
 	p.examineTimestamp(l)
 	p.report.Roles = p.roles(l.root(), l.valid)
 	return p.guard(ctx, l)
+}
+
+// examineDiffering tells a role whose signatures have changed from a file that
+// somebody has altered.
+func (p *publisher) examineDiffering(ctx context.Context, l *live, f File) error {
+	name := ObjectName(f)
+	if f.Class == TargetsRole {
+		theirs, err := p.get(ctx, name, client.TargetsMaxLength)
+		if err != nil {
+			return err
+		}
+		ours, err := metadata.Parse(f.Data)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		doc, err := metadata.Parse(theirs.data)
+		if err == nil && bytes.Equal(doc.Payload(), ours.Payload()) {
+			l.resigned[name] = theirs.version
+			p.note(NoteResigned, "%s is there with the same content and other signatures; it is written again, and caches may serve the old one for a while", name)
+			return nil
+		}
+	}
+	l.altered = append(l.altered, name)
+	return nil
 }
 
 // examineNextRoot looks for a root after our newest: then the destination is
@@ -333,6 +373,9 @@ func (p *publisher) plan(ctx context.Context, l *live) (*plan, error) {
 		return nil, err
 	}
 	pl := &plan{live: l, was: map[string]Version{}, readBack: order == timestampFirst}
+	for name, version := range l.resigned {
+		pl.was[name] = version
+	}
 	var before, roots, timestamp []File
 	for _, f := range l.missing {
 		if f.Class == Root {

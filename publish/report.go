@@ -54,6 +54,7 @@ const (
 	NoteWindow            = "rotation-window"       // a rotation during which clients fail for a moment
 	NoteTimestampReplaced = "timestamp-replaced"    // what was there did not count
 	NoteRestarted         = "rollback-guard-anew"   // other online keys: old versions no longer bind
+	NoteResigned          = "signatures-changed"    // a role has new signatures over the content that is live
 	NoteChangedMeanwhile  = "changed-meanwhile"     // another publisher was at work
 )
 

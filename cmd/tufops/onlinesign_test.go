@@ -1,0 +1,229 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tufops/tufops/internal/cli"
+	"github.com/tufops/tufops/internal/kms/file"
+	"github.com/tufops/tufops/internal/metadata"
+	"github.com/tufops/tufops/onlinesign/onlinesigntest"
+	"github.com/tufops/tufops/repository"
+)
+
+// tufops runs the program on a checkout at the world's time.
+func tufops(t *testing.T, w *onlinesigntest.World, env map[string]string, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	all := map[string]string{file.PrefixVariable: w.KeyDir, "TUFOPS_NOW": w.Now.Format(time.RFC3339)}
+	for name, value := range env {
+		all[name] = value
+	}
+	var out, errs bytes.Buffer
+	status = run(context.Background(), cli.Env{Stdout: &out, Stderr: &errs, LookupEnv: func(name string) (string, bool) {
+		value, ok := all[name]
+		return value, ok && value != ""
+	}}, append([]string{"tufops"}, args...))
+	return status, out.String(), errs.String()
+}
+
+func TestOnlineSignCommand(t *testing.T) {
+	w := onlinesigntest.New(t, repository.OnlineConfig{})
+	bot := w.Upstream.Clone("bot")
+	output := filepath.Join(t.TempDir(), "output")
+	env := map[string]string{"GITHUB_OUTPUT": output}
+	outputs := func() string {
+		data, _ := os.ReadFile(output)
+		os.Remove(output)
+		return string(data)
+	}
+
+	head := w.Upstream.Head("main")
+	want := `Would sign snapshot version 1, valid until 2027-03-01T12:00:00Z: there was none yet.
+  lists targets version 1
+Would sign timestamp version 1, valid until 2026-03-03T12:00:00Z: there was none yet.
+  lists snapshot version 1
+`
+	status, stdout, stderr := tufops(t, w, map[string]string{file.PrefixVariable: "/nowhere"}, "-C", bot.Dir, "online-sign", "--push", "--dry-run")
+	if status != 0 || stdout != want || w.Upstream.Head("main") != head {
+		t.Errorf("dry run: status %d, stdout %q, stderr %q", status, stdout, stderr)
+	}
+
+	want = strings.ReplaceAll(want, "Would sign", "Signed")
+	want = strings.Replace(want, "  lists targets version 1\n", "  lists targets version 1\n  signed with file2:online.pem\n", 1) + "  signed with file2:online.pem\n"
+	status, stdout, stderr = tufops(t, w, env, "online-sign", "--push", "-C", bot.Dir)
+	if status != 0 || stdout != want {
+		t.Errorf("status %d, stderr %q, stdout %q, want %q", status, stderr, stdout, want)
+	}
+	if got := outputs(); got != "signed=snapshot timestamp\n" {
+		t.Errorf("step output is %q", got)
+	}
+	if got := w.Upstream.Run("log", "-1", "--format=%s", "main"); got != "Online sign (snapshot & timestamp)" {
+		t.Errorf("main is at %q", got)
+	}
+
+	status, stdout, _ = tufops(t, w, env, "online-sign", "--push", "-C", bot.Dir)
+	if status != 0 || stdout != "Nothing to do: snapshot and timestamp are up to date.\n" || outputs() != "signed=\n" {
+		t.Errorf("again: status %d, stdout %q", status, stdout)
+	}
+
+	// Blocked: exit status 0, and it says so.
+	w.Artifact("a.txt", "one", false)
+	w.Wait(24 * time.Hour)
+	status, stdout, stderr = tufops(t, w, env, "online-sign", "--push", "-C", bot.Dir)
+	want = `Signed timestamp version 2, valid until 2026-03-04T12:00:00Z: its signing period has begun.
+  lists snapshot version 1
+  signed with file2:online.pem
+
+The content of the snapshot stays as it is, because of
+  awaited: targets version 2 has 0 of 1 signatures (missing: @alice)
+    rule quorum, metadata/targets.json
+`
+	if status != 0 || !strings.HasPrefix(stdout, want) || !strings.Contains(stdout, "    hint: ") {
+		t.Errorf("blocked: status %d, stderr %q, stdout %q, want %q", status, stderr, stdout, want)
+	}
+
+	w.Wait(24 * time.Hour)
+	status, stdout, stderr = tufops(t, w, env, "online-sign", "-C", bot.Dir, "--format", "json")
+	var doc struct {
+		Schema int
+		Commit string
+		Signed []struct {
+			Role            string
+			Version         int64
+			PreviousVersion int64 `json:"previous_version"`
+			Reason, Expires string
+			Lists           map[string]int64
+			Keys            []string
+		}
+		Blocked  []repository.Finding
+		Warnings []string
+		DryRun   *bool `json:"dry_run"`
+	}
+	if err := json.Unmarshal([]byte(stdout), &doc); err != nil || status != 0 {
+		t.Fatalf("json: status %d, %v: %s %s", status, err, stdout, stderr)
+	}
+	if doc.Schema != 1 || doc.Commit != bot.Run("rev-parse", "HEAD") || len(doc.Signed) != 1 || doc.Warnings == nil || doc.DryRun == nil || *doc.DryRun ||
+		len(doc.Blocked) != 1 || doc.Blocked[0].Rule != "quorum" {
+		t.Errorf("json: %s", stdout)
+	}
+	if s := doc.Signed[0]; s.Role != "timestamp" || s.Version != 3 || s.PreviousVersion != 2 || s.Reason != "period" ||
+		s.Expires != "2026-03-05T12:00:00Z" || s.Lists["snapshot.json"] != 1 || len(s.Keys) != 1 {
+		t.Errorf("json: %s", stdout)
+	}
+	if w.Upstream.Head("main") == doc.Commit {
+		t.Error("it pushed without --push")
+	}
+}
+
+// An outgoing key that is gone is a warning on stderr; a key that is not the
+// listed one fails with all that a person needs.
+func TestOnlineSignCommandKeys(t *testing.T) {
+	w := onlinesigntest.New(t, repository.OnlineConfig{})
+	w.Sign()
+	w.Rotate(w.OnlineKey("next.pem"))
+	bot := w.Upstream.Clone("bot")
+	next := filepath.Join(w.KeyDir, "next.pem")
+	right, err := os.ReadFile(next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.OnlineKey("next.pem") // over it
+	status, stdout, stderr := tufops(t, w, nil, "-C", bot.Dir, "online-sign", "--push")
+	for _, want := range []string{"tufops: error: sign snapshot: 0 of 1 signatures: compare key file2:next.pem: ", "tufops: hint: ", "tufops: note: nothing was committed or pushed"} {
+		if status != 1 || stdout != "" || !strings.Contains(stderr, want) {
+			t.Errorf("wrong key: status %d, stdout %q, stderr %q lacks %q", status, stdout, stderr, want)
+		}
+	}
+	if err := os.WriteFile(next, right, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(w.KeyDir, "online.pem")); err != nil {
+		t.Fatal(err)
+	}
+	status, stdout, stderr = tufops(t, w, nil, "-C", bot.Dir, "online-sign", "--push")
+	if status != 0 || !strings.Contains(stdout, "Signed snapshot version 2") || strings.Count(stderr, "tufops: warning: the outgoing online key cannot sign") != 2 {
+		t.Errorf("outgoing key gone: status %d, stdout %q, stderr %q", status, stdout, stderr)
+	}
+}
+
+// What a simulated clock says must not leave the machine: neither to a remote
+// nor to a key service, and that is a matter of how the program was called.
+func TestOnlineSignSimulatedClock(t *testing.T) {
+	w := onlinesigntest.New(t, repository.OnlineConfig{})
+	bot := w.Upstream.Clone("bot")
+	bot.Run("remote", "set-url", "--push", "origin", "git@example.invalid:a/b.git")
+	for _, command := range []string{"online-sign", "online-sign-targets"} {
+		args := []string{"-C", bot.Dir, command, "--push"}
+		if command == "online-sign-targets" {
+			args = append(args, "targets")
+		}
+		if status, _, stderr := tufops(t, w, nil, args...); status != 2 || !strings.Contains(stderr, "TUFOPS_NOW is set") || !strings.Contains(stderr, "example.invalid") {
+			t.Errorf("%s: status %d, stderr %q", command, status, stderr)
+		}
+	}
+
+	local := w.Upstream.Clone("local")
+	const uri = "gcpkms:projects/p/locations/global/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1"
+	key, err := metadata.NewKey(onlinesigntest.Person("machine").Public(), "", uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Rotate(key)
+	head := w.Upstream.Head("main")
+	status, _, stderr := tufops(t, w, nil, "-C", local.Dir, "online-sign", "--push")
+	if status != 2 || !strings.Contains(stderr, "TUFOPS_NOW is set") || !strings.Contains(stderr, uri) {
+		t.Errorf("simulated clock: status %d, stderr %q", status, stderr)
+	}
+	status, _, stderr = tufops(t, w, map[string]string{"TUFOPS_NOW": ""}, "-C", local.Dir, "online-sign", "--push")
+	if status != 1 || !strings.Contains(stderr, "no key service") || !strings.Contains(stderr, uri) || !strings.Contains(stderr, "file2:") {
+		t.Errorf("real clock: status %d, stderr %q", status, stderr)
+	}
+	if w.Upstream.Head("main") != head {
+		t.Error("main moved")
+	}
+}
+
+func TestOnlineSignTargetsCommand(t *testing.T) {
+	w := onlinesigntest.New(t, repository.OnlineConfig{})
+	key := w.OnlineKey("npm.pem")
+	w.Change("'npm' role/delegation change", func(e *repository.Edit) error {
+		return e.SetRole("npm", repository.RoleConfig{OnlineKey: key})
+	}, "targets")
+	bot := w.Upstream.Clone("bot")
+	output := filepath.Join(t.TempDir(), "output")
+	status, stdout, stderr := tufops(t, w, map[string]string{"GITHUB_OUTPUT": output}, "-C", bot.Dir, "online-sign-targets", "npm", "--push")
+	if status != 0 || stdout != "Signed npm version 1 with file2:npm.pem.\n" {
+		t.Errorf("status %d, stdout %q, stderr %q", status, stdout, stderr)
+	}
+	if data, _ := os.ReadFile(output); string(data) != "signed=npm\n" {
+		t.Errorf("step output is %q", data)
+	}
+	if got := w.Upstream.Run("log", "-1", "--format=%s", "main"); got != "Online sign targets role npm" {
+		t.Errorf("main is at %q", got)
+	}
+	status, stdout, _ = tufops(t, w, nil, "-C", bot.Dir, "online-sign-targets", "npm", "--push", "--format", "json")
+	var doc map[string]any
+	if err := json.Unmarshal([]byte(stdout), &doc); err != nil || status != 0 || doc["schema"] != 1.0 || doc["commit"] != w.Upstream.Head("main") || len(doc["signed"].([]any)) != 0 {
+		t.Errorf("again: status %d, stdout %q", status, stdout)
+	}
+	for _, test := range []struct {
+		args   []string
+		status int
+		want   string
+	}{
+		{[]string{"online-sign-targets"}, 2, "ROLE"},
+		{[]string{"online-sign-targets", "targets"}, 1, "lists no online key"},
+		{[]string{"online-sign", "--format", "xml"}, 2, "--format"},
+	} {
+		status, _, stderr := tufops(t, w, nil, append([]string{"-C", bot.Dir}, test.args...)...)
+		if status != test.status || !strings.Contains(stderr, test.want) {
+			t.Errorf("%v: status %d, stderr %q", test.args, status, stderr)
+		}
+	}
+}
