@@ -108,6 +108,34 @@ func TestAttackEndlessData(t *testing.T) {
 	}
 }
 
+// A signed length is a promise, not a permission.
+func TestAttackEndlessDataOfSignedLength(t *testing.T) {
+	for role, limit := range map[string]int64{snapshot: client.SnapshotMaxLength, targets: client.TargetsMaxLength} {
+		repo := clienttest.New()
+		in := map[string]string{snapshot: timestamp, targets: snapshot}[role]
+		repo.Roles[in].Signed["meta"].(metadata.Object)[role+".json"].(metadata.Object)["length"] = int64(1) << 40
+		if in == snapshot {
+			repo.Publish(snapshot, timestamp)
+		} else {
+			repo.Publish(timestamp)
+		}
+		repo.Hook = func(w http.ResponseWriter, r *http.Request, name string) bool {
+			if !strings.HasSuffix(name, "1."+role+".json") {
+				return false
+			}
+			for r.Context().Err() == nil {
+				if _, err := w.Write(make([]byte, 1<<16)); err != nil {
+					break
+				}
+			}
+			return true
+		}
+		if e := bad[*client.LengthError](newUser(t, repo)); e.Want != limit {
+			t.Errorf("%s: limit was %d, want %d", role, e.Want, limit)
+		}
+	}
+}
+
 // wantFiles checks that a directory holds exactly these files, at any depth.
 func wantFiles(t *testing.T, dir string, want ...string) {
 	t.Helper()

@@ -52,6 +52,9 @@ func TestBrokenCacheIsRepaired(t *testing.T) {
 				}
 				return os.WriteFile(path, foreign.Current(role), 0o600)
 			},
+			"padded": func(path string, good []byte) error {
+				return os.WriteFile(path, append(bytes.Clone(good), bytes.Repeat([]byte(" "), client.TargetsMaxLength)...), 0o600)
+			},
 			"endless": func(path string, good []byte) error { return os.Truncate(path, 1<<40) },
 		} {
 			t.Run(file+" "+name, func(t *testing.T) {

@@ -188,18 +188,19 @@ func (c *Client) refresh(ctx context.Context) (*Result, error) {
 	u := &update{Client: c, roles: map[edge]*metadata.Document{}, fetched: map[string]*metadata.Document{}}
 	u.start = c.now().UTC()
 	u.result.Time = u.start
+	result := func() *Result { r := u.result; return &r } // the caller's own
 	unlock, err := c.cache.lock(ctx)
 	if err != nil {
-		return &u.result, err
+		return result(), err
 	}
 	defer unlock()
 	for _, step := range []func(context.Context) error{u.updateRoot, u.updateTimestamp, u.updateSnapshot, u.updateTargets} {
 		if err := step(ctx); err != nil {
-			return &u.result, err
+			return result(), err
 		}
 	}
 	c.current = u
-	return &u.result, nil
+	return result(), nil
 }
 
 // fresh returns the last update, after making one if there is none.

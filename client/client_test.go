@@ -497,8 +497,40 @@ func TestCachedFileMustMatchTheStatedHash(t *testing.T) {
 	repo.Publish(snapshot, timestamp)
 	u.good("root v1, timestamp v2, snapshot v2, targets v1")
 	u.wantRequests("2.root.json timestamp.json 2.snapshot.json 1.targets.json")
+	repo.Roles[snapshot].Signed["x-note"] = "new"
+	repo.Put(snapshot, repo.Roles[snapshot].Sign())
+	repo.Publish(timestamp)
+	u.good("root v1, timestamp v3, snapshot v2, targets v1")
+	u.wantRequests("2.root.json timestamp.json 2.snapshot.json")
 	u.good("")
 	u.wantRequests("2.root.json timestamp.json")
+}
+
+// What is in the cache grows old there. Kills: a client that looks at the expiry
+// of new files only.
+func TestCachedFilesExpire(t *testing.T) {
+	for _, role := range []string{root, timestamp, snapshot, targets, "A"} {
+		t.Run(role, func(t *testing.T) {
+			repo := clienttest.New()
+			repo.Delegate(targets, "A", false, []string{"*"})
+			repo.AddTarget("A", "tool", "content")
+			repo.Roles[role].Expire(clienttest.Now.Add(day))
+			repo.Publish(root, "A", targets)
+			u := newUser(t, repo)
+			if _, err := u.client().Target(t.Context(), "tool"); err != nil {
+				t.Fatal(err)
+			}
+			repo.Requests()
+			u.now = clienttest.Now.Add(day)
+			_, err := u.client().Target(t.Context(), "tool")
+			if e := refused[*client.ExpiredError](t, "target", err); e.Role != role {
+				t.Errorf("got %v", e)
+			}
+			if got := repo.Requests(); !strings.HasPrefix("3.root.json timestamp.json", got) {
+				t.Errorf("requests: %s", got)
+			}
+		})
+	}
 }
 
 // Kills: a client that reads a file that another reader reads differently.

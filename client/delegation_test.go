@@ -148,6 +148,7 @@ func TestRoleIsVerifiedForItsDelegator(t *testing.T) {
 			}
 		}
 		c := u.client()
+		repo.Requests()
 		if info, err := c.Target(t.Context(), "a/tool"); err != nil || info.Role() != "release" {
 			t.Errorf("%s: a/tool: %+v, %v", again, info, err)
 		}
@@ -157,6 +158,10 @@ func TestRoleIsVerifiedForItsDelegator(t *testing.T) {
 		}
 		if _, err := c.Target(t.Context(), "a/tool"); err != nil {
 			t.Errorf("%s: a/tool after b/tool: %v", again, err)
+		}
+		// What is in the cache may be out of date for B, so it is fetched once.
+		if got := repo.Requests(); strings.Count(got, "1.release.json") != 1 {
+			t.Errorf("%s: requests: %s", again, got)
 		}
 	}
 

@@ -119,7 +119,7 @@ func (f *HTTPFetcher) Fetch(ctx context.Context, from string, maxBytes int64) (i
 	req, err := http.NewRequestWithContext(inner, http.MethodGet, from, nil)
 	if err != nil {
 		body.Close()
-		return nil, &FetchError{URL: body.url, Err: err}
+		return nil, &FetchError{URL: body.url, Err: withoutURL(err)}
 	}
 	req.Header.Set("User-Agent", UserAgent)
 	resp, err := f.client().Do(req)
@@ -179,11 +179,8 @@ func (b *httpBody) Close() error {
 }
 
 func (b *httpBody) fail(err error) error {
+	err = withoutURL(err)
 	var slow *SlowError
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
-		err = wrapped.Err // its text repeats the URL, credentials and all
-	}
 	switch {
 	case b.parent.Err() != nil:
 		return &FetchError{URL: b.url, Err: b.parent.Err()}
@@ -196,6 +193,15 @@ func (b *httpBody) fail(err error) error {
 	var cert *tls.CertificateVerificationError
 	hopeless := errors.As(err, &dns) && dns.IsNotFound || errors.As(err, &cert)
 	return &FetchError{URL: b.url, Err: err, Transient: !hopeless}
+}
+
+// withoutURL takes the URL out of an error that will be shown beside it.
+func withoutURL(err error) error {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		return wrapped.Err
+	}
+	return err
 }
 
 // retryAfter reads the header of that name: seconds or a date.
@@ -307,7 +313,11 @@ func (c *Client) fetch(ctx context.Context, name, from string, maxBytes int64) (
 
 // redact takes a password out of a URL that a person will see.
 func redact(from string) string {
-	if u, err := url.Parse(from); err == nil && u.User != nil {
+	u, err := url.Parse(from)
+	if err != nil {
+		return from[strings.LastIndexByte(from, '@')+1:]
+	}
+	if u.User != nil {
 		return u.Redacted()
 	}
 	return from

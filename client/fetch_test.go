@@ -126,7 +126,7 @@ func TestCancel(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-asked; cancel() }()
 	_, err := u.client().Refresh(ctx)
-	if !errors.Is(err, context.Canceled) {
+	if e := refused[*client.FetchError](t, "refresh", err); !errors.Is(err, context.Canceled) || e.Transient {
 		t.Errorf("got %v", err)
 	}
 }
@@ -221,12 +221,15 @@ func TestHTTPRequests(t *testing.T) {
 		"http://user:secret@" + l.Addr().String() + "/x": true,
 		"ftp://127.0.0.1/x": false,
 		"https://" + strings.TrimPrefix(server.URL, "http://") + "/plain": true,
-		"http://[::1": false,
+		"http://user:secret@[::1": false,
 	} {
 		_, err := f.Fetch(t.Context(), from, 10)
 		e := refused[*client.FetchError](t, from, err)
 		if strings.Contains(err.Error(), "secret") {
 			t.Errorf("shows the password: %v", err)
+		}
+		if strings.Count(err.Error(), "://") > 1 {
+			t.Errorf("names the URL twice: %v", err)
 		}
 		if e.Transient != transient {
 			t.Errorf("%s: transient is %v: %v", from, e.Transient, err)
@@ -344,5 +347,33 @@ func TestSlowReaderIsNotASlowServer(t *testing.T) {
 	time.Sleep(250 * time.Millisecond)
 	if n, err := io.Copy(io.Discard, body); err != nil || n != 1<<20-1000 {
 		t.Errorf("%d bytes, %v", n, err)
+	}
+}
+
+// An artifact that breaks off is fetched again from its beginning.
+func TestArtifactThatBreaksOff(t *testing.T) {
+	repo := clienttest.New()
+	repo.AddTarget(targets, "tool", "content")
+	repo.Publish(targets)
+	var tries atomic.Int32
+	repo.Hook = func(w http.ResponseWriter, _ *http.Request, file string) bool {
+		if !strings.HasSuffix(file, ".tool") || tries.Add(1)%2 == 0 {
+			return false
+		}
+		w.Header().Set("Content-Length", "7")
+		_, _ = w.Write([]byte("con"))
+		return true
+	}
+	u := newUser(t, repo)
+	if _, data, err := u.client().Read(t.Context(), "tool"); err != nil || string(data) != "content" {
+		t.Errorf("%q, %v", data, err)
+	}
+	dir := t.TempDir()
+	if _, err := u.client().Download(t.Context(), "tool", dir); err != nil {
+		t.Error(err)
+	}
+	wantFiles(t, dir, "tool")
+	if data, _ := os.ReadFile(filepath.Join(dir, "tool")); string(data) != "content" {
+		t.Errorf("%q", data)
 	}
 }

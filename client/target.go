@@ -29,7 +29,12 @@ type TargetInfo struct {
 }
 
 // Role is the role that lists the artifact.
-func (t TargetInfo) Role() string { return t.Roles[len(t.Roles)-1].Role }
+func (t TargetInfo) Role() string {
+	if len(t.Roles) == 0 {
+		return ""
+	}
+	return t.Roles[len(t.Roles)-1].Role
+}
 
 // Verify reads an artifact to its end and reports whether it is the one that
 // was signed: nil, or a [*LengthError] or [*HashError].

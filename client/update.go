@@ -467,13 +467,13 @@ func parseBare(kind string, data []byte) (*metadata.Document, error) {
 	// major version may mean other things by the same fields.
 	// Spec: https://theupdateframework.github.io/specification/latest/#file-formats-root.
 	if major, _, _ := strings.Cut(doc.SpecVersion(), "."); major != "1" {
-		return nil, fmt.Errorf("it follows version %q of the TUF specification, and this client knows version 1", doc.SpecVersion())
+		return nil, fmt.Errorf("it follows version %.40q of the TUF specification, and this client knows version 1", doc.SpecVersion())
 	}
 	// Two readers could see two documents. Names that differ only in case are
 	// fine here: nobody reads this tree case-insensitively.
 	for _, d := range doc.Duplicates() {
 		if d.Name == d.With {
-			return nil, errors.New(d.String())
+			return nil, fmt.Errorf("%.300s", d)
 		}
 	}
 	// The keyid MUST be unique in the signatures array.
@@ -481,7 +481,7 @@ func parseBare(kind string, data []byte) (*metadata.Document, error) {
 	seen := map[string]bool{}
 	for _, s := range doc.Signatures() {
 		if seen[s.KeyID] {
-			return nil, fmt.Errorf("it holds two signatures of keyid %s", s.KeyID)
+			return nil, fmt.Errorf("it holds two signatures of keyid %.80q", s.KeyID)
 		}
 		seen[s.KeyID] = true
 	}

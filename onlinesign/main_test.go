@@ -81,6 +81,9 @@ func TestForgedFilesOnMain(t *testing.T) {
 		{"the targets before, validly signed", func(t *testing.T, w *onlinesigntest.World) map[string][]byte {
 			return map[string][]byte{"metadata/targets.json": old(t, w, "targets")}
 		}, "timestamp 3 period [snapshot.json:2]", "targets version-not-increased", "timestamp 4 period [snapshot.json:2]", false},
+		{"snapshot and targets before, validly signed", func(t *testing.T, w *onlinesigntest.World) map[string][]byte {
+			return map[string][]byte{"metadata/snapshot.json": old(t, w, "snapshot"), "metadata/targets.json": old(t, w, "targets")}
+		}, "snapshot 3 restored [targets.json:2], timestamp 3 content [snapshot.json:3]", "targets version-not-increased", "timestamp 4 period [snapshot.json:3]", true},
 		{"a broken file of a signing event", func(t *testing.T, w *onlinesigntest.World) map[string][]byte {
 			return map[string][]byte{"metadata/.signing-event-state": []byte("{"), "metadata/junk.json": []byte("{"), "metadata/root_history/x.root.json": []byte("{")}
 		}, "timestamp 3 period [snapshot.json:2]", "", "timestamp 4 period [snapshot.json:2]", false},
@@ -198,5 +201,61 @@ func TestCancelled(t *testing.T) {
 	}
 	if w.Upstream.Head("main") != head {
 		t.Error("main moved")
+	}
+}
+
+// The snapshot was put back, and the version that the timestamp lists is nowhere
+// in this shallow clone. A lower version is never listed: the snapshot is left
+// alone, the timestamp renewed as it is.
+func TestSnapshotPutBackInShallowClone(t *testing.T) {
+	w := onlinesigntest.New(t, repository.OnlineConfig{})
+	w.Sign()
+	w.Artifact("a.txt", "one", true)
+	w.Sign()
+	w.Write("Put back", map[string][]byte{"metadata/snapshot.json": old(t, w, "snapshot")})
+	w.Wait(day)
+	bot := w.Upstream.Clone("bot")
+	dir := bot.Dir + "-shallow"
+	bot.Run("clone", "--quiet", "--depth=1", "file://"+w.Upstream.Dir, dir)
+	r, err := onlinesign.Run(context.Background(), w.Options(w.Open(dir)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := signedText(r), "timestamp 3 period [snapshot.json:2]"; got != want {
+		t.Errorf("signed %q, want %q", got, want)
+	}
+	if blockedText(r) != "snapshot version-not-increased" {
+		t.Errorf("blocked by %q", blockedText(r))
+	}
+	update(t, w, nil) // who has the whole history finds the version
+}
+
+// Targets are not signed, and there is no snapshot that anybody signed: there is
+// nothing to be fresh about. That is said, and nothing is signed until it is.
+func TestBlockedFromTheStart(t *testing.T) {
+	for _, unsigned := range []bool{false, true} {
+		w := onlinesigntest.New(t, repository.OnlineConfig{})
+		w.Artifact("a.txt", "one", false)
+		if unsigned {
+			doc, err := metadata.New(metadata.Object{
+				"_type": "snapshot", "spec_version": "1.0.31", "version": 6, "expires": "2036-01-31T00:00:00Z",
+				"meta": metadata.Object{"targets.json": metadata.Object{"version": 1}},
+			}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.Write("Import", map[string][]byte{"metadata/snapshot.json": doc.Bytes()})
+		}
+		o := w.Options(w.Clone("bot"))
+		o.Keys = unusable{t}
+		r, err := onlinesign.Run(context.Background(), o)
+		if err != nil || len(r.Signed) > 0 || blockedText(r) != "targets quorum" {
+			t.Errorf("with a snapshot that nobody signed (%v): signed %q, blocked by %q: %v", unsigned, signedText(r), blockedText(r), err)
+		}
+		w.Change("Signature from @alice", nil, "targets")
+		if r := w.Sign(); len(r.Signed) != 2 || len(r.Blocked) > 0 {
+			t.Errorf("once targets are signed: signed %q, blocked by %q", signedText(r), blockedText(r))
+		}
+		update(t, w, nil)
 	}
 }

@@ -104,11 +104,13 @@ type Review struct {
 	Status *Status
 }
 
-// Reviewed judges the event and makes sure that its known-good state is one
-// that clients could follow: a root chain, and offline roles that verify.
+// Reviewed judges the event and makes sure that the root chain of its known-good
+// state holds. A role of that state that was merged without its quorum does not
+// keep anybody from signing the version that heals it: its changes are shown
+// against the newest version that was signed ([Event.Baseline]).
 func (e *Event) Reviewed(ctx context.Context, now time.Time, policy Policy) (Reviewed, error) {
 	if e.KnownGood.hasRoot() {
-		if err := e.KnownGood.verifyOffline(ctx); err != nil {
+		if _, err := e.KnownGood.RootChain(ctx); err != nil {
 			return Reviewed{}, fmt.Errorf("the known-good state of event %s cannot be trusted: %w", e.Name, err)
 		}
 	}
@@ -135,26 +137,6 @@ func (r Reviewed) For(head git.OID) (*Review, error) {
 		return nil, ErrUnchecked
 	}
 	return opened(r.r, r.r.Event.Head, head)
-}
-
-// verifyOffline checks the root chain and that every targets role that has a
-// file verifies.
-func (s *State) verifyOffline(ctx context.Context) error {
-	if _, err := s.RootChain(ctx); err != nil {
-		return err
-	}
-	for _, role := range s.TargetsRoles() {
-		doc, err := s.Document(role)
-		if err != nil {
-			return err
-		}
-		for _, d := range s.Delegations(role) {
-			if err := verified(d.Delegation, doc); err != nil {
-				return fmt.Errorf("role %s: %w", role, err)
-			}
-		}
-	}
-	return nil
 }
 
 // Signable is a commit of main whose root chain holds: a machine may sign

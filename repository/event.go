@@ -169,6 +169,38 @@ func (r *Repository) owns(p string) bool {
 	return below && (top == "metadata" || top == "targets" || top == "keys")
 }
 
+// Baseline is what the changes to a role are to be shown against: its newest
+// known-good version that its people have signed, nil where there is none. It is
+// the known-good version itself unless somebody merged one without its quorum;
+// to compare with that would hide what it brought from those who sign next.
+func (e *Event) Baseline(ctx context.Context, role string) (*metadata.Document, error) {
+	if role == metadata.Root { // the chain of roots is verified as a whole
+		doc, err := e.KnownGood.Document(role)
+		if errors.As(err, new(*MissingError)) {
+			return nil, nil
+		}
+		return doc, err
+	}
+	d, ok := e.KnownGood.Delegation(role)
+	if !ok {
+		return nil, nil
+	}
+	if doc, err := e.KnownGood.Document(role); err == nil && verified(d.Delegation, doc) == nil {
+		return doc, nil
+	}
+	found, ok, err := e.KnownGood.search(ctx, role, func(doc *metadata.Document, at *State) error {
+		d, ok := at.Delegation(role)
+		if !ok {
+			return errors.New("not delegated")
+		}
+		return verified(d.Delegation, doc)
+	})
+	if err != nil || !ok {
+		return nil, err
+	}
+	return found.Document, nil
+}
+
 // Changed are the roles that the event changes: those whose file differs, those
 // that delegate to a role with open invitations, and the offline roles whose
 // delegation differs. timestamp and snapshot never are. In the order of
@@ -433,7 +465,20 @@ func (j *judge) role(role string) RoleStatus {
 	s.Version = doc.Version()
 	s.Invites = e.invitedBy(role)
 	if doc.Type() == metadata.Targets {
-		s.Artifacts = artifactChanges(known, doc)
+		baseline, err := e.Baseline(j.ctx, role)
+		if err != nil {
+			j.failed(err)
+			return s
+		}
+		s.Artifacts = artifactChanges(baseline, doc)
+		if baseline != known && known != nil {
+			against := "nothing, since no version before it is signed either"
+			if baseline != nil {
+				against = fmt.Sprintf("version %d", baseline.Version())
+			}
+			f.addAs(quorumRule, LevelWarning, e.repo.Path(MetadataFile(role)), "look at all changes: those of the unsigned version are among them",
+				"%s version %d was merged without its quorum; the changes are shown against %s", role, known.Version(), against)
+		}
 	}
 	v := view{judge: j, role: role, doc: doc, known: known, state: e.Proposed, from: e.KnownGood, invites: s.Invites}
 	if d, ok := e.Proposed.Delegation(role); ok {

@@ -60,6 +60,13 @@ func TestOnlineSignReplay(t *testing.T) {
 		t.Errorf("exception %s is no online signing on main", key)
 	}
 	t.Logf("replayed %v: %v", count, reasons)
+	want := map[string]int{
+		"snapshot content": 19, "snapshot signature after a rotation": 3,
+		"timestamp content": 19, "timestamp signature after a rotation": 3, "timestamp period": 678,
+	}
+	if !maps.Equal(reasons, want) {
+		t.Errorf("reasons are %v, want %v", reasons, want)
+	}
 	if count["Online sign (timestamp)"] != 678 || count["Online sign (snapshot & timestamp)"] != 22 {
 		t.Errorf("found %v online signings, want 678 and 22", count)
 	}

@@ -236,33 +236,56 @@ func (s *State) find(ctx context.Context, role string, d metadata.Delegation, wa
 	if err == nil {
 		return PublishedRole{Role: role, Delegation: d, Document: doc, Commit: s.commit, state: s}, nil
 	}
+	found, ok, serr := s.search(ctx, role, func(doc *metadata.Document, _ *State) error { return fits(doc) })
+	if serr != nil {
+		return PublishedRole{}, serr
+	}
+	if !ok {
+		return PublishedRole{}, fmt.Errorf("no version that is listed and verifies: %w", err)
+	}
+	found.Delegation = d
+	return found, nil
+}
+
+// search looks in the history of a role's file for the newest version that
+// fits; each is judged with the state of its commit. It reports false where
+// there is none.
+func (s *State) search(ctx context.Context, role string, fits func(*metadata.Document, *State) error) (PublishedRole, bool, error) {
 	r := s.repo
 	file := r.Path(MetadataFile(role))
-	commits, herr := r.Git.History(ctx, s.commit, "", git.HistoryOptions{Paths: []string{file}})
-	if herr != nil {
-		return PublishedRole{}, herr
+	commits, err := r.Git.History(ctx, s.commit, "", git.HistoryOptions{Paths: []string{file}})
+	if err != nil {
+		return PublishedRole{}, false, err
 	}
 	seen := map[git.OID]bool{}
 	for _, commit := range commits {
-		entry, ok, lerr := r.Git.Lookup(ctx, commit, file)
-		if lerr != nil {
-			return PublishedRole{}, lerr
+		entry, ok, err := r.Git.Lookup(ctx, commit, file)
+		if err != nil {
+			return PublishedRole{}, false, err
 		}
-		if !ok || seen[entry.OID] || len(seen) > maxSearch {
+		if !ok || seen[entry.OID] {
 			continue
+		}
+		if len(seen) == maxSearch {
+			break
 		}
 		seen[entry.OID] = true
-		old, rerr := r.read(ctx, File{Path: MetadataFile(role), Mode: entry.Mode, OID: entry.OID})
-		if rerr != nil || fits(old) != nil {
+		doc, err := r.read(ctx, File{Path: MetadataFile(role), Mode: entry.Mode, OID: entry.OID})
+		if ctx.Err() != nil {
+			return PublishedRole{}, false, ctx.Err()
+		}
+		if err != nil {
 			continue
 		}
-		state, serr := r.At(ctx, commit)
-		if serr != nil {
-			return PublishedRole{}, serr
+		state, err := r.At(ctx, commit)
+		if err != nil {
+			return PublishedRole{}, false, err
 		}
-		return PublishedRole{Role: role, Delegation: d, Document: old, Commit: commit, state: state}, nil
+		if fits(doc, state) == nil {
+			return PublishedRole{Role: role, Document: doc, Commit: commit, state: state}, true, nil
+		}
 	}
-	return PublishedRole{}, fmt.Errorf("no version that is listed and verifies: %w", err)
+	return PublishedRole{}, false, nil
 }
 
 // targetsRoles walks the delegation tree as published: each role's delegations

@@ -45,7 +45,7 @@ func (s *State) ArtifactFiles(role string) []File {
 		patterns = d.Paths
 	}
 	var files []File
-	for _, f := range s.Files("targets") {
+	for _, f := range s.withPrefix("targets/" + literal(patterns)) {
 		target := strings.TrimPrefix(f.Path, "targets/")
 		if !f.Regular() || hiddenName(target) {
 			continue
@@ -58,6 +58,23 @@ func (s *State) ArtifactFiles(role string) []File {
 		}
 	}
 	return files
+}
+
+// literal is what every path that matches one of the patterns begins with.
+func literal(patterns []string) string {
+	common := ""
+	for i, p := range patterns {
+		if at := strings.IndexAny(p, "*?[\uFFFD"); at >= 0 { // U+FFFD matches any byte that is no UTF-8
+			p = p[:at]
+		}
+		if i == 0 {
+			common = p
+		}
+		for !strings.HasPrefix(p, common) {
+			common = common[:len(common)-1]
+		}
+	}
+	return common
 }
 
 func hiddenName(target string) bool {
@@ -121,7 +138,8 @@ func measure(data []byte) Measured {
 // maxListed bounds how many findings of one kind are spelled out.
 const maxListed = 20
 
-// artifacts compares what a targets role lists with the files in git.
+// artifacts compares what a targets role lists with the files in git: all of
+// them, or those at the paths of v.only.
 func (v view) artifacts(f *findings, doc *metadata.Document, role string) {
 	sync := "bring the metadata in line: tufops update-targets"
 	counts := map[*Rule]int{}
@@ -135,6 +153,9 @@ func (v view) artifacts(f *findings, doc *metadata.Document, role string) {
 	var have []File
 	var paths []string
 	for _, target := range sortedKeys(listed) {
+		if v.only != nil && !v.only[ArtifactFile(target)] {
+			continue
+		}
 		if why := UnsafeTargetPath(target); why != "" {
 			report(artifactPathUnsafe, LevelError, v.file(), "rename the artifact", "%s lists %q, which %s", role, target, why)
 			continue
@@ -162,6 +183,9 @@ func (v view) artifacts(f *findings, doc *metadata.Document, role string) {
 		}
 	}
 	for _, file := range v.state.unlisted(role, listed) {
+		if v.only != nil && !v.only[file.Path] {
+			continue
+		}
 		level := LevelError
 		if hiddenName(strings.TrimPrefix(file.Path, "targets/")) {
 			level = LevelWarning
@@ -181,7 +205,11 @@ func (v view) artifacts(f *findings, doc *metadata.Document, role string) {
 func (s *State) unlisted(role string, listed map[string]metadata.TargetFile) []File {
 	var files []File
 	d, _ := s.Delegation(role)
-	for _, f := range s.Files("targets") {
+	prefix := "targets/"
+	if role != metadata.Targets {
+		prefix += literal(d.Paths)
+	}
+	for _, f := range s.withPrefix(prefix) {
 		target := strings.TrimPrefix(f.Path, "targets/")
 		if _, ok := listed[target]; ok || !f.Regular() {
 			continue

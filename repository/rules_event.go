@@ -266,7 +266,7 @@ func (j *judge) artifactsOfUnchangedRoles(f *findings) {
 			continue
 		}
 		g := &findings{role: role}
-		view{judge: j, role: role, doc: doc, state: to, from: from}.artifacts(g, doc, role)
+		view{judge: j, role: role, doc: doc, state: to, from: from, only: changed}.artifacts(g, doc, role)
 		for _, one := range g.list {
 			if changed[strings.TrimPrefix(one.File, strings.TrimSuffix(j.event.repo.Path("x"), "x"))] {
 				f.list = append(f.list, one)

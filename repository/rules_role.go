@@ -18,7 +18,8 @@ type view struct {
 	known   *metadata.Document // the same role in from; nil where it is new or unreadable
 	state   *State
 	from    *State
-	invites []string // people invited to a role that this one delegates
+	invites []string        // people invited to a role that this one delegates
+	only    map[string]bool // files to look at, by path in the TUF repository; nil for all
 }
 
 func (v view) file() string { return v.event.repo.Path(MetadataFile(v.role)) }

@@ -276,6 +276,11 @@ func TestRules(t *testing.T) {
 				w.Edit("root", func(s object) { SetKeys(s, "targets", "bob", "dave") }).Sign("root", "alice", "bob")
 			})
 		}, []string{"targets merge-result-incomplete error"}, false},
+		{"main holds targets that nobody signed", func(w *World) {
+			w.OnMain(func() { w.Edit("targets", nil) })
+			w.Run("merge", "-q", "main")
+			w.Edit("targets", nil).Sign("targets", "alice", "bob")
+		}, []string{"targets quorum warning"}, true},
 		{"main moved by online signing", func(w *World) {
 			bumpTargets(w, nil).OnMain(func() { w.Edit("timestamp", nil).Sign("timestamp", "online") })
 		}, nil, true},

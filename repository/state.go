@@ -245,8 +245,10 @@ func (s *State) File(p string) (File, bool) {
 }
 
 // Files are the files below a folder of the TUF repository, sorted by path.
-func (s *State) Files(dir string) []File {
-	prefix := dir + "/"
+func (s *State) Files(dir string) []File { return s.withPrefix(dir + "/") }
+
+// withPrefix are the files whose path begins with prefix, sorted.
+func (s *State) withPrefix(prefix string) []File {
 	from := sort.SearchStrings(s.order, prefix)
 	var files []File
 	for _, p := range s.order[from:] {

@@ -161,6 +161,9 @@ func initialise(c *urfave.Context, env cli.Env) error {
 	if err != nil {
 		return err
 	}
+	if _, err := clock(c, common); err != nil {
+		return err
+	}
 	root, err := client.ReadRoot(c.Args().First())
 	if err != nil {
 		return err

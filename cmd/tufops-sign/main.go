@@ -23,9 +23,30 @@ func run(ctx context.Context, env cli.Env, args []string) int {
 
 func newApp(env cli.Env) *urfave.App {
 	return &urfave.App{
-		Name:        "tufops-sign",
-		Usage:       "review and sign TUF metadata that lives in git",
-		Description: "Example:\n  tufops-sign completion bash",
-		Flags:       cli.CommonFlags(),
+		Name:  "tufops-sign",
+		Usage: "review and sign TUF metadata that lives in git",
+		Description: `Works on git objects that it fetches from the remote: your checkout, index,
+branch and stash stay as they are. It pushes once, at the end, and only if
+nobody else has pushed something that you have not seen.
+
+Who you are stands in .tufops-sign.ini (or .tuf-on-ci-sign.ini) at the top of
+the checkout, which git must not track:
+
+  [settings]
+  user-name = @your-login
+  pull-remote = origin
+  push-remote = origin
+  key = file:/path/to/key.pem
+
+Example:
+  tufops-sign sign sign/root-v14`,
+		Flags: cli.CommonFlags(),
+		Commands: []*urfave.Command{
+			reviewCommand(env),
+			signCommand(env),
+			initCommand(env),
+			delegateCommand(env),
+			importCommand(env),
+		},
 	}
 }

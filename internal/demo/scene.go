@@ -45,12 +45,14 @@ type scene struct {
 	out    io.Writer // what the signer prints
 	log    *slog.Logger
 	keys   onlinesign.Keys
+	newKey func() (crypto.Signer, error)
 }
 
 // newScene makes the git repository, with a README on main.
 func newScene(ctx context.Context, dir string, now time.Time) (*scene, error) {
 	s := &scene{dir: dir, now: now, people: map[string]*repository.Repository{}, out: io.Discard, log: slog.New(slog.DiscardHandler)}
 	s.keys = onlinesign.Services{file.Scheme: file.Keys{}}
+	s.newKey = func() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
 	if err := os.MkdirAll(s.path("keys"), 0o700); err != nil {
 		return nil, err
 	}
@@ -90,7 +92,7 @@ func identity(name string) *git.Identity {
 // key makes a private key and returns its file.
 func (s *scene) key(name string) (string, error) {
 	to := s.path("keys", name+".pem")
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := s.newKey()
 	if err != nil {
 		return "", err
 	}

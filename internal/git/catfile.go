@@ -11,8 +11,9 @@ import (
 	"strings"
 )
 
-// A catFile is a running `git cat-file --batch-command`. One goroutine at a time
-// may talk to it.
+// A catFile is a running `git cat-file --batch-command --buffer`: it answers what
+// it was asked when it is told to flush, in few large writes. One goroutine at a
+// time may talk to it.
 type catFile struct {
 	cmd    *exec.Cmd
 	args   []string
@@ -34,7 +35,7 @@ func (r *Repo) startCatFile() (*catFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	cl := call{args: []string{"cat-file", "--batch-command"}, env: []string{alternates(tmp)}}
+	cl := call{args: []string{"cat-file", "--batch-command", "--buffer"}, env: []string{alternates(tmp)}}
 	// Not CommandContext: the process outlives the call that starts it. Should
 	// this program die, cat-file reads the end of its input and ends too.
 	c := &catFile{cmd: exec.Command("git", cl.argv()...), args: cl.args, stderr: new(tail)}
@@ -161,7 +162,7 @@ func (c *catFile) converse(ctx context.Context, f func(*catFile) error) (again b
 
 // send asks for objects. Requests of one call are few; see [Repo.Blobs] for many.
 func (c *catFile) send(requests ...string) error {
-	if _, err := io.WriteString(c.in, strings.Join(requests, "\n")+"\n"); err != nil {
+	if _, err := io.WriteString(c.in, strings.Join(requests, "\n")+"\nflush\n"); err != nil {
 		c.broken = true
 		return errBroken
 	}

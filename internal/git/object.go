@@ -300,6 +300,7 @@ func (r *Repo) Blobs(ctx context.Context, oids []OID, fn func(i int, size int64,
 			for _, oid := range oids {
 				w.WriteString("contents " + string(oid) + "\n")
 			}
+			w.WriteString("flush\n")
 			w.Flush() // on an error the reading side sees the process end
 		}()
 		err := c.readBlobs(oids, fn)

@@ -1,0 +1,322 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/tufops/tufops/internal/cli"
+	"github.com/tufops/tufops/internal/git"
+	"github.com/tufops/tufops/repository"
+	"github.com/tufops/tufops/signer"
+)
+
+// policyFlags are those of every command that judges an event.
+func policyFlags() []urfave.Flag {
+	return []urfave.Flag{
+		&urfave.BoolFlag{Name: "allow-legacy-keyids", Usage: "a keyid that is not the hash of its key is a warning"},
+	}
+}
+
+// signingFlags are those of every command that signs.
+func signingFlags() []urfave.Flag {
+	return append(policyFlags(),
+		&urfave.StringSliceFlag{Name: "key", Usage: "sign with the key `SPEC`, file:PATH; repeat for several (default: that of the configuration)"},
+		&urfave.StringSliceFlag{Name: "expect-sha256", Usage: "sign only payloads with this `SHA256`; repeat for several"},
+		&urfave.BoolFlag{Name: "no-push", Usage: "move the local branch EVENT and push nothing"},
+		&urfave.BoolFlag{Name: "yes", Usage: "ask nothing: take flags and defaults; errors stop it all the same"},
+	)
+}
+
+func roleFlags() []urfave.Flag {
+	return []urfave.Flag{
+		&urfave.StringSliceFlag{Name: "signers", Usage: "the people who sign, as `LOGINS`: @a,@b"},
+		&urfave.Int64Flag{Name: "threshold", Usage: "the role needs `N` signatures"},
+		&urfave.Int64Flag{Name: "expiry-days", Usage: "a version expires after `N` days"},
+		&urfave.Int64Flag{Name: "signing-days", Usage: "re-signing starts `N` days before that"},
+	}
+}
+
+func onlineFlags() []urfave.Flag {
+	return []urfave.Flag{
+		&urfave.StringFlag{Name: "online-key", Usage: "a machine signs, with the key at `URI`: file2:PATH"},
+		&urfave.Int64Flag{Name: "timestamp-expiry-days", Usage: "a timestamp expires after `N` days"},
+		&urfave.Int64Flag{Name: "timestamp-signing-days", Usage: "a new timestamp is made `N` days before that"},
+		&urfave.Int64Flag{Name: "snapshot-expiry-days", Usage: "a snapshot expires after `N` days"},
+		&urfave.Int64Flag{Name: "snapshot-signing-days", Usage: "a new snapshot is made `N` days before that"},
+	}
+}
+
+func flags(groups ...[]urfave.Flag) []urfave.Flag {
+	var all []urfave.Flag
+	for _, g := range groups {
+		all = append(all, g...)
+	}
+	return all
+}
+
+func reviewCommand(env cli.Env) *urfave.Command {
+	return &urfave.Command{
+		Name:      "review",
+		Usage:     "show what signing an event would approve; sign nothing",
+		ArgsUsage: "EVENT",
+		Description: `Shows, from git objects: who is added and removed, thresholds, periods, expiry
+dates, artifacts with length and SHA-256, findings, and the SHA-256 of what
+would be signed.
+
+Example:
+  tufops-sign review sign/root-v14`,
+		Flags: policyFlags(),
+		Action: func(c *urfave.Context) error {
+			return with(c, env, func(ctx context.Context, o signer.Options) (signer.Result, error) {
+				return signer.Review(ctx, o)
+			})
+		},
+	}
+}
+
+func signCommand(env cli.Env) *urfave.Command {
+	return &urfave.Command{
+		Name:      "sign",
+		Usage:     "accept your invitations and sign what is asked of you",
+		ArgsUsage: "EVENT",
+		Description: `Accepts your open invitations, shows the review, signs everything that is asked
+of you, and pushes one commit.
+
+Examples:
+  tufops-sign sign sign/root-v14
+  tufops-sign sign sign/root-v14 --yes --key file:key.pem`,
+		Flags: signingFlags(),
+		Action: func(c *urfave.Context) error {
+			return with(c, env, func(ctx context.Context, o signer.Options) (signer.Result, error) {
+				return signer.Sign(ctx, o)
+			})
+		},
+	}
+}
+
+func initCommand(env cli.Env) *urfave.Command {
+	return &urfave.Command{
+		Name:      "init",
+		Usage:     "make the first root and targets of a new repository",
+		ArgsUsage: "EVENT",
+		Description: `Other people among the signers are invited; they bring their keys with
+tufops-sign sign. Answers for targets default to those for root.
+
+Example:
+  tufops-sign init sign/init --signers @alice,@bob --threshold 2 --online-key file2:online.pem --yes`,
+		Flags: flags(roleFlags(), []urfave.Flag{
+			&urfave.StringSliceFlag{Name: "targets-signers", Usage: "the people who sign targets, as `LOGINS`"},
+			&urfave.Int64Flag{Name: "targets-threshold", Usage: "targets needs `N` signatures"},
+			&urfave.Int64Flag{Name: "targets-expiry-days", Usage: "targets expires after `N` days"},
+			&urfave.Int64Flag{Name: "targets-signing-days", Usage: "re-signing of targets starts `N` days before that"},
+		}, onlineFlags(), signingFlags()),
+		Action: func(c *urfave.Context) error {
+			root, err := roleAnswers(c, "")
+			if err != nil {
+				return err
+			}
+			targets, err := roleAnswers(c, "targets-")
+			if err != nil {
+				return err
+			}
+			online, err := onlineAnswers(c)
+			if err != nil {
+				return err
+			}
+			return with(c, env, func(ctx context.Context, o signer.Options) (signer.Result, error) {
+				return signer.Init(ctx, o, root, targets, online)
+			})
+		},
+	}
+}
+
+func delegateCommand(env cli.Env) *urfave.Command {
+	return &urfave.Command{
+		Name:      "delegate",
+		Usage:     "change who signs a role and its periods, or create a role",
+		ArgsUsage: "EVENT ROLE",
+		Description: `Starts the event from main if the remote has no such branch. New people are
+invited. ROLE timestamp or snapshot changes both online roles. A flag that is
+not given keeps the present value.
+
+Examples:
+  tufops-sign delegate sign/add-bob root --signers @alice,@bob --threshold 2
+  tufops-sign delegate sign/rekey timestamp --online-key file2:new.pem --yes`,
+		Flags: flags(roleFlags(), onlineFlags(), signingFlags()),
+		Action: func(c *urfave.Context) error {
+			role := c.Args().Get(1)
+			answers, err := roleAnswers(c, "")
+			if err != nil {
+				return err
+			}
+			online, err := onlineAnswers(c)
+			if err != nil {
+				return err
+			}
+			if role != "timestamp" && role != "snapshot" {
+				answers.OnlineKey, online.Key = online.Key, ""
+			}
+			return with(c, env, func(ctx context.Context, o signer.Options) (signer.Result, error) {
+				return signer.Delegate(ctx, o, role, answers, online)
+			})
+		},
+	}
+}
+
+func importCommand(env cli.Env) *urfave.Command {
+	return &urfave.Command{
+		Name:      "import",
+		Usage:     "adopt an existing TUF repository",
+		ArgsUsage: "EVENT [FILE]",
+		Description: `Adds periods, and the owner or online URI of every key. What cannot be known is
+printed as a file to fill in; run it again with that FILE.
+
+Example:
+  tufops-sign import sign/import values.json`,
+		Flags: signingFlags(),
+		Action: func(c *urfave.Context) error {
+			var data []byte
+			if name := c.Args().Get(1); name != "" {
+				var err error
+				if data, err = readFile(name); err != nil {
+					return fmt.Errorf("import file: %w", err)
+				}
+			}
+			return with(c, env, func(ctx context.Context, o signer.Options) (signer.Result, error) {
+				return signer.Import(ctx, o, data)
+			})
+		},
+	}
+}
+
+const maxImportFile = 1 << 20
+
+func readFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxImportFile+1))
+	if err == nil && len(data) > maxImportFile {
+		err = fmt.Errorf("%s is larger than %d bytes", name, maxImportFile)
+	}
+	return data, err
+}
+
+// roleAnswers reads the flags about one role.
+func roleAnswers(c *urfave.Context, prefix string) (signer.RoleAnswers, error) {
+	var a signer.RoleAnswers
+	if name := prefix + "signers"; c.IsSet(name) {
+		var err error
+		if a.Signers, err = signer.ParseSigners(strings.Join(c.StringSlice(name), ",")); err != nil {
+			return a, cli.Usagef("--%s: %v", name, err)
+		}
+	}
+	err := numbers(c, map[string]*int64{
+		prefix + "threshold": &a.Threshold, prefix + "expiry-days": &a.ExpiryDays, prefix + "signing-days": &a.SigningDays,
+	})
+	return a, err
+}
+
+func onlineAnswers(c *urfave.Context) (signer.OnlineAnswers, error) {
+	a := signer.OnlineAnswers{Key: c.String("online-key")}
+	if c.IsSet("online-key") && a.Key == "" {
+		return a, cli.Usagef("--online-key needs a URI")
+	}
+	err := numbers(c, map[string]*int64{
+		"timestamp-expiry-days": &a.TimestampExpiryDays, "timestamp-signing-days": &a.TimestampSigningDays,
+		"snapshot-expiry-days": &a.SnapshotExpiryDays, "snapshot-signing-days": &a.SnapshotSigningDays,
+	})
+	return a, err
+}
+
+// maxNumber keeps a date far from where calendars end: a century of days.
+const maxNumber = 36525
+
+func numbers(c *urfave.Context, to map[string]*int64) error {
+	for name, n := range to {
+		if !c.IsSet(name) {
+			continue
+		}
+		if *n = c.Int64(name); *n < 1 || *n > maxNumber {
+			return cli.Usagef("--%s is a number from 1 to %d, not %d", name, maxNumber, *n)
+		}
+	}
+	return nil
+}
+
+// with opens what every command works on, and calls it.
+func with(c *urfave.Context, env cli.Env, command func(context.Context, signer.Options) (signer.Result, error)) error {
+	err := open(c, env, command)
+	if err != nil && c.Context.Err() != nil {
+		return interrupted{err}
+	}
+	return err
+}
+
+func open(c *urfave.Context, env cli.Env, command func(context.Context, signer.Options) (signer.Result, error)) error {
+	common, err := cli.ParseCommon(c, env)
+	if err != nil {
+		return err
+	}
+	g, err := git.Open(c.Context, common.Dir)
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	repo, err := repository.New(g, common.TUFDir)
+	if err != nil {
+		return cli.Usagef("%w", err)
+	}
+	config, err := signer.LoadConfig(c.Context, g)
+	if err != nil {
+		return err
+	}
+	o := signer.Options{
+		Repository: repo, Config: config, Event: c.Args().First(), Now: common.Now(),
+		AllowLegacyKeyIDs: c.Bool("allow-legacy-keyids"), PIN: env.Getenv("TUFOPS_PIN"), OnlineKeys: onlineKeys{env},
+		Out: env.Stdout, Log: common.Log,
+	}
+	if c.Command.Name != "review" {
+		o.KeySpecs, o.NoPush = c.StringSlice("key"), c.Bool("no-push")
+		for _, sum := range c.StringSlice("expect-sha256") {
+			o.Expect = append(o.Expect, strings.ToLower(strings.TrimSpace(sum)))
+		}
+		if !c.Bool("yes") {
+			o.Person = newPerson(env, c.App.Name)
+		}
+		if !o.NoPush {
+			url, err := g.RemotePushURL(c.Context, config.PushRemote)
+			if err == nil {
+				err = cli.RefuseSimulatedClock(env, url)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	_, err = command(c.Context, o)
+	var name *signer.EventNameError
+	var answer *signer.AnswerError
+	if errors.As(err, &name) || errors.As(err, &answer) {
+		return cli.Usagef("%w", err)
+	}
+	return err
+}
+
+// interrupted is an error that came of the person's own Ctrl-C.
+type interrupted struct{ error }
+
+func (interrupted) Error() string { return "interrupted" }
+
+func (e interrupted) Unwrap() error { return e.error }
+
+// Hint takes the place of what the interrupted step would advise.
+func (interrupted) Hint() string { return "run the same command again: it starts over" }

@@ -1,0 +1,251 @@
+// Command bench measures what people wait for and prints a table: medians, and
+// how they compare with what the same work costs without our code. Nothing in
+// it is asserted, and it uses no network.
+//
+// It owns a temporary directory with clones, generated repositories and the
+// programs it builds; it changes nothing else. It trusts the go and git
+// programs. What it measures as a floor it takes from a recorded run of the real
+// program (see [record]), so a floor has no fewer processes and no less input
+// than the thing it is compared with.
+//
+//	go run ./internal/bench [-only status,build,client,growth] [-rounds N]
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tufops/tufops/internal/git/gittest"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	work := run
+	if dir := os.Getenv(recordTo); dir != "" {
+		work = func(context.Context) error { return record(dir) }
+	}
+	if err := work(ctx); err != nil {
+		panic(fmt.Sprintf("bench: %v", err)) // no room but cmd ends the process
+	}
+}
+
+func run(ctx context.Context) (err error) {
+	sections := []string{"status", "build", "client", "growth"}
+	only := flag.String("only", strings.Join(sections, ","), "measure these")
+	rounds := flag.Int("rounds", 21, "how often a program is run for its median")
+	growthRounds := flag.Int("growth-rounds", 5, "the same in the tables of growth")
+	flag.Parse()
+	wanted := strings.Split(*only, ",")
+	for _, w := range wanted {
+		if !slices.Contains(sections, w) {
+			return fmt.Errorf("-only takes %s, not %q", strings.Join(sections, ", "), w)
+		}
+	}
+	b := &bench{rounds: *rounds}
+	if b.dir, err = os.MkdirTemp("", "tufops-bench-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.dir)
+	if err := b.prepare(ctx); err != nil {
+		return err
+	}
+	speed := slices.ContainsFunc(wanted, func(w string) bool { return w != "growth" })
+	if speed {
+		if err := b.corpus(ctx); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: note: no corpus (%v): only growth is measured\n", err)
+			speed = false
+		}
+	}
+	if speed {
+		b.printHead()
+		for _, s := range []struct {
+			name    string
+			measure func(context.Context) error
+		}{{"status", b.status}, {"build", b.build}, {"client", b.client}} {
+			if slices.Contains(wanted, s.name) {
+				if err := s.measure(ctx); err != nil {
+					return fmt.Errorf("%s: %w", s.name, err)
+				}
+			}
+		}
+	}
+	if slices.Contains(wanted, "growth") {
+		if err := b.growth(ctx, *growthRounds); err != nil {
+			return fmt.Errorf("growth: %w", err)
+		}
+	}
+	return nil
+}
+
+// bench is where the measurements happen.
+type bench struct {
+	rounds int
+	dir    string // temporary; everything is below it
+	module string // the top of the module
+	tufops string // the program
+	empty  string // a program with the same imports that does nothing, or copies a tree
+	git    string
+
+	events string // the corpus's recorded events
+	clone  string // of the corpus
+}
+
+// prepare builds the programs and closes the environment to the user's git
+// configuration.
+func (b *bench) prepare(ctx context.Context) error {
+	gittest.Isolate()
+	tmp := filepath.Join(b.dir, "tmp")
+	for _, d := range []string{tmp, filepath.Join(b.dir, "empty")} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			return err
+		}
+	}
+	var err error
+	if b.git, err = exec.LookPath("git"); err != nil {
+		return err
+	}
+	mod, err := output(ctx, "", "go", "env", "GOMOD")
+	if err != nil {
+		return err
+	}
+	b.module = filepath.Dir(mod)
+	b.tufops, b.empty = filepath.Join(b.dir, "tufops"), filepath.Join(b.dir, "empty", "empty")
+	if err := os.Setenv("CGO_ENABLED", "0"); err != nil { // as the Makefile builds them
+		return err
+	}
+	if _, err := output(ctx, b.module, "go", "build", "-trimpath", "-o", b.tufops, "./cmd/tufops"); err != nil {
+		return err
+	}
+	if err := b.buildEmpty(ctx); err != nil {
+		return err
+	}
+	// Only now, since the go program keeps its work in a place of its own.
+	return os.Setenv("TMPDIR", tmp)
+}
+
+// buildEmpty builds a program with the imports of cmd/tufops and no more of its
+// code. Internal packages may be imported from inside the module only; an
+// overlay puts the program there without writing to it.
+func (b *bench) buildEmpty(ctx context.Context) error {
+	imports, err := output(ctx, b.module, "go", "list", "-f", `{{join .Imports "\n"}}`, "./cmd/tufops")
+	if err != nil {
+		return err
+	}
+	src := "package main\n\nimport empty_os \"os\"\n"
+	for p := range strings.FieldsSeq(imports) {
+		src += fmt.Sprintf("import _ %q\n", p)
+	}
+	src += `
+func main() {
+	if len(empty_os.Args) == 3 {
+		if err := empty_os.CopyFS(empty_os.Args[2], empty_os.DirFS(empty_os.Args[1])); err != nil {
+			panic(err)
+		}
+	}
+}
+`
+	dir := filepath.Join(b.dir, "empty")
+	file, overlay := filepath.Join(dir, "main.go"), filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(file, []byte(src), 0o644); err != nil {
+		return err
+	}
+	there := filepath.Join(b.module, "internal", "bench", "empty", "main.go")
+	if err := os.WriteFile(overlay, fmt.Appendf(nil, `{"Replace": {%q: %q}}`, there, file), 0o644); err != nil {
+		return err
+	}
+	_, err = output(ctx, b.module, "go", "build", "-trimpath", "-overlay", overlay, "-o", b.empty, "./internal/bench/empty")
+	return err
+}
+
+// output runs a program to its end and returns what it printed.
+func output(ctx context.Context, dir, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w\n%s", filepath.Base(name), strings.Join(args, " "), err, stderr.String())
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// A timing is one thing that is measured over and over.
+type timing struct {
+	run   func() (time.Duration, error)
+	times []time.Duration
+}
+
+// interleave measures the things in turn, one of each in every round, so that a
+// machine that is busy for a while is busy for all of them. A first round warms
+// up and does not count.
+func interleave(ctx context.Context, rounds int, things ...*timing) error {
+	for round := range rounds + 1 {
+		for _, t := range things {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			d, err := t.run()
+			if err != nil {
+				return err
+			}
+			if round > 0 {
+				t.times = append(t.times, d)
+			}
+		}
+	}
+	return nil
+}
+
+func (t *timing) median() time.Duration {
+	sorted := slices.Sorted(slices.Values(t.times))
+	n := len(sorted)
+	if n == 0 {
+		return 0
+	}
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
+
+// fastest is the run that other work on the machine disturbed least.
+func (t *timing) fastest() time.Duration { return slices.Min(t.times) }
+
+// timed measures f.
+func timed(f func() error) (time.Duration, error) {
+	start := time.Now()
+	err := f()
+	return time.Since(start), err
+}
+
+// program measures a run of a program, from start to end. Its output goes
+// nowhere; allowed are the exit statuses that are no failure beside 0.
+func program(ctx context.Context, dir string, env []string, allowed []int, name string, args ...string) func() (time.Duration, error) {
+	return func() (time.Duration, error) {
+		var stderr strings.Builder
+		cmd := exec.CommandContext(ctx, name, args...)
+		cmd.Dir, cmd.Stderr = dir, &stderr
+		cmd.Env = append(os.Environ(), env...)
+		return timed(func() error {
+			err := cmd.Run()
+			if cmd.ProcessState != nil && slices.Contains(allowed, cmd.ProcessState.ExitCode()) {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("%s %s: %w\n%s", filepath.Base(name), strings.Join(args, " "), err, stderr.String())
+			}
+			return nil
+		})
+	}
+}
+
+func milliseconds(d time.Duration) string {
+	return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000)
+}

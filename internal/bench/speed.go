@@ -1,0 +1,375 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/tufops/tufops/client"
+	"github.com/tufops/tufops/internal/git"
+	"github.com/tufops/tufops/internal/metadata"
+	"github.com/tufops/tufops/repository"
+)
+
+// corpus clones the real repository.
+func (b *bench) corpus(ctx context.Context) error {
+	dir := cmp.Or(os.Getenv("TUFOPS_CORPUS"), filepath.Join(filepath.Dir(b.module), "shared", "corpus"))
+	bundle := filepath.Join(dir, "root-signing-staging.bundle")
+	if _, err := os.Stat(bundle); err != nil {
+		return err
+	}
+	b.events, b.clone = filepath.Join(dir, "events.json"), filepath.Join(b.dir, "corpus")
+	_, err := output(ctx, "", b.git, "clone", "--quiet", bundle, b.clone)
+	return err
+}
+
+// corpusNow is a day on which the corpus's main was valid.
+const corpusNow = "2026-08-22T00:00:00Z"
+
+func (b *bench) printHead() {
+	fmt.Printf("Medians of %d rounds; the things of one block take turns.\n", b.rounds)
+}
+
+// A row is a line of a block: a part, a sum of parts, or what is compared.
+func row(name string, d time.Duration, note string) {
+	fmt.Printf("  %-46s %10s   %s\n", name, milliseconds(d), note)
+}
+
+// compare prints the floor, which is the sum of parts, and each thing next to it.
+func compare(parts []*timing, goal float64, names []string, things ...*timing) {
+	var median, fastest time.Duration
+	for _, p := range parts {
+		median, fastest = median+p.median(), fastest+p.fastest()
+	}
+	row("floor: the sum", median, "")
+	for i, t := range things {
+		row(names[i], t.median(), fmt.Sprintf("%.2f times the floor (fastest runs: %.2f), goal %.1f",
+			float64(t.median())/float64(median), float64(t.fastest())/float64(fastest), goal))
+	}
+}
+
+// A verification is one signature that has to be checked, whoever does it.
+type verification struct {
+	key     *metadata.Key
+	payload []byte
+	sig     []byte
+}
+
+// verifications collects distinct ones.
+type verifications struct {
+	list []verification
+	seen map[string]bool
+}
+
+func (v *verifications) add(d metadata.Delegation, doc *metadata.Document) {
+	if v.seen == nil {
+		v.seen = map[string]bool{}
+	}
+	for _, id := range d.KeyIDs {
+		for _, s := range doc.Signatures() {
+			sig, err := s.Bytes()
+			k := d.Keys[id]
+			if s.KeyID != id || k == nil || len(sig) == 0 || err != nil {
+				continue
+			}
+			if name := k.Fingerprint() + s.Sig + string(doc.Payload()); !v.seen[name] {
+				v.seen[name] = true
+				v.list = append(v.list, verification{k, doc.Payload(), sig})
+			}
+		}
+	}
+}
+
+// chain adds the roots, each by its own keys and its predecessor's.
+func (v *verifications) chain(roots []*metadata.Document) {
+	for i, doc := range roots {
+		for _, by := range roots[max(0, i-1) : i+1] {
+			d, _ := by.Delegation(metadata.Root)
+			v.add(d, doc)
+		}
+	}
+}
+
+func (v *verifications) run() (time.Duration, error) {
+	return timed(func() error {
+		for _, one := range v.list {
+			_ = one.key.Verify(one.payload, one.sig) // one that fails costs the same
+		}
+		return nil
+	})
+}
+
+// open opens the TUF repository of a clone.
+func open(ctx context.Context, dir string) (*repository.Repository, error) {
+	g, err := git.Open(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	return repository.New(g, "")
+}
+
+// status measures `tufops status` on recorded states of real signing events.
+func (b *bench) status(ctx context.Context) error {
+	data, err := os.ReadFile(b.events)
+	if err != nil {
+		return err
+	}
+	var events []struct{ Event, Base, Head, Now string }
+	if err := json.Unmarshal(data, &events); err != nil {
+		return err
+	}
+	for _, e := range events {
+		if !strings.HasPrefix(e.Head, "41c0aacb") && !strings.HasPrefix(e.Head, "fb32e436") {
+			continue
+		}
+		env, allowed := []string{"TUFOPS_NOW=" + e.Now}, []int{1, 3}
+		args := []string{"status", "--head", e.Head, "--base", e.Base, "--event", e.Event, "--format", "json"}
+		calls, err := b.recorded(ctx, b.clone, env, allowed, args...)
+		if err != nil {
+			return err
+		}
+		v, err := b.eventVerifications(ctx, repository.EventOptions{Name: e.Event, Head: e.Head, Base: e.Base})
+		if err != nil {
+			return err
+		}
+		whole := &timing{run: program(ctx, b.clone, env, allowed, b.tufops, args...)}
+		empty := &timing{run: program(ctx, b.clone, nil, nil, b.empty)}
+		bare := &timing{run: replay(ctx, calls)}
+		checks := &timing{run: v.run}
+		if err := interleave(ctx, b.rounds, whole, empty, bare, checks); err != nil {
+			return err
+		}
+		fmt.Printf("\nstatus of %s at %.8s, main has moved: %d git processes, goal at most 5\n", e.Event, e.Head, len(calls))
+		row("empty program with the same imports", empty.median(), "")
+		row("the same git processes, bare", bare.median(), "")
+		row("signature verifications", checks.median(), fmt.Sprint(len(v.list)))
+		compare([]*timing{empty, bare, checks}, 2, []string{"tufops status"}, whole)
+	}
+	return nil
+}
+
+func (b *bench) eventVerifications(ctx context.Context, o repository.EventOptions) (*verifications, error) {
+	repo, err := open(ctx, b.clone)
+	if err != nil {
+		return nil, err
+	}
+	defer repo.Git.Close()
+	e, err := repo.OpenEvent(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	v := &verifications{}
+	for _, role := range e.Changed() {
+		for _, pair := range [][2]*repository.State{{e.KnownGood, e.Proposed}, {e.Tip, e.Merged}} {
+			if pair[1] == nil {
+				continue
+			}
+			doc, err := pair[1].Document(role)
+			if err != nil {
+				return nil, err
+			}
+			for _, d := range pair[1].Delegations(role) {
+				v.add(d.Delegation, doc)
+			}
+			if d, ok := pair[0].Delegation(role); ok && role == metadata.Root {
+				v.add(d.Delegation, doc)
+			}
+		}
+	}
+	return v, nil
+}
+
+// build measures `tufops build` of the corpus's main.
+func (b *bench) build(ctx context.Context) error {
+	site, copied := filepath.Join(b.dir, "site"), filepath.Join(b.dir, "copied")
+	env := []string{"TUFOPS_NOW=" + corpusNow}
+	args := []string{"build", "--metadata", site, "--artifacts", filepath.Join(site, "targets")}
+	calls, err := b.recorded(ctx, b.clone, env, nil, args...)
+	if err != nil {
+		return err
+	}
+	v, err := b.publishedVerifications(ctx)
+	if err != nil {
+		return err
+	}
+	fresh := func(dir string, run func() (time.Duration, error)) func() (time.Duration, error) {
+		return func() (time.Duration, error) {
+			if err := os.RemoveAll(dir); err != nil {
+				return 0, err
+			}
+			return run()
+		}
+	}
+	whole := &timing{run: fresh(site, program(ctx, b.clone, env, nil, b.tufops, args...))}
+	copying := &timing{run: fresh(copied, program(ctx, b.clone, nil, nil, b.empty, site, copied))}
+	bare := &timing{run: replay(ctx, calls)}
+	checks := &timing{run: v.run}
+	if err := interleave(ctx, b.rounds, whole, copying, bare, checks); err != nil {
+		return err
+	}
+	fmt.Printf("\nbuild of the corpus's main: %d git processes\n", len(calls))
+	row("program with the same imports copies the tree", copying.median(), "")
+	row("the same git processes, bare", bare.median(), "")
+	row("signature verifications", checks.median(), fmt.Sprint(len(v.list)))
+	compare([]*timing{copying, bare, checks}, 2, []string{"tufops build"}, whole)
+	row("", whole.median(), fmt.Sprintf("%.2f times the copying alone", float64(whole.median())/float64(copying.median())))
+	return nil
+}
+
+func (b *bench) published(ctx context.Context) (*repository.Published, error) {
+	repo, err := open(ctx, b.clone)
+	if err != nil {
+		return nil, err
+	}
+	defer repo.Git.Close()
+	head, err := repo.Git.Resolve(ctx, "HEAD")
+	if err != nil {
+		return nil, err
+	}
+	now, err := time.Parse(time.RFC3339, corpusNow)
+	if err != nil {
+		return nil, err
+	}
+	return repo.Published(ctx, head, now)
+}
+
+func (b *bench) publishedVerifications(ctx context.Context) (*verifications, error) {
+	p, err := b.published(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v := &verifications{}
+	var roots []*metadata.Document
+	for _, r := range p.Roots() {
+		roots = append(roots, r.Document)
+	}
+	v.chain(roots)
+	d, _ := p.Root().Delegation(metadata.Timestamp)
+	v.add(d, p.Timestamp())
+	d, _ = p.Root().Delegation(metadata.Snapshot)
+	v.add(d, p.Snapshot())
+	for _, r := range p.Roles() {
+		v.add(r.Delegation, r.Document)
+	}
+	return v, nil
+}
+
+// client measures package client from 1.root.json to the newest metadata, over
+// loopback and with nothing cached.
+func (b *bench) client(ctx context.Context) error {
+	site := filepath.Join(b.dir, "served")
+	if _, err := program(ctx, b.clone, []string{"TUFOPS_NOW=" + corpusNow}, nil, b.tufops, "build", "--metadata", site)(); err != nil {
+		return err
+	}
+	v, err := b.publishedVerifications(ctx)
+	if err != nil {
+		return err
+	}
+	now, err := time.Parse(time.RFC3339, corpusNow)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	var asked []string
+	log := false
+	files := http.FileServer(http.Dir(site))
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if log {
+			asked = append(asked, r.URL.Path)
+		}
+		files.ServeHTTP(w, r)
+	})}
+	go server.Serve(listener)
+	defer server.Close()
+	base := "http://" + listener.Addr().String()
+
+	root, err := os.ReadFile(filepath.Join(site, "1.root.json"))
+	if err != nil {
+		return err
+	}
+	var found *client.Result
+	refresh := func(cache string) func() (time.Duration, error) {
+		return func() (time.Duration, error) {
+			if cache != "" {
+				if err := os.RemoveAll(cache); err != nil {
+					return 0, err
+				}
+			}
+			hc := httpClient()
+			defer hc.CloseIdleConnections()
+			return timed(func() error {
+				c, err := client.New(client.Options{
+					Root: root, MetadataURL: base, CacheDir: cache, Fetcher: &client.HTTPFetcher{Client: hc},
+					Now: func() time.Time { return now },
+				})
+				if err != nil {
+					return err
+				}
+				found, err = c.Refresh(ctx)
+				return err
+			})
+		}
+	}
+	log = true
+	if _, err := refresh("")(); err != nil {
+		return err
+	}
+	log = false
+
+	memory := &timing{run: refresh("")}
+	disk := &timing{run: refresh(filepath.Join(b.dir, "cache"))}
+	gets := &timing{run: func() (time.Duration, error) {
+		hc := httpClient()
+		defer hc.CloseIdleConnections()
+		return timed(func() error {
+			for _, path := range asked {
+				if err := get(ctx, hc, base+path); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}}
+	checks := &timing{run: v.run}
+	if err := interleave(ctx, b.rounds, memory, disk, gets, checks); err != nil {
+		return err
+	}
+	fmt.Printf("\nclient over loopback, nothing cached: %s\n", found)
+	row("the same GETs, bare", gets.median(), fmt.Sprint(len(asked)))
+	row("signature verifications", checks.median(), fmt.Sprint(len(v.list)))
+	compare([]*timing{gets, checks}, 1.5, []string{"client, cache in memory", "client, cache on disk, synced"}, memory, disk)
+	return nil
+}
+
+// httpClient has the settings of [client.HTTPFetcher]'s own.
+func httpClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: 15 * time.Second}).DialContext,
+		ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 4, DisableCompression: true,
+	}}
+}
+
+func get(ctx context.Context, hc *http.Client, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := hc.Do(req)
+	if err != nil {
+		return err
+	}
+	_, err = io.ReadAll(resp.Body)
+	return errors.Join(err, resp.Body.Close())
+}

@@ -1,0 +1,71 @@
+package signer
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// maxTries bounds how often a question is asked again after an answer that
+// cannot be used.
+const maxTries = 3
+
+// askFor asks until the answer can be used. Where nobody is asked the answer is
+// otherwise.
+func askFor[T any](ctx context.Context, p Person, question, otherwise string, read func(string) (T, error)) (T, error) {
+	for try := 1; ; try++ {
+		answer := ""
+		if p != nil {
+			var err error
+			if answer, err = p.Ask(ctx, question, otherwise); err != nil {
+				var zero T
+				return zero, err
+			}
+		}
+		if answer == "" {
+			answer = otherwise
+		}
+		v, err := read(answer)
+		if err == nil || p == nil || try == maxTries {
+			return v, err
+		}
+		question = fmt.Sprintf("%v. Again, %s", err, question)
+	}
+}
+
+// askNumber asks for a number of at least one.
+func askNumber(ctx context.Context, p Person, question string, otherwise int64) (int64, error) {
+	return askFor(ctx, p, question, strconv.FormatInt(otherwise, 10), func(answer string) (int64, error) {
+		n, err := strconv.ParseInt(strings.TrimSpace(answer), 10, 64)
+		if err != nil || n < 1 {
+			return 0, fmt.Errorf("%q is not a number of at least 1", answer)
+		}
+		return n, nil
+	})
+}
+
+// ParseSigners reads a list of owners, as a person writes it: logins with or
+// without @, in any case, separated by commas, in brackets or not. Who stands
+// there twice is listed once.
+func ParseSigners(text string) ([]string, error) {
+	var owners []string
+	for one := range strings.SplitSeq(strings.Trim(strings.TrimSpace(text), "[]"), ",") {
+		if strings.TrimSpace(one) == "" {
+			continue
+		}
+		login := Login(one)
+		if !loginPattern.MatchString(login) {
+			return nil, fmt.Errorf("%q is not a login like @alice", strings.TrimSpace(one))
+		}
+		owners = append(owners, login)
+	}
+	if len(owners) == 0 {
+		return nil, fmt.Errorf("at least one signer is needed")
+	}
+	return unique(owners), nil
+}
+
+func askSigners(ctx context.Context, p Person, question string, otherwise []string) ([]string, error) {
+	return askFor(ctx, p, question, strings.Join(otherwise, ","), ParseSigners)
+}
