@@ -344,7 +344,13 @@ type RoleStatus struct {
 	Invites         []string         `json:"invites"` // people invited to a role that this role delegates
 	Artifacts       []ArtifactChange `json:"artifacts"`
 	Findings        []Finding        `json:"findings"`
+
+	baseline *metadata.Document
 }
+
+// Baseline is what the changes to the role are to be shown against; nil where
+// the role is new or unreadable. See [Event.Baseline].
+func (r RoleStatus) Baseline() *metadata.Document { return r.baseline }
 
 // KnownGoodStatus is how far a new root meets the delegation of the known-good
 // root.
@@ -464,12 +470,13 @@ func (j *judge) role(role string) RoleStatus {
 	}
 	s.Version = doc.Version()
 	s.Invites = e.invitedBy(role)
+	baseline, err := e.Baseline(j.ctx, role)
+	if err != nil {
+		j.failed(err)
+		return s
+	}
+	s.baseline = baseline
 	if doc.Type() == metadata.Targets {
-		baseline, err := e.Baseline(j.ctx, role)
-		if err != nil {
-			j.failed(err)
-			return s
-		}
 		s.Artifacts = artifactChanges(baseline, doc)
 		if baseline != known && known != nil {
 			against := "nothing, since no version before it is signed either"

@@ -213,11 +213,13 @@ func importKeys(holder metadata.Object, role string, values map[string]any) (boo
 				return false, fmt.Errorf("%q is not an owner of keyid %s of role %s: use a login like @alice", value, id, role)
 			}
 			key[metadata.FieldKeyOwner] = value
-			delete(key, playgroundOwner)
+			delete(key, metadata.FieldOnlineURI)
 		default:
 			key[metadata.FieldOnlineURI] = value
-			delete(key, playgroundURI)
+			delete(key, metadata.FieldKeyOwner)
 		}
+		delete(key, playgroundOwner)
+		delete(key, playgroundURI)
 		computed, err := metadata.KeyID(key)
 		if err != nil {
 			return false, err

@@ -204,7 +204,7 @@ func (s *State) delegationsKnown() bool {
 
 func (j *judge) stateFileInvalid(f *findings) {
 	file := j.event.repo.Path(StateFile)
-	hint := "invite again with tufops-sign delegate, which writes the file"
+	hint := "remove the file, then invite again with tufops-sign delegate"
 	if j.event.stateErr != nil {
 		f.add(stateFileInvalid, file, hint, "%v", j.event.stateErr)
 		return

@@ -52,8 +52,10 @@ func reviewRole(p *page, e *repository.Event, r repository.RoleStatus, now time.
 		reviewFindings(p, r.Findings)
 		return
 	}
-	known, _ := e.KnownGood.Document(r.Role)
+	known := r.Baseline()
 	switch {
+	case known == nil && r.PreviousVersion > 0:
+		p.line("%s v%d -> v%d; nobody has ever signed the version before, so all of it is shown as new", r.Role, r.PreviousVersion, r.Version)
 	case known == nil:
 		p.line("%s v%d, new", r.Role, r.Version)
 	case bytes.Equal(known.Payload(), doc.Payload()):

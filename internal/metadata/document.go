@@ -51,6 +51,7 @@ type Document struct {
 	delegations *Delegations
 	targets     map[string]TargetFile
 	meta        map[string]MetaFile
+	verified    verified
 }
 
 // Signature is one entry of a signature list.

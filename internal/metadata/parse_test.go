@@ -225,7 +225,7 @@ func TestParseErrorText(t *testing.T) {
 		{`{"signed":{"_type":"targets","spec_version":"1","version":1,"expires":"soon"},"signatures":[]}`,
 			`not valid TUF metadata: signed.expires is "soon", not a date like 2026-01-31T00:00:00Z`},
 		{`{"signed":{"_type":"targets","spec_version":"1","version":1,"expires":"2026-01-31T00:00:00Z","targets":{},"x":0.5},"signatures":[]}`,
-			"not valid TUF metadata: signed has no canonical form: canonical form: Can't canonicalize floating point number '0.5'"},
+			"not valid TUF metadata: signed has no canonical form: canonical form: \"0.5\" is not an integer of 64 bits"},
 	} {
 		_, err := metadata.Parse([]byte(c.in))
 		if err == nil || err.Error() != c.want {

@@ -3,6 +3,7 @@ package metadata
 import (
 	"crypto/sha256"
 	"fmt"
+	"sync"
 )
 
 // SignatureState says whether a signature counts, and why not.
@@ -79,7 +80,7 @@ func Check(d Delegation, doc *Document) Quorum {
 		default:
 			sig, err := s.Bytes()
 			if err == nil {
-				err = c.Key.Verify(doc.payload, sig)
+				err = doc.verify(c.Key, sig)
 			}
 			if err != nil {
 				refuse(SignatureInvalid, "%v", err)
@@ -110,4 +111,34 @@ func Check(d Delegation, doc *Document) Quorum {
 		}
 	}
 	return q
+}
+
+// verified remembers which signatures over one document verify. It never goes
+// stale, since a document does not change.
+type verified struct {
+	mu   sync.Mutex
+	errs map[verification]error
+}
+
+// A verification is all that the answer depends on beside the document.
+type verification struct {
+	print       [sha256.Size]byte
+	scheme, sig string
+}
+
+// verify is [Key.Verify] over the payload of d, for each signature once: the
+// delegations that a document is held against mostly list the same keys.
+func (d *Document) verify(k *Key, sig []byte) error {
+	one := verification{k.print, k.Scheme, string(sig)}
+	d.verified.mu.Lock()
+	defer d.verified.mu.Unlock()
+	err, done := d.verified.errs[one]
+	if !done {
+		if d.verified.errs == nil {
+			d.verified.errs = map[verification]error{}
+		}
+		err = k.Verify(d.payload, sig)
+		d.verified.errs[one] = err
+	}
+	return err
 }

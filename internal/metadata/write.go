@@ -8,8 +8,6 @@ import (
 	"sort"
 	"strconv"
 	"unicode/utf16"
-
-	"github.com/secure-systems-lab/go-securesystemslib/cjson"
 )
 
 // Write encodes a tree the way every metadata file of this format is written:
@@ -118,13 +116,74 @@ func appendString(b []byte, s string) []byte {
 }
 
 // Canonical is the OLPC canonical JSON of a tree: what is signed, and what a
-// keyid is the hash of. It fails on a number that is not an integer.
+// keyid is the hash of. It fails on a number that is not an integer. Text must
+// be valid UTF-8, as in a tree that was read or is to be written.
+//
+// It gives the same bytes as go-securesystemslib's cjson, which tests hold it
+// against; that one goes through encoding/json twice, which took a third of the
+// time of a whole client update.
 func Canonical(tree any) ([]byte, error) {
-	b, err := cjson.EncodeCanonical(tree)
+	b, err := appendCanonical(nil, tree)
 	if err != nil {
 		return nil, fmt.Errorf("canonical form: %w", err)
 	}
 	return b, nil
+}
+
+func appendCanonical(b []byte, v any) (_ []byte, err error) {
+	switch v := v.(type) {
+	case nil:
+		return append(b, "null"...), nil
+	case bool:
+		return strconv.AppendBool(b, v), nil
+	case string:
+		return appendCanonicalString(b, v), nil
+	case json.Number:
+		if _, err := v.Int64(); err != nil {
+			return nil, fmt.Errorf("%.80q is not an integer of 64 bits", v)
+		}
+		return append(b, v...), nil
+	case int:
+		return strconv.AppendInt(b, int64(v), 10), nil
+	case int64:
+		return strconv.AppendInt(b, v, 10), nil
+	case []any:
+		b = append(b, '[')
+		for i, e := range v {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			if b, err = appendCanonical(b, e); err != nil {
+				return nil, err
+			}
+		}
+		return append(b, ']'), nil
+	case Object:
+		b = append(b, '{')
+		for i, name := range sortedNames(v) {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(appendCanonicalString(b, name), ':')
+			if b, err = appendCanonical(b, v[name]); err != nil {
+				return nil, err
+			}
+		}
+		return append(b, '}'), nil
+	}
+	return nil, fmt.Errorf("a tree cannot hold a %T", v)
+}
+
+// appendCanonicalString escapes what the canonical form escapes: two characters.
+func appendCanonicalString(b []byte, s string) []byte {
+	b = append(b, '"')
+	for i := range len(s) {
+		if s[i] == '"' || s[i] == '\\' {
+			b = append(b, '\\')
+		}
+		b = append(b, s[i])
+	}
+	return append(b, '"')
 }
 
 // KeyID is the hex SHA-256 of the canonical form of a whole key object, custom

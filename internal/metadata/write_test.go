@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/secure-systems-lab/go-securesystemslib/cjson"
+
 	"github.com/tufops/tufops/internal/metadata"
 )
 
@@ -199,6 +201,7 @@ func TestCanonical(t *testing.T) {
 		if err != nil || string(got) != c.want {
 			t.Errorf("Canonical(%s) = %s, %v; want %s", c.in, got, err, c.want)
 		}
+		sameAsCJSON(t, tree)
 	}
 	for _, in := range []string{"1.0", "1e5", "[0.5]", "123456789012345678901234567890"} {
 		tree, _, err := metadata.ParseTree([]byte(in))
@@ -208,11 +211,23 @@ func TestCanonical(t *testing.T) {
 		if got, err := metadata.Canonical(tree); err == nil {
 			t.Errorf("Canonical(%s) = %s, which has no canonical form", in, got)
 		}
+		sameAsCJSON(t, tree)
+	}
+}
+
+// sameAsCJSON holds our canonical form against the encoder that everybody else
+// signs with.
+func sameAsCJSON(t *testing.T, tree any) {
+	t.Helper()
+	got, err := metadata.Canonical(tree)
+	want, wantErr := cjson.EncodeCanonical(tree)
+	if !bytes.Equal(got, want) || (err == nil) != (wantErr == nil) {
+		t.Errorf("Canonical gives %s (%v), cjson %s (%v)", got, err, want, wantErr)
 	}
 }
 
 // FuzzCanonical checks that what is signed does not depend on how the file was
-// formatted.
+// formatted, and is what cjson makes of it.
 func FuzzCanonical(f *testing.F) {
 	for _, c := range pythonCases {
 		f.Add([]byte(c.in))
@@ -223,6 +238,7 @@ func FuzzCanonical(f *testing.F) {
 		if err != nil {
 			t.Skip()
 		}
+		sameAsCJSON(t, tree)
 		before, errBefore := metadata.Canonical(tree)
 		again, _, err := metadata.ParseTree(metadata.Write(tree))
 		if err != nil {
