@@ -188,7 +188,11 @@ func TestRunWithoutPush(t *testing.T) {
 	}
 	// What was signed here is pushed by the next run that may.
 	o = w.Options(repo)
-	o.Keys = unusable{t}
+	o.Keys, o.DryRun = unusable{t}, true
+	if _, err := onlinesign.Run(context.Background(), o); err != nil || w.Upstream.Head("main") != head {
+		t.Errorf("a dry run pushed (%v)", err)
+	}
+	o.DryRun = false
 	if _, err := onlinesign.Run(context.Background(), o); err != nil {
 		t.Fatal(err)
 	}

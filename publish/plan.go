@@ -43,8 +43,8 @@ type live struct {
 	// signatures: whoever joins a role signs its present version. They are written
 	// again, over the very version that was read.
 	resigned map[string]Version
-	roots   []*metadata.Document // those of our roots that are there, ascending
-	foreign *ForeignRootError
+	roots    []*metadata.Document // those of our roots that are there, ascending
+	foreign  *ForeignRootError
 
 	// valid is the live timestamp, if it counts. It counts under the newest of
 	// our roots, or under the newest live one if that has other online keys.

@@ -369,10 +369,10 @@ func (s *Status) AllFindings() []Finding {
 	return list
 }
 
-// Failed reports whether a finding of level error stands that gates the event.
+// Failed reports whether a finding of level error stands.
 func (s *Status) Failed() bool {
 	for _, f := range s.AllFindings() {
-		if f.Level == LevelError && f.Gates.Event() {
+		if f.Level == LevelError {
 			return true
 		}
 	}

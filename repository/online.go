@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/tufops/tufops/internal/git"
@@ -281,9 +280,6 @@ func (o *Online) renew(r *Renewals, role string, from origin, why Reason, change
 	}
 	if from.doc != nil {
 		renewal.Previous = from.doc.Version()
-		if renewal.Previous == math.MaxInt64 {
-			return fmt.Errorf("renew role %s: version %d is the largest there is; start over with new online keys", role, renewal.Previous)
-		}
 		renewal.Version = renewal.Previous + 1
 		r.Edit.docs[role] = from.doc
 	}

@@ -2,7 +2,10 @@ package repository_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -155,5 +158,44 @@ func compareRoles(t *testing.T, name string, want row, got *repository.Status) {
 		if !slices.Contains(extraRoles[want.Head], role) {
 			t.Errorf("%s: role %s is named, tuf-on-ci does not: %v", name, role, ours[role].Findings)
 		}
+	}
+}
+
+// TestUpdateTargetsAsOracle: at every recorded state the same files change as
+// tuf-on-ci's update-targets would change, to the same bytes.
+func TestUpdateTargetsAsOracle(t *testing.T) {
+	r := openCorpus(t)
+	ctx := context.Background()
+	updates := 0
+	for _, want := range rows(t) {
+		name := want.Event + " " + want.Head[:8]
+		state, err := r.At(ctx, git.OID(want.Head))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		edit, err := state.Edit(ctx, state, want.Now)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for _, role := range state.TargetsRoles() {
+			if _, err := edit.SyncTargets(ctx, role); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		changes, err := edit.Changes(ctx)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		got := map[string]string{}
+		for _, c := range changes {
+			got[c.Path] = fmt.Sprintf("%x", sha256.Sum256(c.Data))
+		}
+		if !maps.Equal(got, want.Update) {
+			t.Errorf("%s: changes %v, want %v", name, got, want.Update)
+		}
+		updates += len(got)
+	}
+	if updates < 25 {
+		t.Errorf("only %d files change over all rows: did the corpus change?", updates)
 	}
 }

@@ -41,6 +41,7 @@ func (j *judge) whole(s *Status) []Finding {
 	j.foreignChange(f)
 	j.notARegularFile(f)
 	j.rootHistory(f, s)
+	j.rootNotChained(f)
 	j.metadataRemoved(f)
 	j.orphanMetadata(f)
 	j.stateFileInvalid(f)
@@ -123,6 +124,35 @@ func (j *judge) rootHistory(f *findings, s *Status) {
 		level = LevelAwaited // every signature writes the file anew
 	}
 	j.rootHistoryMismatch(f, e.Proposed, level)
+}
+
+// rootNotChained looks at the last link of the known-good root's chain: what
+// people sign next is judged by that root. The signer, online-sign and publish
+// verify the whole chain.
+func (j *judge) rootNotChained(f *findings) {
+	good := j.event.KnownGood
+	root, err := good.Document(metadata.Root)
+	if err != nil {
+		return // a new repository, or reported as such
+	}
+	by := []*metadata.Document{root}
+	if root.Version() > 1 {
+		before, err := good.RootVersion(j.ctx, root.Version()-1)
+		if j.ctx.Err() != nil {
+			j.failed(j.ctx.Err())
+			return
+		}
+		if err == nil {
+			by = append(by, before)
+		}
+	}
+	for _, doc := range by {
+		d, _ := doc.Delegation(metadata.Root)
+		if q := metadata.Check(d, root); !q.Met() {
+			f.add(rootNotChained, j.event.repo.Path(MetadataFile(metadata.Root)), "do not sign anything; find out who merged it, and revert it on main",
+				"the known-good root version %d has %d of %d signatures by the delegation of root version %d", root.Version(), q.Count, q.Threshold, doc.Version())
+		}
+	}
 }
 
 // rootHistoryMismatch compares root.json with the newest file in root_history.

@@ -281,6 +281,11 @@ func TestRules(t *testing.T) {
 			w.Run("merge", "-q", "main")
 			w.Edit("targets", nil).Sign("targets", "alice", "bob")
 		}, []string{"targets quorum warning"}, true},
+		{"main holds a root that nobody signed", func(w *World) {
+			w.OnMain(func() { w.Edit("root", nil) })
+			w.Run("merge", "-q", "main")
+			bumpTargets(w, nil)
+		}, []string{"- root-not-chained error", "- root-not-chained error"}, true},
 		{"main moved by online signing", func(w *World) {
 			bumpTargets(w, nil).OnMain(func() { w.Edit("timestamp", nil).Sign("timestamp", "online") })
 		}, nil, true},

@@ -166,7 +166,7 @@ func TestDemoRefuses(t *testing.T) {
 		status int
 		want   string
 	}{
-		{nil, 2, "needs --repo with an existing repository"},
+		{[]string{"--dir", r.Git.Dir}, 2, "is not empty"},
 		{[]string{"--repo", filepath.Join(r.Git.Dir, "nowhere")}, 1, "nowhere"},
 		{[]string{"--repo", r.Git.Dir, "--dir", r.Git.Path("metadata/demo")}, 2, "is inside the repository"},
 		{[]string{"--repo", r.Git.Dir, "--tuf-dir", "other", "--dir", filepath.Join(t.TempDir(), "demo")}, 1, "other/metadata/root.json"},

@@ -80,10 +80,10 @@ func status(c *urfave.Context, env cli.Env) error {
 		fmt.Fprint(env.Stdout, signingevent.Text(s))
 	}
 	switch {
-	case s.Complete:
-		return nil
 	case s.Failed():
 		return firstError(s)
+	case s.Complete:
+		return nil
 	}
 	return cli.Status(3)
 }
@@ -106,7 +106,7 @@ func (e findingError) Hint() string { return e.f.Hint }
 
 func firstError(s *repository.Status) error {
 	for _, f := range s.AllFindings() {
-		if f.Level == repository.LevelError && f.Blocks() {
+		if f.Level == repository.LevelError {
 			return findingError{f}
 		}
 	}

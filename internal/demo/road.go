@@ -461,7 +461,7 @@ func (r *road) end(ctx context.Context) error {
 	for _, e := range []struct{ name, what string }{
 		{"git.git", "the git repository; git log --stat main"},
 		{"people/alice", "a clone of it, as Bob and Carol have one"},
-		{"keys", "all private keys; in real life each is in a hardware key or a KMS"},
+		{"keys", "all private keys; in real life they are in hardware or a KMS"},
 		{"release", "the artifact and its Sigstore bundle"},
 		{"1.root.json", "the one file that clients were given"},
 		{"published", "what clients read; begin with metadata/index.html"},

@@ -202,15 +202,7 @@ func (s *scene) onlineSignIn(ctx context.Context, r *repository.Repository) (onl
 	return result, err
 }
 
-// publish brings the site to main.
-func (s *scene) publish(ctx context.Context) (report *publish.Report, err error) {
-	err = s.ci(ctx, "", func(r *repository.Repository) error {
-		report, err = s.publishFrom(ctx, r)
-		return err
-	})
-	return report, err
-}
-
+// publishFrom brings the site to what is checked out.
 func (s *scene) publishFrom(ctx context.Context, r *repository.Repository) (*publish.Report, error) {
 	commit, err := r.Git.Resolve(ctx, "HEAD")
 	if err != nil {

@@ -74,13 +74,10 @@ func DecodeKey(id string, obj Object) (*Key, error) {
 	if !ok {
 		return nil, errors.New("keyval is not an object")
 	}
-	for field, to := range map[string]*string{FieldKeyOwner: &k.Owner, FieldOnlineURI: &k.OnlineURI} {
-		if v, there := obj[field]; there {
-			if *to, ok = v.(string); !ok {
-				return nil, fmt.Errorf("%s is not a string", field)
-			}
-		}
-	}
+	// Fields of ours that are not strings say nothing: a client must not stop at
+	// what other clients do not look at.
+	k.Owner, _ = obj[FieldKeyOwner].(string)
+	k.OnlineURI, _ = obj[FieldOnlineURI].(string)
 	text, _ := val["public"].(string)
 	k.Public, k.Unusable = decodePublic(k.Type, k.Scheme, text)
 	if k.Unusable == nil {
