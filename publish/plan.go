@@ -219,7 +219,7 @@ func (p *publisher) examineDiffering(ctx context.Context, l *live, f File) error
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		doc, err := metadata.Parse(theirs.data)
-		if err == nil && bytes.Equal(doc.Payload(), ours.Payload()) {
+		if err == nil && bytes.Equal(doc.Payload(), ours.Payload()) && !slices.Equal(doc.Signatures(), ours.Signatures()) {
 			l.resigned[name] = theirs.version
 			p.note(NoteResigned, "%s is there with the same content and other signatures; it is written again, and caches may serve the old one for a while", name)
 			return nil

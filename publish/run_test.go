@@ -589,6 +589,35 @@ func TestImmutableDiffers(t *testing.T) {
 	}
 }
 
+// TestSignaturesChanged: whoever joins a role signs its present version. The file
+// is written again over what was read, before a root that needs the signature.
+func TestSignaturesChanged(t *testing.T) {
+	r := publishtest.New(t)
+	store := &storetest.Memory{}
+	mustRun(t, r, r.Commit(t, "live"), store)
+	const name = "metadata/2.targets.json"
+	before := store.Content()[name]
+	doc, err := metadata.Parse([]byte(before))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if doc, err = doc.WithSignature(strings.Repeat("a", 64), []byte("of somebody who joined")); err != nil {
+		t.Fatal(err)
+	}
+	r.Git.WriteFile("metadata/targets.json", string(doc.Bytes()))
+	commit := git.OID(r.Git.Commit("joined"))
+	report, err := run(t, r, commit, store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := store.Content()[name]; got != string(doc.Bytes()) || !strings.Contains(codes(report), publish.NoteResigned) {
+		t.Errorf("notes %q, and the file is\n%s", codes(report), got)
+	}
+	if report, err = run(t, r, commit, store); err != nil || report.Changed {
+		t.Errorf("a second run: changed %v, %v", report.Changed, err)
+	}
+}
+
 // TestConcurrent: publishers of one commit and of several at the same time, with
 // a lock and without.
 func TestConcurrent(t *testing.T) {
