@@ -24,6 +24,8 @@ var (
 		"a file that people believe they release is in no signed metadata")
 	artifactMismatch = rule("artifact-mismatch", LevelError, "EP",
 		"people sign the hash of another file than the one in git")
+	artifactOutsideDelegation = rule("artifact-outside-delegation", LevelError, "E",
+		"clients never find it: they ask the role that the path is delegated to")
 	artifactPathUnsafe = rule("artifact-path-unsafe", LevelError, "EP",
 		"a target path becomes a file name on clients and servers: it must not leave its folder")
 )
@@ -164,6 +166,10 @@ func (v view) artifacts(f *findings, doc *metadata.Document, role string) {
 			report(artifactPathUnsafe, LevelError, v.file(), "rename one of them", "%s lists %q and %q, which differ only in case", role, other, target)
 		}
 		folded[strings.ToLower(target)] = target
+		if d, ok := v.state.Delegation(role); ok && role != metadata.Targets && !d.Covers(target) {
+			report(artifactOutsideDelegation, LevelError, v.file(), "move it to a path that is delegated to "+role, "%s lists %s, but no path pattern of its delegation covers that", role, target)
+			continue
+		}
 		file, ok := v.state.File(ArtifactFile(target))
 		if !ok || !file.Regular() {
 			report(artifactMissing, LevelError, v.event.repo.Path(ArtifactFile(target)), sync+", or restore the file",

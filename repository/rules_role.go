@@ -42,6 +42,8 @@ func (v view) head(f *findings) {
 	v.signatureLost(f)
 	if v.fileChanged() && v.doc.Delegations() != nil {
 		v.keyIDMismatch(f)
+		v.keyRules(f)
+		v.rootJumpLong(f)
 	}
 }
 
@@ -58,6 +60,10 @@ func (v view) structure(f *findings) {
 	}
 	if v.doc.Type() == metadata.Targets {
 		v.artifacts(f, v.doc, v.role)
+	}
+	if v.role == metadata.Root && v.fileChanged() && !v.doc.ConsistentSnapshot() {
+		f.add(consistentSnapshotOff, v.file(), "set it to true: tufops-sign delegate keeps it, a hand edit must not change it",
+			"root version %d does not set consistent_snapshot", v.doc.Version())
 	}
 }
 

@@ -70,7 +70,7 @@ func TestRules(t *testing.T) {
 			})
 			w.WriteFile("metadata/docs.json", w.ReadFile("metadata/releases.json"))
 			w.Edit("docs", func(s object) { s["version"], s["targets"] = int64(1), object{} }).Sign("docs", "carol")
-		}, nil, true},
+		}, []string{"targets threshold-of-one warning"}, true},
 
 		{"online metadata changed", func(w *World) {
 			bumpTargets(w, nil)
@@ -131,7 +131,7 @@ func TestRules(t *testing.T) {
 				d := s["delegations"].(object)
 				d["roles"] = append(d["roles"].([]any), object{"name": "docs", "keyids": []any{Key("carol").ID}, "threshold": int64(1), "terminating": true, "paths": []any{"docs/*"}})
 			})
-		}, []string{"docs metadata-removed error"}, false},
+		}, []string{"docs metadata-removed error", "targets threshold-of-one warning"}, false},
 		{"orphan", func(w *World) {
 			bumpTargets(w, nil)
 			w.WriteFile("metadata/stray.json", w.ReadFile("metadata/releases.json"))
@@ -227,34 +227,109 @@ func TestRules(t *testing.T) {
 		{"one key under two names", func(w *World) {
 			bumpTargets(w, func(s object) {
 				twin := metadata.Clone(Key("carol").Object)
-				twin[metadata.FieldKeyOwner] = "@dave"
+				twin["x"] = "another keyid for the same key"
 				id, _ := metadata.KeyID(twin)
 				Keys(s)[id] = twin
 				Roles(s, "releases")["keyids"] = append(Roles(s, "releases")["keyids"].([]any), id)
 			})
-		}, []string{"targets duplicate-public-key error"}, false},
+		}, []string{"targets duplicate-public-key error", "targets threshold-of-one warning"}, false},
 		{"key missing", func(w *World) {
 			bumpTargets(w, func(s object) {
 				Roles(s, "releases")["keyids"] = append(Roles(s, "releases")["keyids"].([]any), strings.Repeat("a", 64))
 			})
-		}, []string{"targets key-missing error"}, false},
+		}, []string{"targets key-missing error", "targets threshold-of-one warning"}, false},
 		{"keyid is no hash", func(w *World) {
 			bumpTargets(w, func(s object) {
 				id := strings.Repeat("b", 64)
 				Keys(s)[id] = metadata.Clone(Key("dave").Object)
 				Roles(s, "releases")["keyids"] = append(Roles(s, "releases")["keyids"].([]any), id)
 			})
-		}, []string{"targets keyid-mismatch error"}, false},
+		}, []string{"targets keyid-mismatch error", "targets new-key-unproven warning", "targets threshold-of-one warning"}, false},
 		{"online roles differ", func(w *World) { bumpRoot(w, func(s object) { SetKeys(s, "timestamp", "online2") }) },
 			[]string{"root online-roles-differ error"}, false},
 		{"delegation unsatisfied", func(w *World) { bumpTargets(w, func(s object) { SetKeys(s, "releases", "dave") }) },
-			[]string{"releases delegation-unsatisfied awaited"}, false},
+			[]string{"releases delegation-unsatisfied awaited", "targets threshold-of-one warning"}, false},
 		{"role name shadows", func(w *World) {
 			bumpTargets(w, func(s object) {
 				d := s["delegations"].(object)
-				d["roles"] = append(d["roles"].([]any), object{"name": "../x", "keyids": []any{Key("carol").ID}, "threshold": int64(1), "terminating": true, "paths": []any{"docs/*"}})
+				d["roles"] = append(d["roles"].([]any), object{"name": "../x", "keyids": []any{Key("carol").ID}, "threshold": int64(1), "terminating": true, "paths": []any{"../x/*"}})
 			})
-		}, []string{"../x metadata-removed error", "targets role-name-unsafe error"}, false},
+		}, []string{"../x metadata-removed error", "targets role-name-unsafe error", "targets threshold-of-one warning"}, false},
+
+		{"key that nobody lists", func(w *World) {
+			bumpTargets(w, func(s object) { Keys(s)[Key("dave").ID] = metadata.Clone(Key("dave").Object) })
+		}, []string{"targets key-unused warning", "targets new-key-unproven warning"}, true},
+		{"new key of another type", func(w *World) {
+			w.Edit("root", func(s object) {
+				k := metadata.Clone(Key("dave").Object)
+				k["keytype"], k["scheme"] = "ml-dsa", "ml-dsa-65/1"
+				id, _ := metadata.KeyID(k)
+				Keys(s)[id] = k
+				Roles(s, "targets")["keyids"] = append(Roles(s, "targets")["keyids"].([]any), id)
+			}).Sign("root", "alice", "bob")
+		}, []string{"root key-type-not-allowed error"}, false},
+		{"key without a holder", func(w *World) {
+			bumpRoot(w, func(s object) {
+				k := metadata.Clone(Key("dave").Object)
+				delete(k, metadata.FieldKeyOwner)
+				id, _ := metadata.KeyID(k)
+				Keys(s)[id] = k
+				Roles(s, "targets")["keyids"] = append(Roles(s, "targets")["keyids"].([]any), id)
+			})
+		}, []string{"root keyowner-invalid error"}, false},
+		{"owner that is no login", func(w *World) {
+			bumpRoot(w, func(s object) {
+				k := metadata.Clone(Key("dave").Object)
+				k[metadata.FieldKeyOwner] = "@-dave"
+				id, _ := metadata.KeyID(k)
+				Keys(s)[id] = k
+				Roles(s, "targets")["keyids"] = append(Roles(s, "targets")["keyids"].([]any), id)
+			}).SignAs("targets", "", "dave")
+			w.Run("checkout", "-q", "--", "metadata/targets.json")
+		}, []string{"root keyowner-invalid warning", "root new-key-unproven warning"}, true},
+		{"key of one person booked for another", func(w *World) {
+			bumpRoot(w, func(s object) {
+				k := metadata.Clone(Key("carol").Object)
+				k[metadata.FieldKeyOwner] = "@dave"
+				id, _ := metadata.KeyID(k)
+				delete(Keys(s), Key("carol").ID)
+				Keys(s)[id] = k
+				Roles(s, "targets")["keyids"] = []any{Key("alice").ID, Key("bob").ID, id}
+			})
+		}, []string{"root keyowner-changed error"}, false},
+		{"look-alike", func(w *World) {
+			w.Edit("root", func(s object) { AddKey(s, "targets", "a1ice") }).Sign("root", "alice", "bob")
+		}, []string{"root new-key-unproven warning", "root owner-confusable warning"}, true},
+		{"online URI without version", func(w *World) {
+			bumpRoot(w, func(s object) {
+				k := metadata.Clone(Key("online").Object)
+				k[metadata.FieldOnlineURI] = "gcpkms:projects/p/locations/l/keyRings/r/cryptoKeys/k"
+				id, _ := metadata.KeyID(k)
+				delete(Keys(s), Key("online").ID)
+				Keys(s)[id] = k
+				for _, role := range []string{"timestamp", "snapshot"} {
+					Roles(s, role)["keyids"] = []any{id}
+				}
+			})
+		}, []string{"root online-uri-unpinned error"}, false},
+		{"consistent_snapshot off", func(w *World) { bumpRoot(w, func(s object) { s["consistent_snapshot"] = false }) },
+			[]string{"root consistent-snapshot-off error"}, false},
+		{"foreign path", func(w *World) {
+			bumpTargets(w, func(s object) { Roles(s, "releases")["paths"] = append(Roles(s, "releases")["paths"].([]any), "*.md") })
+		}, []string{"targets delegation-path-foreign warning", "targets threshold-of-one warning"}, true},
+		{"nested delegation", func(w *World) {
+			w.Edit("releases", func(s object) {
+				s["delegations"] = object{"keys": object{}, "roles": []any{}}
+				s["delegations"].(object)["keys"].(object)[Key("alice").ID] = metadata.Clone(Key("alice").Object)
+				s["delegations"].(object)["keys"].(object)[Key("bob").ID] = metadata.Clone(Key("bob").Object)
+				s["delegations"].(object)["roles"] = []any{object{"name": "nightly", "keyids": []any{Key("alice").ID, Key("bob").ID}, "threshold": int64(2), "terminating": true, "paths": []any{"nightly/*"}}}
+			}).Sign("releases", "carol")
+			w.WriteFile("metadata/nightly.json", w.ReadFile("metadata/releases.json"))
+			w.Edit("nightly", func(s object) { delete(s, "delegations"); s["version"], s["targets"] = int64(1), object{} }).Sign("nightly", "alice", "bob")
+		}, []string{"releases nested-delegation warning"}, true},
+		{"artifact outside its delegation", func(w *World) {
+			w.Artifact("other/x", "x").Edit("releases", func(s object) { List(s, "other/x", "x") }).Sign("releases", "carol")
+		}, []string{"releases artifact-outside-delegation error"}, false},
 
 		{"artifact listed, not there", func(w *World) { bumpTargets(w, func(s object) { List(s, "b.txt", "b") }) }, []string{"targets artifact-missing error"}, false},
 		{"artifact there, not listed", func(w *World) { bumpTargets(w, nil).Artifact("b.txt", "b") }, []string{"targets artifact-unlisted error"}, false},

@@ -12,10 +12,6 @@ import (
 	"github.com/tufops/tufops/repository"
 )
 
-// Bot is who the bot's commits are by where git has no identity of its own:
-// GitHub's address for its Actions bot.
-var Bot = &git.Identity{Name: "tufops", Email: "41898282+github-actions[bot]@users.noreply.github.com"}
-
 // Options are what the bot's commands on branches have in common.
 type Options struct {
 	Repository *repository.Repository
@@ -114,7 +110,7 @@ func commit(ctx context.Context, o Options, on *repository.State, edit *reposito
 		return "", err
 	}
 	return o.Repository.Git.WriteCommit(ctx, git.CommitOptions{
-		Parent: on.Commit(), Changes: changes, Message: message, Signoff: true, Identity: Bot, When: o.Now,
+		Parent: on.Commit(), Changes: changes, Message: message, Signoff: true, Identity: repository.Bot, When: o.Now,
 	})
 }
 
