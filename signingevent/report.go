@@ -120,7 +120,12 @@ func differs(r repository.RoleStatus) bool {
 }
 
 // canSign lists whose signature is missing by either delegation.
+//
+// Nobody is while an invitation is open: whoever joins changes what is signed.
 func canSign(r repository.RoleStatus) []string {
+	if len(r.Invites) > 0 {
+		return nil
+	}
 	list := append([]string(nil), r.Missing...)
 	if r.KnownGood != nil {
 		for _, name := range r.KnownGood.Missing {
