@@ -512,12 +512,12 @@ func TestAttackSlowRetrieval(t *testing.T) {
 		tries   int
 	}{
 		"no answer": {
-			&client.HTTPFetcher{Idle: 40 * time.Millisecond},
+			&client.HTTPFetcher{Idle: 700 * time.Millisecond},
 			func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 			func(e *client.SlowError) bool { return e.Idle > 0 }, 3,
 		},
 		"half an answer": {
-			&client.HTTPFetcher{Idle: 40 * time.Millisecond},
+			&client.HTTPFetcher{Idle: 700 * time.Millisecond},
 			func(w http.ResponseWriter, r *http.Request) {
 				_, _ = w.Write([]byte("{"))
 				w.(http.Flusher).Flush()
@@ -525,8 +525,8 @@ func TestAttackSlowRetrieval(t *testing.T) {
 			},
 			func(e *client.SlowError) bool { return e.Idle > 0 }, 3,
 		},
-		"drop by drop": { // 16384 bytes at 1 MiB/s: a second, and the idle time
-			&client.HTTPFetcher{Idle: 200 * time.Millisecond, MinRate: 1 << 20},
+		"drop by drop": { // 16384 bytes at 1 MiB/s: no time at all, and the idle time
+			&client.HTTPFetcher{Idle: 2 * time.Second, MinRate: 1 << 20},
 			func(w http.ResponseWriter, r *http.Request) {
 				for r.Context().Err() == nil {
 					_, _ = w.Write([]byte(" "))

@@ -335,7 +335,7 @@ func TestSlowReaderIsNotASlowServer(t *testing.T) {
 	data := strings.Repeat("x", 1<<20)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, data) }))
 	defer server.Close()
-	f := &client.HTTPFetcher{Idle: 100 * time.Millisecond, MinRate: 1 << 10}
+	f := &client.HTTPFetcher{Idle: time.Second, MinRate: 1 << 10}
 	body, err := f.Fetch(t.Context(), server.URL, 1<<20)
 	if err != nil {
 		t.Fatal(err)
@@ -344,7 +344,7 @@ func TestSlowReaderIsNotASlowServer(t *testing.T) {
 	if _, err := io.CopyN(io.Discard, body, 1000); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(250 * time.Millisecond)
+	time.Sleep(1500 * time.Millisecond)
 	if n, err := io.Copy(io.Discard, body); err != nil || n != 1<<20-1000 {
 		t.Errorf("%d bytes, %v", n, err)
 	}
