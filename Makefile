@@ -25,7 +25,7 @@ demo: need-git build ## play the whole road on this machine
 	./bin/tufops demo
 
 test: need-go need-git ## run all tests
-	$(GO) test $(RACE) -timeout 5m ./...
+	$(GO) test $(RACE) -timeout 15m ./...
 
 check: need-go need-git ## format, vet, lint, tidy, architecture, docs
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not in gofmt's form:" $$unformatted >&2; exit 1; }
