@@ -160,10 +160,11 @@ func (o *Online) latest(ctx context.Context, role string, atLeast int64) (origin
 	return main, nil
 }
 
-// signedBy says which is the newest root whose keys have signed a document.
+// signedBy says which is the newest root whose keys have signed a document; none
+// for one that clients do not read.
 func (o *Online) signedBy(ctx context.Context, role string, doc *metadata.Document) (origin, error) {
 	s := origin{doc: doc}
-	if d, _ := o.Root.Delegation(role); metadata.Check(d, doc).Met() {
+	if d, _ := o.Root.Delegation(role); verified(d, doc) == nil {
 		s.root = o.Root
 		return s, nil
 	}
@@ -172,7 +173,7 @@ func (o *Online) signedBy(ctx context.Context, role string, doc *metadata.Docume
 		return s, err
 	}
 	for i := len(chain) - 2; i >= 0; i-- {
-		if d, _ := chain[i].Document.Delegation(role); metadata.Check(d, doc).Met() {
+		if d, _ := chain[i].Document.Delegation(role); verified(d, doc) == nil {
 			s.root = chain[i].Document
 			break
 		}
@@ -200,6 +201,11 @@ func (o *Online) renewSnapshot(r *Renewals, from origin, listed int64) error {
 		switch {
 		case !ok || version > old.Version:
 			grown[role] = version
+			if doc, err := o.State.Document(role); role == metadata.Targets && err == nil && doc.Expired(r.Edit.now) {
+				f.role = role
+				f.add(expired, o.State.repo.Path(MetadataFile(role)), "have a new version signed in a signing event",
+					"%s version %d expired on %s", role, version, doc.Expires().Format(metadata.TimeFormat))
+			}
 		case version < old.Version && len(o.Blocked) == 0: // else o says so already, of main's snapshot
 			f.role = role
 			f.add(versionNotIncreased, o.State.repo.Path(MetadataFile(role)), "have a higher version signed in a signing event",

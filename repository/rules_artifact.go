@@ -240,6 +240,9 @@ func (m Measured) differs(t metadata.TargetFile) string {
 func (m Measured) differsFrom(hashes map[string]string) string {
 	known := false
 	for _, algorithm := range sortedKeys(hashes) {
+		if _, err := hex.DecodeString(hashes[algorithm]); err != nil || hashes[algorithm] == "" { // go-tuf reads no such file
+			return fmt.Sprintf("%s %.80q, which is no hash in hex", algorithm, hashes[algorithm])
+		}
 		have, ok := m.Hashes[algorithm]
 		known = known || ok
 		if ok && !strings.EqualFold(have, hashes[algorithm]) {

@@ -20,9 +20,15 @@ type view struct {
 	from    *State
 	invites []string        // people invited to a role that this one delegates
 	only    map[string]bool // files to look at, by path in the TUF repository; nil for all
+	path    string          // the role's file, where there is no judge
 }
 
-func (v view) file() string { return v.event.repo.Path(MetadataFile(v.role)) }
+func (v view) file() string {
+	if v.judge == nil {
+		return v.path
+	}
+	return v.event.repo.Path(MetadataFile(v.role))
+}
 
 // fileChanged reports whether the role's own file differs between the states;
 // else the role is judged because of its delegation or of invitations.
