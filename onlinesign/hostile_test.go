@@ -108,3 +108,58 @@ func TestUnknownHash(t *testing.T) {
 		t.Errorf("published %q, %v", names, err)
 	}
 }
+
+// An old timestamp, validly signed, comes back to main: somebody pushes it, or
+// resolves the conflict of a merge with it. What clients have is newer, so the
+// next version goes on from the newest that was signed.
+func TestTimestampPutBack(t *testing.T) {
+	for name, putBack := range map[string]func(t *testing.T, w *onlinesigntest.World){
+		"pushed": func(t *testing.T, w *onlinesigntest.World) {
+			w.Write("Put back", map[string][]byte{"metadata/timestamp.json": old(t, w, "timestamp"), "metadata/snapshot.json": old(t, w, "snapshot")})
+		},
+		"timestamp alone": func(t *testing.T, w *onlinesigntest.World) {
+			w.Write("Put back", map[string][]byte{"metadata/timestamp.json": old(t, w, "timestamp")})
+		},
+		"merged": func(t *testing.T, w *onlinesigntest.World) {
+			c := w.Upstream.Clone("merging")
+			first := strings.Fields(c.Run("log", "--reverse", "--diff-filter=A", "--format=%H", "--", "metadata/timestamp.json"))[0]
+			c.Run("switch", "-q", "-c", "sign/old", first)
+			c.WriteFile("README.md", "an event\n")
+			c.Commit("An event")
+			c.Run("switch", "-q", "main")
+			c.Run("merge", "-q", "--no-ff", "--no-commit", "sign/old")
+			c.Run("checkout", "sign/old", "--", "metadata/timestamp.json", "metadata/snapshot.json")
+			c.Commit("Merge sign/old")
+			c.Push()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := onlinesigntest.New(t, repository.OnlineConfig{})
+			w.Sign()
+			w.Artifact("a.txt", "one", true)
+			w.Sign()
+			for range 3 {
+				w.Wait(day)
+				w.Sign()
+			}
+			dirs := map[string]string{}
+			update(t, w, dirs)
+			before := w.Document("timestamp").Version()
+			putBack(t, w)
+			if got := w.Document("timestamp").Version(); got != 1 {
+				t.Fatalf("main has timestamp version %d", got)
+			}
+			w.Sign()
+			if got := w.Document("timestamp").Version(); got != before+1 {
+				t.Errorf("timestamp version %d follows version %d", got, before)
+			}
+			if got := update(t, w, dirs); got != 2 {
+				t.Errorf("clients see targets version %d", got)
+			}
+			if r := w.Sign(); len(r.Signed) > 0 {
+				t.Errorf("a second run signed %q", signedText(r))
+			}
+		})
+	}
+}

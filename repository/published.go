@@ -269,7 +269,7 @@ func (s *State) find(ctx context.Context, role string, d metadata.Delegation, wa
 func (s *State) search(ctx context.Context, role string, fits func(*metadata.Document, *State) error) (PublishedRole, bool, error) {
 	r := s.repo
 	file := r.Path(MetadataFile(role))
-	commits, err := r.Git.History(ctx, s.commit, "", git.HistoryOptions{Paths: []string{file}})
+	commits, err := r.Git.History(ctx, s.commit, "", git.HistoryOptions{Paths: []string{file}, FullHistory: true})
 	if err != nil {
 		return PublishedRole{}, false, err
 	}
@@ -442,7 +442,7 @@ func (r *Repository) publishedArtifacts(ctx context.Context, f *findings, role P
 // path: someone may have pushed a newer one that is not signed yet.
 func (r *Repository) findArtifact(ctx context.Context, from git.OID, target string, t metadata.TargetFile) (File, bool, error) {
 	file := r.Path(ArtifactFile(target))
-	commits, err := r.Git.History(ctx, from, "", git.HistoryOptions{Paths: []string{file}})
+	commits, err := r.Git.History(ctx, from, "", git.HistoryOptions{Paths: []string{file}, FullHistory: true})
 	if err != nil {
 		return File{}, false, err
 	}
