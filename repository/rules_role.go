@@ -134,6 +134,10 @@ func (v view) versionNotIncreased(f *findings) {
 		if v.role == metadata.Root && version != 1 {
 			f.add(versionNotIncreased, v.file(), "a new repository starts with root version 1", "the first root has version %d, not 1", version)
 		}
+		if listed := v.from.listed(v.role); v.role != metadata.Root && version <= listed {
+			f.add(versionNotIncreased, v.file(), fmt.Sprintf("give it version %d: clients remember a role of that name", listed+1),
+				"the new role %s has version %d, but the snapshot lists version %d of a role that was removed", v.role, version, listed)
+		}
 		return
 	}
 	before := v.known.Version()
