@@ -43,6 +43,7 @@ func (v view) head(f *findings) {
 	v.structure(f)
 	v.expired(f)
 	v.expiryTooFar(f)
+	v.dateForm(f)
 	v.periodInvalid(f)
 	v.signatureUnknown(f)
 	v.signatureLost(f)
@@ -157,6 +158,14 @@ func (v view) expired(f *findings) {
 	if v.doc.Expired(v.now) {
 		f.add(expired, v.file(), v.bump(), "%s version %d expired on %s; it is now %s",
 			v.role, v.doc.Version(), v.doc.Expires().Format(metadata.TimeFormat), v.now.UTC().Format(metadata.TimeFormat))
+	}
+}
+
+// dateForm: history holds dates with fractions, but python-tuf reads none.
+func (v view) dateForm(f *findings) {
+	want := v.doc.Expires().Format(metadata.TimeFormat)
+	if have, _ := v.doc.Signed()["expires"].(string); v.fileChanged() && have != want {
+		f.add(metadataInvalid, v.file(), "edit the role again with tufops-sign delegate, which sets the date", "expires is %q, not in the form of %s", have, want)
 	}
 }
 
