@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -190,9 +191,9 @@ func (r *Repository) Signable(ctx context.Context, commit git.OID) (Signable, er
 			f.add(rule, file, fix, "%v", err)
 			continue
 		}
-		if dups := doc.Duplicates(); len(dups) > 0 {
-			f.add(duplicateJSONKey, file, fix, "%s", dups[0])
-		}
+		// What publish would refuse must not get into a snapshot: it would stop
+		// the timestamp as well.
+		refused(f, file, doc)
 		if why := UnsafeRoleName(role); why != "" && role != metadata.Targets {
 			f.add(roleNameUnsafe, file, fix, "the name of role %q %s", role, why)
 		}
@@ -201,10 +202,19 @@ func (r *Repository) Signable(ctx context.Context, commit git.OID) (Signable, er
 				f.add(quorumRule, file, fix, "%s version %d has %d of %d signatures (missing: %s)", role, doc.Version(), q.Count, q.Threshold, strings.Join(holders(q.Missing), ", "))
 			}
 		}
+		var listed int64
 		if old != nil {
-			if listed, ok := old.Meta()[role+".json"]; ok && doc.Version() < listed.Version {
-				f.add(versionNotIncreased, file, fix, "%s has version %d, but the snapshot lists %d already", role, doc.Version(), listed.Version)
+			listed = old.Meta()[role+".json"].Version
+		}
+		switch {
+		case doc.Version() < listed:
+			f.add(versionNotIncreased, file, fix, "%s has version %d, but the snapshot lists %d already", role, doc.Version(), listed)
+		case doc.Version() > listed:
+			g := &findings{role: role}
+			if _, err := r.publishedArtifacts(ctx, g, PublishedRole{Role: role, Document: doc, Commit: commit, state: s}); err != nil {
+				return Signable{}, err
 			}
+			f.list = append(f.list, slices.DeleteFunc(g.list, func(one Finding) bool { return !one.Gates.Publish() })...)
 		}
 		o.Roles[role] = doc.Version()
 	}

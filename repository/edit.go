@@ -196,7 +196,7 @@ func (e *Edit) personEdit(role string, change func(signed metadata.Object) error
 	if err := change(signed); err != nil {
 		return err
 	}
-	version := int64(1)
+	version := e.known.listed(role) + 1 // of a new role: 1, unless clients remember one of that name
 	if known, err := e.known.Document(role); err == nil {
 		version = known.Version() + 1
 	}
@@ -593,9 +593,13 @@ func roleObjects(holder metadata.Object, by string) []any {
 	return roles
 }
 
+// listedAnywhere looks at roles that we do not know as well: root may name some,
+// of any shape.
 func listedAnywhere(holder metadata.Object, by, id string) bool {
 	return slices.ContainsFunc(roleObjects(holder, by), func(o any) bool {
-		return slices.Contains(texts(o.(metadata.Object)["keyids"]), id)
+		role, _ := o.(metadata.Object)
+		ids, _ := role["keyids"].([]any)
+		return slices.Contains(ids, any(id))
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -169,6 +170,12 @@ func (r *Repository) owns(p string) bool {
 	return below && (top == "metadata" || top == "targets" || top == "keys")
 }
 
+// folder reports whether a path is that of one of the folders of the TUF
+// repository: as the path of a file it is a stranger's.
+func (r *Repository) folder(p string) bool {
+	return p == r.Path("metadata") || p == r.Path("targets") || p == r.Path("keys")
+}
+
 // Baseline is what the changes to a role are to be shown against: its newest
 // known-good version that its people have signed, nil where there is none. It is
 // the known-good version itself unless somebody merged one without its quorum;
@@ -230,9 +237,7 @@ func (e *Event) changedRoles(from, to *State, invites Invites) []string {
 	}
 	if from.hasRoot() && to.hasRoot() {
 		for _, role := range to.OfflineRoles() {
-			d, _ := to.Delegation(role)
-			k, known := from.Delegation(role)
-			if role != metadata.Root && (!known || !sameTrust(k, d)) {
+			if role != metadata.Root && !slices.EqualFunc(from.Delegations(role), to.Delegations(role), sameTrust) {
 				set[role] = true
 			}
 		}

@@ -237,7 +237,8 @@ func importKeys(holder metadata.Object, role string, values map[string]any) (boo
 // document.
 func replaceKeyID(holder metadata.Object, by, old, computed string) {
 	for _, o := range roleObjects(holder, by) {
-		ids, _ := o.(metadata.Object)["keyids"].([]any)
+		role, _ := o.(metadata.Object)
+		ids, _ := role["keyids"].([]any)
 		for i := range ids {
 			if ids[i] == old {
 				ids[i] = computed

@@ -104,9 +104,17 @@ type origin struct {
 // current reports whether main holds it, signed by the newest root's keys.
 func (s origin) current(o *Online) bool { return s.root == o.Root && s.root != nil && s.commit == "" }
 
+// maxPutBack is how many of the last versions of timestamp are looked at for
+// one that is newer than main's.
+const maxPutBack = 50
+
 // latest is the version to go on from: main's own if it was ever validly
 // signed, else the newest in the file's history that was. A version below
 // atLeast, which the timestamp lists, will not do: it has been put back.
+//
+// Nothing lists the timestamp. One that has been put back shows by a higher
+// version in history that the keys of the newest root have signed. (Versions of
+// older keys do not bind: a rotation ends a stolen key's.)
 func (o *Online) latest(ctx context.Context, role string, atLeast int64) (origin, error) {
 	var main origin
 	doc, err := o.State.Document(role)
@@ -115,7 +123,7 @@ func (o *Online) latest(ctx context.Context, role string, atLeast int64) (origin
 		if main, err = o.signedBy(ctx, role, doc); err != nil {
 			return main, err
 		}
-		if main.root != nil && doc.Version() >= atLeast {
+		if main.root != nil && doc.Version() >= atLeast && role != metadata.Timestamp {
 			return main, nil
 		}
 	case !errors.As(err, new(*MissingError)) && !errors.As(err, new(*InvalidError)):
@@ -124,12 +132,20 @@ func (o *Online) latest(ctx context.Context, role string, atLeast int64) (origin
 	unreadable := err
 	repo := o.State.repo
 	file := repo.Path(MetadataFile(role))
-	commits, err := repo.Git.History(ctx, o.State.commit, "", git.HistoryOptions{Paths: []string{file}})
+	var best origin
+	most := maxSearch
+	if main.root != nil && doc.Version() >= atLeast {
+		best, most = main, maxPutBack
+	}
+	commits, err := repo.Git.History(ctx, o.State.commit, "", git.HistoryOptions{Paths: []string{file}, FullHistory: true, Max: most})
 	if err != nil {
 		return main, err
 	}
 	seen := map[git.OID]bool{}
-	for _, commit := range commits[:min(len(commits), maxSearch)] {
+	for i, commit := range commits {
+		if best.root != nil && i >= maxPutBack {
+			break
+		}
 		entry, ok, err := repo.Git.Lookup(ctx, commit, file)
 		if err != nil {
 			return main, err
@@ -142,17 +158,20 @@ func (o *Online) latest(ctx context.Context, role string, atLeast int64) (origin
 		if ctx.Err() != nil {
 			return main, ctx.Err()
 		}
-		if err != nil || doc.Type() != role || doc.Version() < atLeast {
+		if err != nil || doc.Type() != role || doc.Version() < atLeast || best.root != nil && doc.Version() <= best.doc.Version() {
 			continue
 		}
 		found, err := o.signedBy(ctx, role, doc)
 		if err != nil {
 			return main, err
 		}
-		if found.root != nil {
-			found.commit = commit
-			return found, nil
+		if found.root == o.Root || found.root != nil && best.root == nil {
+			best = found
+			best.commit = commit
 		}
+	}
+	if best.root != nil {
+		return best, nil
 	}
 	if errors.As(unreadable, new(*InvalidError)) {
 		return main, unreadable
@@ -160,10 +179,11 @@ func (o *Online) latest(ctx context.Context, role string, atLeast int64) (origin
 	return main, nil
 }
 
-// signedBy says which is the newest root whose keys have signed a document.
+// signedBy says which is the newest root whose keys have signed a document; none
+// for one that clients do not read.
 func (o *Online) signedBy(ctx context.Context, role string, doc *metadata.Document) (origin, error) {
 	s := origin{doc: doc}
-	if d, _ := o.Root.Delegation(role); metadata.Check(d, doc).Met() {
+	if d, _ := o.Root.Delegation(role); verified(d, doc) == nil {
 		s.root = o.Root
 		return s, nil
 	}
@@ -172,7 +192,7 @@ func (o *Online) signedBy(ctx context.Context, role string, doc *metadata.Docume
 		return s, err
 	}
 	for i := len(chain) - 2; i >= 0; i-- {
-		if d, _ := chain[i].Document.Delegation(role); metadata.Check(d, doc).Met() {
+		if d, _ := chain[i].Document.Delegation(role); verified(d, doc) == nil {
 			s.root = chain[i].Document
 			break
 		}
@@ -200,6 +220,11 @@ func (o *Online) renewSnapshot(r *Renewals, from origin, listed int64) error {
 		switch {
 		case !ok || version > old.Version:
 			grown[role] = version
+			if doc, err := o.State.Document(role); role == metadata.Targets && err == nil && doc.Expired(r.Edit.now) {
+				f.role = role
+				f.add(expired, o.State.repo.Path(MetadataFile(role)), "have a new version signed in a signing event",
+					"%s version %d expired on %s", role, version, doc.Expires().Format(metadata.TimeFormat))
+			}
 		case version < old.Version && len(o.Blocked) == 0: // else o says so already, of main's snapshot
 			f.role = role
 			f.add(versionNotIncreased, o.State.repo.Path(MetadataFile(role)), "have a higher version signed in a signing event",

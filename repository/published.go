@@ -199,12 +199,28 @@ func hintOf(err error) string {
 	return ""
 }
 
-// verified reports whether a document meets its delegation.
+// verified reports whether a document meets its delegation and clients read it
+// at all.
 func verified(d metadata.Delegation, doc *metadata.Document) error {
 	if q := metadata.Check(d, doc); !q.Met() {
 		return fmt.Errorf("version %d has %d of %d signatures", doc.Version(), q.Count, q.Threshold)
 	}
+	if spoilt := refused(&findings{}, "", doc); len(spoilt) > 0 {
+		return fmt.Errorf("version %d: %s [%s]", doc.Version(), spoilt[0].Message, spoilt[0].Rule)
+	}
 	return nil
+}
+
+// refused adds why clients do not read a file whoever has signed it. Most of it
+// needs no key: whoever can write to main can bring it about.
+func refused(f *findings, file string, doc *metadata.Document) []Finding {
+	n := len(f.list)
+	v := view{doc: doc, path: file}
+	v.duplicateJSONKey(f)
+	v.tooLarge(f)
+	v.specVersion(f)
+	v.signatureDuplicate(f)
+	return f.list[n:]
 }
 
 // maxSearch bounds how many versions of one file are looked at in history.
@@ -253,7 +269,7 @@ func (s *State) find(ctx context.Context, role string, d metadata.Delegation, wa
 func (s *State) search(ctx context.Context, role string, fits func(*metadata.Document, *State) error) (PublishedRole, bool, error) {
 	r := s.repo
 	file := r.Path(MetadataFile(role))
-	commits, err := r.Git.History(ctx, s.commit, "", git.HistoryOptions{Paths: []string{file}})
+	commits, err := r.Git.History(ctx, s.commit, "", git.HistoryOptions{Paths: []string{file}, FullHistory: true})
 	if err != nil {
 		return PublishedRole{}, false, err
 	}
@@ -351,70 +367,82 @@ func (p *Published) targetsRoles(ctx context.Context, s *State) error {
 // metadata was found in, else under the same path in history.
 func (p *Published) collectArtifacts(ctx context.Context) error {
 	for _, role := range p.roles {
-		f := &p.findings
-		f.role = role.Role
-		listed := role.Document.Targets()
-		var files []File
-		var targets []string
-		for _, target := range sortedKeys(listed) {
-			if why := UnsafeTargetPath(target); why != "" {
-				f.add(artifactPathUnsafe, p.repo.Path(MetadataFile(role.Role)), "rename the artifact", "%s lists %q, which %s", role.Role, target, why)
-				continue
-			}
-			file, ok := role.state.File(ArtifactFile(target))
-			if !ok || !file.Regular() {
-				file = File{Path: ArtifactFile(target)}
-			}
-			files, targets = append(files, file), append(targets, target)
-		}
-		present := make([]File, 0, len(files))
-		for _, file := range files {
-			if file.OID != "" {
-				present = append(present, file)
-			}
-		}
-		measured, err := p.repo.Measure(ctx, present)
+		p.findings.role = role.Role
+		artifacts, err := p.repo.publishedArtifacts(ctx, &p.findings, role)
 		if err != nil {
 			return err
 		}
-		at := 0
-		for i, target := range targets {
-			file, why := files[i], "there is no such file in targets/"
-			if file.OID != "" {
-				why = measured[at].differs(listed[target])
-				at++
-			}
-			if why != "" {
-				old, ok, err := p.repo.findArtifact(ctx, role.Commit, target, listed[target])
-				if err != nil {
-					return err
-				}
-				if !ok {
-					r, where := artifactMismatch, p.repo.Path(file.Path)
-					if file.OID == "" {
-						r = artifactMissing
-					}
-					f.add(r, where, "restore the file that was signed", "%s lists %s with %s", role.Role, target, why)
-					continue
-				}
-				file = old
-			}
-			a := PublishedArtifact{Role: role.Role, Target: target, Length: listed[target].Length, File: file}
-			dir, base := path.Split(target)
-			for _, algorithm := range sortedKeys(listed[target].Hashes) {
-				a.Names = append(a.Names, dir+strings.ToLower(listed[target].Hashes[algorithm])+"."+base)
-			}
-			p.artifacts = append(p.artifacts, a)
-		}
+		p.artifacts = append(p.artifacts, artifacts...)
 	}
 	return nil
+}
+
+func (r *Repository) publishedArtifacts(ctx context.Context, f *findings, role PublishedRole) (list []PublishedArtifact, err error) {
+	listed := role.Document.Targets()
+	var files []File
+	var targets []string
+	for _, target := range sortedKeys(listed) {
+		if why := UnsafeTargetPath(target); why != "" {
+			f.add(artifactPathUnsafe, r.Path(MetadataFile(role.Role)), "rename the artifact", "%s lists %q, which %s", role.Role, target, why)
+			continue
+		}
+		file, ok := role.state.File(ArtifactFile(target))
+		if !ok || !file.Regular() {
+			file = File{Path: ArtifactFile(target)}
+		}
+		files, targets = append(files, file), append(targets, target)
+	}
+	present := make([]File, 0, len(files))
+	for _, file := range files {
+		if file.OID != "" {
+			present = append(present, file)
+		}
+	}
+	measured, err := r.Measure(ctx, present)
+	if err != nil {
+		return nil, err
+	}
+	at := 0
+	for i, target := range targets {
+		file, why := files[i], "there is no such file in targets/"
+		if file.OID != "" {
+			why = measured[at].differs(listed[target])
+			at++
+		}
+		if why != "" {
+			old, ok, err := r.findArtifact(ctx, role.Commit, target, listed[target])
+			if err != nil {
+				return nil, err
+			}
+			if !ok {
+				rule, where := artifactMismatch, r.Path(file.Path)
+				if file.OID == "" {
+					rule = artifactMissing
+				}
+				f.add(rule, where, "restore the file that was signed", "%s lists %s with %s", role.Role, target, why)
+				continue
+			}
+			file = old
+		}
+		a := PublishedArtifact{Role: role.Role, Target: target, Length: listed[target].Length, File: file}
+		dir, base := path.Split(target)
+		for _, algorithm := range sortedKeys(listed[target].Hashes) {
+			// A hash of a kind that is not known has not been compared with the
+			// file: it could be another file's, whose name it would take.
+			if algorithm == "sha256" || algorithm == "sha512" {
+				a.Names = append(a.Names, dir+strings.ToLower(listed[target].Hashes[algorithm])+"."+base)
+			}
+		}
+		list = append(list, a)
+	}
+	return list, nil
 }
 
 // findArtifact looks for a file with the signed content in the history of its
 // path: someone may have pushed a newer one that is not signed yet.
 func (r *Repository) findArtifact(ctx context.Context, from git.OID, target string, t metadata.TargetFile) (File, bool, error) {
 	file := r.Path(ArtifactFile(target))
-	commits, err := r.Git.History(ctx, from, "", git.HistoryOptions{Paths: []string{file}})
+	commits, err := r.Git.History(ctx, from, "", git.HistoryOptions{Paths: []string{file}, FullHistory: true})
 	if err != nil {
 		return File{}, false, err
 	}
@@ -452,11 +480,7 @@ func (p *Published) judge() {
 			f.add(expired, file, hint, "%s version %d expired on %s; it is now %s", role, doc.Version(),
 				doc.Expires().Format(metadata.TimeFormat), p.at.UTC().Format(metadata.TimeFormat))
 		}
-		v := view{role: role, doc: doc, judge: &judge{event: &Event{repo: p.repo}}}
-		v.duplicateJSONKey(f)
-		v.tooLarge(f)
-		v.specVersion(f)
-		v.signatureDuplicate(f)
+		refused(f, file, doc)
 	}
 	root := p.Root()
 	check(metadata.Root, root)

@@ -39,18 +39,24 @@ func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys
 // that begins with a dot.
 func (s *State) ArtifactFiles(role string) []File {
 	patterns := []string{"*"}
+	var byHash func(target string) bool
 	if role != metadata.Targets {
 		d, ok := s.Delegation(role)
 		if !ok {
 			return nil
 		}
-		patterns = d.Paths
+		if patterns = d.Paths; patterns == nil {
+			byHash = d.Covers
+		}
 	}
 	var files []File
 	for _, f := range s.withPrefix("targets/" + literal(patterns)) {
 		target := strings.TrimPrefix(f.Path, "targets/")
 		if !f.Regular() || hiddenName(target) {
 			continue
+		}
+		if byHash != nil && byHash(target) {
+			files = append(files, f)
 		}
 		for _, p := range patterns {
 			if metadata.MatchPath(p, target) {
@@ -240,6 +246,9 @@ func (m Measured) differs(t metadata.TargetFile) string {
 func (m Measured) differsFrom(hashes map[string]string) string {
 	known := false
 	for _, algorithm := range sortedKeys(hashes) {
+		if _, err := hex.DecodeString(hashes[algorithm]); err != nil || hashes[algorithm] == "" { // go-tuf reads no such file
+			return fmt.Sprintf("%s %.80q, which is no hash in hex", algorithm, hashes[algorithm])
+		}
 		have, ok := m.Hashes[algorithm]
 		known = known || ok
 		if ok && !strings.EqualFold(have, hashes[algorithm]) {

@@ -150,6 +150,8 @@ func UnsafeRoleName(role string) string {
 		return "begins with a dot"
 	case strings.ContainsAny(role, `/\`):
 		return "holds a path separator"
+	case strings.ContainsAny(role, "*?["): // in its path patterns these cover other roles' artifacts
+		return "holds a wildcard"
 	case reserved(role):
 		return "is that of a top-level role"
 	case strings.HasSuffix(strings.ToLower(role), ".json"):

@@ -70,7 +70,8 @@ func (j *judge) foreignChange(f *findings) {
 	var first string
 	for _, c := range j.event.foreign {
 		switch {
-		case strings.HasPrefix(c.Path, ".github/") || c.Path == ".tufops.yaml":
+		case j.event.repo.folder(c.Path): // judged as not-a-regular-file
+		case strings.HasPrefix(c.Path+"/", ".github/") || c.Path == ".tufops.yaml":
 			f.add(foreignChange, c.Path, "propose it in a pull request of its own",
 				"the event changes %s, which decides how events are handled", c.Path)
 		case slices.ContainsFunc(j.policy.others(j.event.repo.dir), func(dir string) bool { return below(dir, c.Path) }):
@@ -95,6 +96,11 @@ func (j *judge) notARegularFile(f *findings) {
 	for _, p := range j.event.Proposed.order {
 		if file := j.event.Proposed.files[p]; !file.Regular() {
 			f.add(notARegularFile, j.event.repo.Path(p), "replace it by a file", "%s is %s, not a regular file", p, file.Mode)
+		}
+	}
+	for _, c := range j.event.foreign {
+		if j.event.repo.folder(c.Path) && c.New.OID != "" {
+			f.add(notARegularFile, c.Path, "remove it", "%s is %s, not a folder", c.Path, c.New.Mode)
 		}
 	}
 }

@@ -20,9 +20,15 @@ type view struct {
 	from    *State
 	invites []string        // people invited to a role that this one delegates
 	only    map[string]bool // files to look at, by path in the TUF repository; nil for all
+	path    string          // the role's file, where there is no judge
 }
 
-func (v view) file() string { return v.event.repo.Path(MetadataFile(v.role)) }
+func (v view) file() string {
+	if v.judge == nil {
+		return v.path
+	}
+	return v.event.repo.Path(MetadataFile(v.role))
+}
 
 // fileChanged reports whether the role's own file differs between the states;
 // else the role is judged because of its delegation or of invitations.
@@ -37,6 +43,7 @@ func (v view) head(f *findings) {
 	v.structure(f)
 	v.expired(f)
 	v.expiryTooFar(f)
+	v.dateForm(f)
 	v.periodInvalid(f)
 	v.signatureUnknown(f)
 	v.signatureLost(f)
@@ -128,6 +135,10 @@ func (v view) versionNotIncreased(f *findings) {
 		if v.role == metadata.Root && version != 1 {
 			f.add(versionNotIncreased, v.file(), "a new repository starts with root version 1", "the first root has version %d, not 1", version)
 		}
+		if listed := v.from.listed(v.role); v.role != metadata.Root && version <= listed {
+			f.add(versionNotIncreased, v.file(), fmt.Sprintf("give it version %d: clients remember a role of that name", listed+1),
+				"the new role %s has version %d, but the snapshot lists version %d of a role that was removed", v.role, version, listed)
+		}
 		return
 	}
 	before := v.known.Version()
@@ -147,6 +158,14 @@ func (v view) expired(f *findings) {
 	if v.doc.Expired(v.now) {
 		f.add(expired, v.file(), v.bump(), "%s version %d expired on %s; it is now %s",
 			v.role, v.doc.Version(), v.doc.Expires().Format(metadata.TimeFormat), v.now.UTC().Format(metadata.TimeFormat))
+	}
+}
+
+// dateForm: history holds dates with fractions, but python-tuf reads none.
+func (v view) dateForm(f *findings) {
+	want := v.doc.Expires().Format(metadata.TimeFormat)
+	if have, _ := v.doc.Signed()["expires"].(string); v.fileChanged() && have != want {
+		f.add(metadataInvalid, v.file(), "edit the role again with tufops-sign delegate, which sets the date", "expires is %q, not in the form of %s", have, want)
 	}
 }
 

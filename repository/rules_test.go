@@ -56,6 +56,14 @@ func TestRules(t *testing.T) {
 		{"root, good", func(w *World) { bumpRoot(w, nil) }, nil, true},
 		{"targets, good", func(w *World) { bumpTargets(w, nil) }, nil, true},
 		{"delegated role, good", func(w *World) { w.Edit("releases", nil).Sign("releases", "carol") }, nil, true},
+		{"a date that python-tuf does not read", func(w *World) {
+			bumpTargets(w, func(s object) { s["expires"] = "2030-12-01T00:00:00.5+02:00" })
+		}, []string{"targets metadata-invalid error"}, false},
+		{"artifact with a hash that is a path", func(w *World) {
+			bumpTargets(w, func(s object) {
+				s["targets"].(object)["a.txt"].(object)["hashes"].(object)["x"] = "../metadata/9"
+			})
+		}, []string{"targets artifact-mismatch error"}, false},
 		{"artifact, good", func(w *World) {
 			w.Artifact("b.txt", "b")
 			bumpTargets(w, func(s object) { List(s, "b.txt", "b") })

@@ -352,6 +352,15 @@ func (s *State) RootVersion(ctx context.Context, version int64) (*metadata.Docum
 	return doc, nil
 }
 
+// listed is the version of a role that the snapshot lists; 0 where it does not.
+func (s *State) listed(role string) int64 {
+	snapshot, err := s.Document(metadata.Snapshot)
+	if err != nil {
+		return 0
+	}
+	return snapshot.Meta()[role+".json"].Version
+}
+
 // read parses a file that is not part of what [Repository.At] reads.
 func (r *Repository) read(ctx context.Context, f File) (*metadata.Document, error) {
 	if !f.Regular() {

@@ -125,7 +125,8 @@ type NewEvent struct {
 // CreateEvents opens a signing event for every offline role whose signing
 // period has begun at the head of the checked-out branch: a branch sign/R-vN
 // with one commit that bumps version and expiry. A branch that exists is left
-// alone, on whatever commit it is.
+// alone, on whatever commit it is. A role for which that fails keeps no other
+// from getting its event; the error joins what failed.
 func CreateEvents(ctx context.Context, o Options) ([]NewEvent, error) {
 	g := o.Repository.Git
 	branch, err := g.OpenBranch(ctx, o.Remote)
@@ -149,10 +150,15 @@ func CreateEvents(ctx context.Context, o Options) ([]NewEvent, error) {
 		prefix = strings.TrimPrefix(strings.ReplaceAll(o.Repository.Dir(), "/", "-")+"-", "-")
 	}
 	var events []NewEvent
+	var errs []error // of a role each: no role expires because another is broken
 	for _, role := range state.OfflineRoles() {
+		if ctx.Err() != nil {
+			return events, ctx.Err()
+		}
 		doc, err := state.Document(role)
 		if err != nil {
-			return events, err
+			errs = append(errs, err)
+			continue
 		}
 		if !repository.Due(doc, repository.PeriodOf(doc), o.Now) {
 			continue
@@ -161,12 +167,13 @@ func CreateEvents(ctx context.Context, o Options) ([]NewEvent, error) {
 		e.Branch = fmt.Sprintf("sign/%s%s-v%d", prefix, role, e.Version)
 		if exists["refs/heads/"+e.Branch] == "" {
 			if e.Created, err = createEvent(ctx, o, state, e); err != nil {
-				return events, err
+				errs = append(errs, fmt.Errorf("open event %s: %w", e.Branch, err))
+				continue
 			}
 		}
 		events = append(events, e)
 	}
-	return events, nil
+	return events, errors.Join(errs...)
 }
 
 // eventBranches lists the branches of signing events: the remote's, else those

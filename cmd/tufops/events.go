@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -122,13 +123,13 @@ func createEvents(c *urfave.Context, env cli.Env) error {
 		return err
 	}
 	defer repo.Git.Close()
-	events, err := signingevent.CreateEvents(c.Context, signingevent.Options{
+	events, failed := signingevent.CreateEvents(c.Context, signingevent.Options{
 		Repository: repo, Now: common.Now(), Remote: to, DryRun: c.Bool("dry-run"), Log: common.Log,
 	})
-	if err != nil {
-		return err
+	if failed != nil && len(events) == 0 {
+		return failed
 	}
-	var created []string
+	var created []string // those that were made are told of, whatever failed besides
 	list := []map[string]any{}
 	for _, e := range events {
 		list = append(list, map[string]any{"role": e.Role, "version": e.Version, "branch": e.Branch, "created": e.Created})
@@ -140,7 +141,7 @@ func createEvents(c *urfave.Context, env cli.Env) error {
 		return err
 	}
 	if c.String("format") == "json" {
-		return printJSON(env, map[string]any{"schema": 1, "events": list, "dry_run": c.Bool("dry-run")})
+		return errors.Join(printJSON(env, map[string]any{"schema": 1, "events": list, "dry_run": c.Bool("dry-run")}), failed)
 	}
 	for _, e := range events {
 		if e.Created {
@@ -149,5 +150,5 @@ func createEvents(c *urfave.Context, env cli.Env) error {
 			common.Log.Info("the event is open already", "branch", e.Branch)
 		}
 	}
-	return nil
+	return failed
 }

@@ -111,7 +111,9 @@ func (b *Branch) Remote() string { return b.remote }
 // A remote that has moved meanwhile is a [*RejectedError]; nothing has changed
 // then, and the caller may ask for [Branch.Again].
 func (b *Branch) Move(ctx context.Context, new OID) error {
-	if b.remote != "" && b.there != new {
+	// A branch that is gone there, and to which nothing is to be added, stays
+	// gone: it was merged and deleted before we came.
+	if b.remote != "" && b.there != new && (b.there != "" || new != b.local) {
 		if err := b.repo.Push(ctx, b.remote, RefUpdate{Ref: b.ref(), New: new, Old: b.there}); err != nil {
 			return err
 		}

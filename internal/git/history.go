@@ -113,13 +113,17 @@ type HistoryOptions struct {
 	FirstParent bool     // of a merge follow only the branch merged into
 	Paths       []string // only commits that change one of these files or directories
 	Reverse     bool     // oldest first
+	// FullHistory follows, with Paths, both sides of a merge that takes them
+	// unchanged from one of its parents.
+	FullHistory bool
+	Max         int // at most so many commits; 0 for all
 }
 
 // History returns the commits reachable from include and not from exclude,
 // children before their parents. An empty exclude excludes nothing.
 //
 // With Paths, git leaves out merges that take those paths unchanged from one
-// parent, and the other parent's side with them.
+// parent, and, without FullHistory, the other parent's side with them.
 func (r *Repo) History(ctx context.Context, include, exclude OID, opts HistoryOptions) ([]OID, error) {
 	if err := checkOIDs(include); err != nil {
 		return nil, err
@@ -127,6 +131,12 @@ func (r *Repo) History(ctx context.Context, include, exclude OID, opts HistoryOp
 	args := []string{"rev-list", "--topo-order"}
 	if opts.FirstParent {
 		args = append(args, "--first-parent")
+	}
+	if opts.FullHistory {
+		args = append(args, "--full-history")
+	}
+	if opts.Max > 0 {
+		args = append(args, fmt.Sprintf("--max-count=%d", opts.Max))
 	}
 	if opts.Reverse {
 		args = append(args, "--reverse")

@@ -1,0 +1,73 @@
+package signingevent_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/tufops/tufops/internal/metadata"
+	. "github.com/tufops/tufops/repository/repositorytest"
+	"github.com/tufops/tufops/signingevent"
+)
+
+// TestOneBadRole: a role whose event cannot be made keeps no other role from
+// getting one, or root would expire because of it.
+func TestOneBadRole(t *testing.T) {
+	for name, spoil := range map[string]func(w *World){
+		"file gone":       func(w *World) { w.Remove("metadata/releases.json") },
+		"file unreadable": func(w *World) { w.WriteFile("metadata/releases.json", "{") },
+		"name that is no branch": func(w *World) {
+			w.Edit("targets", func(s metadata.Object) {
+				r := Roles(s, "releases")
+				r["name"] = "a b"
+				delegations := s["delegations"].(metadata.Object)
+				delegations["roles"] = append(delegations["roles"].([]any), metadata.Object{"name": "docs", "keyids": []any{Key("carol").ID}, "threshold": int64(1), "terminating": true, "paths": []any{"docs/*"}})
+			}).Sign("targets", "alice", "bob")
+			w.WriteFile("metadata/a b.json", w.ReadFile("metadata/releases.json"))
+			w.WriteFile("metadata/docs.json", w.ReadFile("metadata/releases.json"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := upstream(t, func(w *World) {
+				spoil(w)
+				if name != "name that is no branch" {
+					w.Edit("targets", func(s metadata.Object) {
+						delegations := s["delegations"].(metadata.Object)
+						delegations["roles"] = append(delegations["roles"].([]any), metadata.Object{"name": "docs", "keyids": []any{Key("carol").ID}, "threshold": int64(1), "terminating": true, "paths": []any{"docs/*"}})
+					}).Sign("targets", "alice", "bob")
+					w.WriteFile("metadata/docs.json", string(metadata.Write(w.Tree("targets"))))
+					w.Edit("docs", func(s metadata.Object) { s["targets"] = metadata.Object{}; delete(s, "delegations") })
+				}
+				w.Commit("main")
+				w.Run("branch", "-f", "main", "HEAD")
+			})
+			o := bot(t, u, "one", "main", Start.AddDate(0, 0, 330))
+			events, err := signingevent.CreateEvents(context.Background(), o)
+			if err == nil {
+				t.Error("the bad role is not reported")
+			}
+			made := map[string]bool{}
+			for _, e := range events {
+				made[e.Role] = e.Created
+			}
+			for _, role := range []string{"root", "targets", "docs"} {
+				if !made[role] {
+					t.Errorf("no event for %s: %+v, %v", role, events, err)
+				}
+			}
+		})
+	}
+}
+
+// TestLateRun: the event was merged and its branch deleted before CI came to it.
+// Nothing is to be done, so the branch does not come back.
+func TestLateRun(t *testing.T) {
+	u := upstream(t, func(*World) {})
+	o := bot(t, u, "one", Event, Start)
+	u.Run("branch", "-D", Event)
+	if _, err := signingevent.UpdateTargets(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	if got := u.Run("for-each-ref", "refs/heads/sign"); got != "" {
+		t.Errorf("the branch is back: %s", got)
+	}
+}
