@@ -536,6 +536,7 @@ func TestPolicyFile(t *testing.T) {
 		{"repositories: [., ./]\n", "twice"},
 		{"repositories: [., ../x]\n", "../x"},
 		{"repositories: {", "line 1"},
+		{"legacy-keyids: refused\n---\nlegacy-keyids: allowed\n", "more than one document"},
 	} {
 		w := New(t)
 		w.WriteFile(repository.PolicyFile, test.file)

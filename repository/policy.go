@@ -69,6 +69,9 @@ func (r *Repository) Policy(ctx context.Context, commit git.OID) (Policy, error)
 	if err := dec.Decode(&f); err != nil && !errors.Is(err, io.EOF) {
 		return fail(err)
 	}
+	if err := dec.Decode(new(any)); !errors.Is(err, io.EOF) {
+		return fail(errors.New("it holds more than one document"))
+	}
 	switch f.LegacyKeyIDs {
 	case "", "refused":
 	case "allowed":

@@ -131,6 +131,11 @@ func (v view) roleNameUnsafe(f *findings, d metadata.Delegation) {
 	if v.role == metadata.Root {
 		return // the four names are given
 	}
+	for _, other := range v.doc.Delegations().Roles {
+		if other.Role < d.Role && strings.EqualFold(other.Role, d.Role) {
+			f.add(roleNameUnsafe, v.file(), "rename one of them", "%s delegates to %q and to %q, which differ only in case: they are one file on some disks", v.role, other.Role, d.Role)
+		}
+	}
 	if why := UnsafeRoleName(d.Role); why != "" {
 		f.add(roleNameUnsafe, v.file(), "delegate to a role with a plain name, like releases", "%s delegates to %q: the name %s", v.role, d.Role, why)
 	}

@@ -257,6 +257,14 @@ func TestRules(t *testing.T) {
 			[]string{"root online-roles-differ error"}, false},
 		{"delegation unsatisfied", func(w *World) { bumpTargets(w, func(s object) { SetKeys(s, "releases", "dave") }) },
 			[]string{"releases delegation-unsatisfied awaited", "targets threshold-of-one warning"}, false},
+		{"role names that differ in case", func(w *World) {
+			bumpTargets(w, func(s object) {
+				d := s["delegations"].(object)
+				d["roles"] = append(d["roles"].([]any), object{"name": "Releases", "keyids": []any{Key("carol").ID}, "threshold": int64(1), "terminating": true, "paths": []any{"Releases/*"}})
+			})
+			w.WriteFile("metadata/Releases.json", w.ReadFile("metadata/releases.json"))
+			w.Edit("Releases", func(s object) { s["version"], s["targets"] = int64(1), object{} }).Sign("Releases", "carol")
+		}, []string{"targets role-name-unsafe error", "targets threshold-of-one warning"}, false},
 		{"role name shadows", func(w *World) {
 			bumpTargets(w, func(s object) {
 				d := s["delegations"].(object)
