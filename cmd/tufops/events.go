@@ -106,7 +106,7 @@ func updateTargets(c *urfave.Context, env cli.Env) error {
 func createEventsCommand(env cli.Env) *urfave.Command {
 	return &urfave.Command{
 		Name:  "create-signing-events",
-		Usage: "open an event for every role that is due for re-signing",
+		Usage: "open an event for each role due for re-signing",
 		Description: `For every offline role in its signing period: one commit that bumps version and
 expiry, on branch sign/ROLE-vN, unless that branch exists. Prints the branches.
 
