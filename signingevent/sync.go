@@ -55,6 +55,9 @@ func UpdateTargets(ctx context.Context, o Options) (Sync, error) {
 			return s, err
 		}
 		if err = branch.Move(ctx, s.Head); err == nil {
+			if branch.Pushed() {
+				o.log().Info("pushed", "branch", branch.Name(), "commit", s.Head.Short())
+			}
 			return s, nil
 		}
 		again, err := branch.Again(ctx, err)
