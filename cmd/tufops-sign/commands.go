@@ -291,6 +291,9 @@ func open(c *urfave.Context, env cli.Env, command func(context.Context, signer.O
 		AllowLegacyKeyIDs: c.Bool("allow-legacy-keyids"), PIN: env.Getenv("TUFOPS_PIN"), OnlineKeys: onlineKeys{env},
 		Out: env.Stdout, Log: common.Log,
 	}
+	if _, err := g.RemoteURL(c.Context, config.PullRemote); err != nil {
+		return err
+	}
 	if c.Command.Name != "review" {
 		o.KeySpecs, o.NoPush = c.StringSlice("key"), c.Bool("no-push")
 		for _, sum := range c.StringSlice("expect-sha256") {
@@ -312,7 +315,8 @@ func open(c *urfave.Context, env cli.Env, command func(context.Context, signer.O
 	_, err = command(c.Context, o)
 	var name *signer.EventNameError
 	var answer *signer.AnswerError
-	if errors.As(err, &name) || errors.As(err, &answer) {
+	var online *signer.NoOnlineKeyError
+	if errors.As(err, &name) || errors.As(err, &answer) || errors.As(err, &online) {
 		return cli.Usagef("%w", err)
 	}
 	return err
