@@ -65,3 +65,22 @@ func TestHelpfulRefusals(t *testing.T) {
 		t.Errorf("status %d, stderr %s", a.status, a.stderr)
 	}
 }
+
+// TestReviewWords: a line is said once, and one day is a day.
+func TestReviewWords(t *testing.T) {
+	w := established(t)
+	a := w.ok("alice", "delegate", "sign/x", "timestamp", "--timestamp-expiry-days", "7", "--timestamp-signing-days", "1")
+	for _, want := range []string{"7 days, re-signed from 1 day before the end (was 2, 1)", "\n  signatures  0 of 2\n  awaited: ", "After that still awaited:\n  root: 1 of @bob\nSigned"} {
+		if !strings.Contains(a.stdout, want) {
+			t.Errorf("no %q in\n%s", want, a.stdout)
+		}
+	}
+	// Where old and new root ask different people both are said.
+	w.person("carol")
+	w.ok("alice", "delegate", "sign/y", "root", "--signers", "alice,carol")
+	w.ok("carol", "sign", "sign/y")
+	a = w.ok("alice", "sign", "sign/y")
+	if want := "After that still awaited:\n  root: 1 of @bob, as the known-good root asks\n"; !strings.Contains(a.stdout, want) {
+		t.Errorf("no %q in\n%s", want, a.stdout)
+	}
+}
