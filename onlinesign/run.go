@@ -124,6 +124,9 @@ func onBranch(ctx context.Context, o Options, work func(head git.OID) (git.OID, 
 			return err
 		}
 		if err = branch.Move(ctx, head); err == nil {
+			if branch.Pushed() {
+				o.log().Info("pushed", "branch", branch.Name(), "commit", head.Short())
+			}
 			return nil
 		}
 		again, err := branch.Again(ctx, err)

@@ -111,6 +111,14 @@ func (t *Tree) Read(ctx context.Context, files []File, fn func(f File, rd io.Rea
 // files there are left alone. It is for a site that does not exist yet, so a
 // crash may leave part of it; use it again to write the rest.
 func (t *Tree) Build(ctx context.Context, metadataDir, artifactDir string) error {
+	for _, dir := range []string{metadataDir, artifactDir} {
+		if dir == "" {
+			continue
+		}
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("make folder: %w", err)
+		}
+	}
 	var files []File
 	made := map[string]bool{}
 	for _, f := range t.files {

@@ -35,20 +35,20 @@ func (e *OtherCommitError) Hint() string {
 // GatedError says that findings stand in the way.
 type GatedError struct {
 	Commit   git.OID
-	Doing    string // "sign", "publish"
+	Doing    string // what they are in the way of, such as "sign event sign/x"
 	Findings []Finding
 }
 
 func (e *GatedError) Error() string {
 	first := e.Findings[0]
-	text := fmt.Sprintf("%s commit %.10s: %s [%s]", e.Doing, e.Commit, first.Message, first.Rule)
+	text := fmt.Sprintf("%s [%s]", first.Message, first.Rule)
 	if first.File != "" {
-		text = fmt.Sprintf("%s commit %.10s: %s: %s [%s]", e.Doing, e.Commit, first.File, first.Message, first.Rule)
+		text = first.File + ": " + text
 	}
 	if more := len(e.Findings) - 1; more > 0 {
 		text += fmt.Sprintf(" and %d more", more)
 	}
-	return text
+	return e.Doing + ": " + text
 }
 
 // Hint says what to do about the first finding.
@@ -80,7 +80,7 @@ func (p *Published) Publishable() (Publishable, error) {
 		}
 	}
 	if len(gating) > 0 {
-		return Publishable{}, &GatedError{Commit: p.commit, Doing: "publish", Findings: gating}
+		return Publishable{}, &GatedError{Commit: p.commit, Doing: fmt.Sprintf("publish commit %.10s", p.commit), Findings: gating}
 	}
 	return Publishable{p}, nil
 }
@@ -126,7 +126,7 @@ func (e *Event) Reviewed(ctx context.Context, now time.Time, policy Policy) (Rev
 		}
 	}
 	if len(errs) > 0 {
-		return Reviewed{}, &GatedError{Commit: e.Head, Doing: "sign", Findings: errs}
+		return Reviewed{}, &GatedError{Commit: e.Head, Doing: "sign event " + e.Name, Findings: errs}
 	}
 	return Reviewed{&Review{Event: e, Status: s}}, nil
 }

@@ -47,16 +47,22 @@ func (v view) delegationRules(f *findings) {
 func (v view) thresholdInvalid(f *findings, d metadata.Delegation) {
 	hint := fmt.Sprintf("set it: tufops-sign delegate %s %s --threshold N", v.event.Name, d.Role)
 	keys := int64(d.PublicKeys())
-	invited := int64(len(v.event.Invites.To(d.Role)))
+	invited := v.event.Invites.To(d.Role)
+	count := func(what string) string {
+		if keys == 1 {
+			return "1 " + what
+		}
+		return fmt.Sprintf("%d %ss", keys, what)
+	}
 	switch {
 	case d.Threshold < 1:
 		f.add(thresholdInvalid, v.file(), hint, "%s delegates to %s with a threshold of %d; the least is 1", v.role, d.Role, d.Threshold)
 	case d.Threshold <= keys:
-	case d.Threshold <= keys+invited:
-		f.addAs(thresholdInvalid, LevelAwaited, v.file(), "the invited people accept with: tufops-sign sign "+v.event.Name,
-			"%s needs %d signatures and has %d keys until the %d invited people bring theirs", d.Role, d.Threshold, keys, invited)
+	case d.Threshold <= keys+int64(len(invited)):
+		f.addAs(thresholdInvalid, LevelAwaited, v.file(), "whoever is invited accepts with: tufops-sign sign "+v.event.Name,
+			"%s needs %d signatures and has %s until the invited bring theirs: %s", d.Role, d.Threshold, count("key"), strings.Join(invited, ", "))
 	default:
-		f.add(thresholdInvalid, v.file(), hint, "%s needs %d signatures but has only %d distinct public keys", d.Role, d.Threshold, keys)
+		f.add(thresholdInvalid, v.file(), hint, "%s needs %d signatures but has only %s", d.Role, d.Threshold, count("distinct public key"))
 	}
 }
 

@@ -216,7 +216,7 @@ func (v view) period(f *findings, role string, o metadata.Object) {
 // known-good root's too (#update-root step 4). While an invitation to a role
 // that this one delegates is open nobody is asked to sign, so nothing is said.
 func (v view) quorum(f *findings) {
-	r, hint := quorumRule, "sign with: tufops-sign sign "+v.event.Name
+	r, people, machines := quorumRule, false, false
 	if !v.fileChanged() {
 		r = delegationUnsatisfied
 	}
@@ -224,9 +224,16 @@ func (v view) quorum(f *findings) {
 	lacking := func(d metadata.Delegation, by string) {
 		q := metadata.Check(d, v.doc)
 		if !q.Met() {
-			missing := "nobody who could sign is missing"
-			if h := holders(q.Missing); len(h) > 0 {
-				missing = "missing: " + strings.Join(h, ", ")
+			who := holders(q.Missing)
+			for _, owner := range v.event.Invites.To(v.role) {
+				who = append(who, owner+" (invited)")
+			}
+			missing := "nobody else can sign"
+			if len(who) > 0 {
+				missing = "missing: " + strings.Join(who, ", ")
+			}
+			for _, h := range who {
+				people, machines = people || h[0] == '@', machines || h[0] != '@'
 			}
 			lack := fmt.Sprintf("%d of %d signatures%s (%s)", q.Count, q.Threshold, by, missing)
 			if !slices.Contains(lacks, lack) {
@@ -256,6 +263,10 @@ func (v view) quorum(f *findings) {
 			}
 			lacking(d, fmt.Sprintf(" by the delegation of root version %d", root.Version()))
 		}
+	}
+	hint := "sign with: tufops-sign sign " + v.event.Name
+	if machines && !people {
+		hint = "sign with: tufops online-sign-targets " + v.role + " --push"
 	}
 	if len(lacks) > 0 && len(v.invites) == 0 {
 		f.add(r, v.file(), hint, "%s version %d has %s", v.role, v.doc.Version(), strings.Join(lacks, ", and "))

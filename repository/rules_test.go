@@ -483,3 +483,52 @@ func TestCapabilities(t *testing.T) {
 		}
 	}
 }
+
+// TestQuorumWords: who is still to sign, whoever that is, and with which command.
+func TestQuorumWords(t *testing.T) {
+	threshold := func(w *World, n int64, names ...string) {
+		w.Edit("targets", func(s object) {
+			SetKeys(s, "releases", names...)
+			Roles(s, "releases")["threshold"] = n
+		}).Sign("targets", "alice", "bob")
+	}
+	for _, test := range []struct {
+		name                string
+		event               func(w *World)
+		rule, message, hint string
+	}{
+		{"people", func(w *World) { w.Edit("targets", nil).Sign("targets", "alice") },
+			"quorum", "targets version 2 has 1 of 2 signatures (missing: @bob, @carol)", "sign with: tufops-sign sign sign/test"},
+		{"a machine", func(w *World) { threshold(w, 1, "online2"); w.Edit("releases", nil) },
+			"quorum", "releases version 2 has 0 of 1 signatures (missing: file2:online2)", "sign with: tufops online-sign-targets releases --push"},
+		{"a machine and people", func(w *World) { threshold(w, 2, "carol", "online2"); w.Edit("releases", nil) },
+			"quorum", "releases version 2 has 0 of 2 signatures (missing: @carol, file2:online2)", "sign with: tufops-sign sign sign/test"},
+		{"the invited", func(w *World) {
+			threshold(w, 2, "carol")
+			w.Edit("releases", nil).Sign("releases", "carol")
+			w.WriteFile(repository.StateFile, `{"invites": {"@dave": ["releases"], "@erin": ["releases"]}}`)
+		}, "quorum", "releases version 2 has 1 of 2 signatures (missing: @dave (invited), @erin (invited))", "sign with: tufops-sign sign sign/test"},
+		{"a threshold for the invited", func(w *World) {
+			threshold(w, 2, "carol")
+			w.WriteFile(repository.StateFile, `{"invites": {"@dave": ["releases"], "@erin": ["releases"]}}`)
+		}, "threshold-invalid", "releases needs 2 signatures and has 1 key until the invited bring theirs: @dave, @erin", "whoever is invited accepts with: tufops-sign sign sign/test"},
+		{"a threshold that nobody can meet", func(w *World) { threshold(w, 2, "carol") },
+			"threshold-invalid", "releases needs 2 signatures but has only 1 distinct public key", "set it: tufops-sign delegate sign/test releases --threshold N"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			w := New(t)
+			test.event(w)
+			w.Commit("event")
+			for _, f := range w.Status(repository.Policy{}).AllFindings() {
+				if f.Rule == test.rule {
+					if f.Message != test.message || f.Hint != test.hint {
+						t.Errorf("%q, hint %q", f.Message, f.Hint)
+					}
+					return
+				}
+			}
+			t.Errorf("no finding %s in %q", test.rule, found(w.Status(repository.Policy{})))
+		})
+	}
+}

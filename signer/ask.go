@@ -3,6 +3,7 @@ package signer
 import (
 	"context"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -34,15 +35,44 @@ func askFor[T any](ctx context.Context, p Person, question, otherwise string, re
 	}
 }
 
-// askNumber asks for a number of at least one.
-func askNumber(ctx context.Context, p Person, question string, otherwise int64) (int64, error) {
+// anyNumber is where a number has no bound of its own.
+const anyNumber = math.MaxInt64
+
+// askNumber asks for a number from least to most. Where nobody is asked it is
+// taken as it is: the rules judge it.
+func askNumber(ctx context.Context, p Person, question string, otherwise, least, most int64) (int64, error) {
 	return askFor(ctx, p, question, strconv.FormatInt(otherwise, 10), func(answer string) (int64, error) {
 		n, err := strconv.ParseInt(strings.TrimSpace(answer), 10, 64)
-		if err != nil || n < 1 {
+		switch {
+		case err != nil || n < 1:
 			return 0, fmt.Errorf("%q is not a number of at least 1", answer)
+		case p != nil && n < least:
+			return 0, fmt.Errorf("%d is too little: %d at least", n, least)
+		case p != nil && n > most:
+			return 0, fmt.Errorf("%d is too much: %d at most", n, most)
 		}
 		return n, nil
 	})
+}
+
+// askPeriod completes the two periods of a role: what is not given is asked for.
+// Present periods of which the signing one does not fit the given expiry give
+// way to half of that.
+func askPeriod(ctx context.Context, p Person, role string, expiry, signing *int64, presentExpiry, presentSigning int64) error {
+	var err error
+	if *expiry == 0 {
+		// Re-signing starts at least one day before the end.
+		if *expiry, err = askNumber(ctx, p, "Days until "+role+" expires", presentExpiry, max(2, *signing+1), anyNumber); err != nil {
+			return err
+		}
+	}
+	if *signing == 0 {
+		if presentSigning >= *expiry {
+			presentSigning = max(1, *expiry/2)
+		}
+		*signing, err = askNumber(ctx, p, "Days before its expiry from which "+role+" is signed again", presentSigning, 1, max(1, *expiry-1))
+	}
+	return err
 }
 
 // ParseSigners reads a list of owners, as a person writes it: logins with or

@@ -191,20 +191,17 @@ func (s *session) askRole(ctx context.Context, role string, given, present RoleA
 			return given, err
 		}
 	}
-	number := func(to *int64, question string, otherwise int64) {
-		if err == nil && *to == 0 {
-			*to, err = askNumber(ctx, s.Person, question, otherwise)
-		}
-	}
-	if n := int64(len(given.Signers)); given.Threshold == 0 && n < 2 {
+	n := int64(len(given.Signers))
+	if given.Threshold == 0 && n < 2 {
 		given.Threshold = n
 	}
-	number(&given.Threshold, fmt.Sprintf("Signatures that %s needs (of %d)", role, len(given.Signers)), max(1, min(present.Threshold, int64(len(given.Signers)))))
-	number(&given.ExpiryDays, "Days until "+role+" expires", present.ExpiryDays)
-	if present.SigningDays >= given.ExpiryDays { // of another expiry period
-		present.SigningDays = max(1, given.ExpiryDays/2)
+	if given.Threshold == 0 {
+		question := fmt.Sprintf("Signatures that %s needs (of %d)", role, n)
+		if given.Threshold, err = askNumber(ctx, s.Person, question, max(1, min(present.Threshold, n)), 1, n); err != nil {
+			return given, err
+		}
 	}
-	number(&given.SigningDays, "Days before that from which "+role+" is signed again", present.SigningDays)
+	err = askPeriod(ctx, s.Person, role, &given.ExpiryDays, &given.SigningDays, present.ExpiryDays, present.SigningDays)
 	return given, err
 }
 
@@ -213,15 +210,12 @@ func (s *session) askOnline(ctx context.Context, given, present OnlineAnswers) (
 	if given.Key == "" {
 		given.Key, err = askFor(ctx, s.Person, "Online key of timestamp and snapshot (URI)", present.Key, func(a string) (string, error) { return strings.TrimSpace(a), nil })
 	}
-	number := func(to *int64, question string, otherwise int64) {
-		if err == nil && *to == 0 {
-			*to, err = askNumber(ctx, s.Person, question, otherwise)
-		}
+	if err == nil {
+		err = askPeriod(ctx, s.Person, metadata.Timestamp, &given.TimestampExpiryDays, &given.TimestampSigningDays, present.TimestampExpiryDays, present.TimestampSigningDays)
 	}
-	number(&given.TimestampExpiryDays, "Days until timestamp expires", present.TimestampExpiryDays)
-	number(&given.TimestampSigningDays, "Days before that from which timestamp is signed again", present.TimestampSigningDays)
-	number(&given.SnapshotExpiryDays, "Days until snapshot expires", present.SnapshotExpiryDays)
-	number(&given.SnapshotSigningDays, "Days before that from which snapshot is signed again", present.SnapshotSigningDays)
+	if err == nil {
+		err = askPeriod(ctx, s.Person, metadata.Snapshot, &given.SnapshotExpiryDays, &given.SnapshotSigningDays, present.SnapshotExpiryDays, present.SnapshotSigningDays)
+	}
 	return given, err
 }
 

@@ -59,7 +59,10 @@ const maxConfig = 1 << 20
 func LoadConfig(ctx context.Context, g *git.Repo) (Config, error) {
 	top := g.Top()
 	if top == "" {
-		return Config{}, errors.New("this git repository has no work tree, and so no place for " + ConfigFile)
+		return Config{}, &ConfigError{
+			File: g.GitDir(), Err: errors.New("it has no work tree, and so no place for " + ConfigFile),
+			hint: "run it in a clone that has one",
+		}
 	}
 	for _, name := range []string{ConfigFile, LegacyConfigFile} {
 		file := filepath.Join(top, name)
@@ -102,7 +105,7 @@ func LoadConfig(ctx context.Context, g *git.Repo) (Config, error) {
 		}
 		c, err := parseConfig(string(data), top)
 		if err != nil {
-			return fail(sampleConfig, "%w", err)
+			return fail("it looks like this:\n"+sampleConfig, "%w", err)
 		}
 		c.File = file
 		if c.Module != "" && inside(top, c.Module) {

@@ -94,7 +94,13 @@ func digest(payload []byte) string {
 }
 
 func periods(p, before metadata.Period, had bool) string {
-	text := fmt.Sprintf("%d days, re-signed from %d days before the end", p.Expiry, p.Signing)
+	days := func(n int64) string {
+		if n == 1 {
+			return "1 day"
+		}
+		return fmt.Sprintf("%d days", n)
+	}
+	text := fmt.Sprintf("%s, re-signed from %s before the end", days(p.Expiry), days(p.Signing))
 	if had && (p.Expiry != before.Expiry || p.Signing != before.Signing) {
 		text += fmt.Sprintf(" (was %d, %d)", before.Expiry, before.Signing)
 	}
@@ -326,7 +332,7 @@ func reviewSignatures(p *page, r repository.RoleStatus) {
 		return text
 	}
 	p.fold(14, "  signatures  %s", count(r.Signed, r.Threshold))
-	if k := r.KnownGood; k != nil {
+	if k := r.KnownGood; k != nil && count(k.Signed, k.Threshold) != count(r.Signed, r.Threshold) {
 		p.fold(14, "              %s, as the known-good root asks", count(k.Signed, k.Threshold))
 	}
 }
@@ -412,7 +418,10 @@ func awaitedAfter(e *repository.Event, s *repository.Status, asks []ask) []strin
 				if who == "" {
 					who = "nobody who could sign"
 				}
-				list = append(list, fmt.Sprintf("%s: %d of %s%s", r.Role, need, who, by))
+				line := fmt.Sprintf("%s: %d of %s", r.Role, need, who)
+				if !slices.Contains(list, line) { // both delegations of root may ask the same
+					list = append(list, line+by)
+				}
 			}
 		}
 		if d, ok := e.Proposed.Delegation(r.Role); ok {

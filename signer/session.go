@@ -80,13 +80,16 @@ func (e *EventNameError) Error() string {
 
 // Hint says what to do.
 func (e *EventNameError) Hint() string {
-	name := strings.Trim(strings.Map(func(r rune) rune {
+	name := strings.Map(func(r rune) rune {
 		if strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", r) {
 			return r
 		}
 		return '-'
-	}, e.Name), "-.")
-	if name == "" {
+	}, strings.TrimPrefix(e.Name, "sign/"))
+	for strings.Contains(name, "..") {
+		name = strings.ReplaceAll(name, "..", ".")
+	}
+	if name = strings.Trim(name, "-."); !validBranch(name) {
 		name = "NAME"
 	}
 	return "name it sign/NAME, such as sign/" + name

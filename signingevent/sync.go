@@ -18,6 +18,9 @@ type Options struct {
 	Now        time.Time
 	// Remote is where to push; "" for not at all.
 	Remote string
+	// Upstream is the remote whose events are open too where nothing is pushed; ""
+	// for none.
+	Upstream string
 	// DryRun stops before the first write. What would be written is reported
 	// all the same.
 	DryRun bool
@@ -55,6 +58,9 @@ func UpdateTargets(ctx context.Context, o Options) (Sync, error) {
 			return s, err
 		}
 		if err = branch.Move(ctx, s.Head); err == nil {
+			if branch.Pushed() {
+				o.log().Info("pushed", "branch", branch.Name(), "commit", s.Head.Short())
+			}
 			return s, nil
 		}
 		again, err := branch.Again(ctx, err)
@@ -176,13 +182,25 @@ func CreateEvents(ctx context.Context, o Options) ([]NewEvent, error) {
 	return events, errors.Join(errs...)
 }
 
-// eventBranches lists the branches of signing events: the remote's, else those
-// that are here.
+// eventBranches lists the branches of signing events: the remote's and, where
+// nothing is pushed, also those that are here.
 func eventBranches(ctx context.Context, o Options) (map[string]git.OID, error) {
-	if o.Remote == "" {
-		return o.Repository.Git.Refs(ctx, "refs/heads/sign/")
+	const pattern = "refs/heads/sign/*"
+	if o.Remote != "" {
+		return o.Repository.Git.LsRemote(ctx, o.Remote, pattern)
 	}
-	return o.Repository.Git.LsRemote(ctx, o.Remote, "refs/heads/sign/*")
+	branches, err := o.Repository.Git.Refs(ctx, "refs/heads/sign/")
+	if err != nil || o.Upstream == "" {
+		return branches, err
+	}
+	there, err := o.Repository.Git.LsRemote(ctx, o.Upstream, pattern)
+	if err != nil {
+		o.log().Warn("cannot see which events are open at "+o.Upstream+", so only those here count", "error", err)
+	}
+	for ref, head := range there {
+		branches[ref] = head
+	}
+	return branches, nil
 }
 
 // createEvent makes one event. It reports false where somebody else made the

@@ -25,6 +25,18 @@ func run(ctx context.Context, env cli.Env, args []string) int {
 	return cli.Run(ctx, env, newApp(env), args, cli.UsageIsFailure("init", "refresh", "download"))
 }
 
+// commonFlags are those of every program. A client works on no git checkout, so it
+// takes the flags that name one and does not offer them.
+func commonFlags() []urfave.Flag {
+	list := cli.CommonFlags()
+	for _, f := range list {
+		if s, ok := f.(*urfave.StringFlag); ok && (s.Name == "C" || s.Name == "tuf-dir") {
+			s.Hidden = true
+		}
+	}
+	return list
+}
+
 func newApp(env cli.Env) *urfave.App {
 	metadataDir := &urfave.StringFlag{Name: "metadata-dir", Usage: "keep verified metadata in `DIR`"}
 	metadataURL := &urfave.StringFlag{Name: "metadata-url", Usage: "the repository's metadata is at `URL` (http, https, file, or a path)"}
@@ -50,8 +62,9 @@ func newApp(env cli.Env) *urfave.App {
 			"no server, no mirror, and not its own disk.\n\n" +
 			"Example:\n" +
 			"  tufops-client init root.json --metadata-dir tuf\n" +
-			"  tufops-client trusted-root --metadata-dir tuf --metadata-url https://tuf.example.org/metadata",
-		Flags: cli.CommonFlags(),
+			"  tufops-client trusted-root --metadata-dir tuf \\\n" +
+			"    --metadata-url https://tuf.example.org/metadata",
+		Flags: commonFlags(),
 		Commands: []*urfave.Command{
 			{
 				Name:      "init",
@@ -68,7 +81,8 @@ func newApp(env cli.Env) *urfave.App {
 				Name:  "refresh",
 				Usage: "bring the metadata directory up to date",
 				Description: "Example:\n" +
-					"  tufops-client refresh --metadata-dir tuf --metadata-url https://tuf.example.org/metadata",
+					"  tufops-client refresh --metadata-dir tuf \\\n" +
+					"    --metadata-url https://tuf.example.org/metadata",
 				Flags:  flags(required(metadataDir), required(metadataURL), at),
 				Action: func(c *urfave.Context) error { return refresh(c, env) },
 			},
@@ -79,8 +93,10 @@ func newApp(env cli.Env) *urfave.App {
 					"is there already and still is what was signed is not fetched again. A file is\n" +
 					"named like its artifact, with %2F for a slash.\n\n" +
 					"Example:\n" +
-					"  tufops-client download --metadata-dir tuf --metadata-url https://tuf.example.org/metadata \\\n" +
-					"    --target-base-url https://tuf.example.org/targets --target-dir . --target-name trusted_root.json",
+					"  tufops-client download --metadata-dir tuf \\\n" +
+					"    --metadata-url https://tuf.example.org/metadata \\\n" +
+					"    --target-base-url https://tuf.example.org/targets \\\n" +
+					"    --target-dir . --target-name trusted_root.json",
 				Flags: append(flags(required(metadataDir), required(metadataURL), required(targetsURL),
 					&urfave.StringFlag{Name: "target-dir", Required: true, Usage: "store the artifacts in `DIR`"}, at),
 					&urfave.StringSliceFlag{Name: "target-name", Required: true, Usage: "fetch the artifact `PATH`; may be repeated"}),
@@ -89,12 +105,13 @@ func newApp(env cli.Env) *urfave.App {
 			{
 				Name:  "trusted-root",
 				Usage: "print the repository's verified trusted_root.json",
-				Description: "Without a metadata directory nothing is kept, and --root says what to trust. With\n" +
-					"--offline nothing is fetched: all of it, the artifact too, is verified again as it\n" +
-					"lies in the metadata directory, expiry included.\n\n" +
+				Description: "Without a metadata directory nothing is kept, and --root says what to trust.\n" +
+					"With --offline nothing is fetched: all of it, the artifact too, is verified\n" +
+					"again as it lies in the metadata directory, expiry included.\n\n" +
 					"Examples:\n" +
-					"  tufops-client trusted-root --root root.json --metadata-url https://tuf.example.org/metadata\n" +
-					"  tufops-client trusted-root --metadata-dir tuf --offline --output trusted_root.json",
+					"  tufops-client trusted-root --root root.json \\\n" +
+					"    --metadata-url https://tuf.example.org/metadata\n" +
+					"  tufops-client trusted-root --metadata-dir tuf --offline --output trust.json",
 				Flags: append(flags(metadataDir, metadataURL,
 					&urfave.StringFlag{Name: "target-base-url", Usage: "the repository's artifacts are at `URL` (default: targets beside the metadata)"},
 					&urfave.StringFlag{Name: "root", Usage: "start from the root.json in `FILE` (default: what init put into the metadata directory)"},

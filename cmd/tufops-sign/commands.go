@@ -19,14 +19,14 @@ import (
 // policyFlags are those of every command that judges an event.
 func policyFlags() []urfave.Flag {
 	return []urfave.Flag{
-		&urfave.BoolFlag{Name: "allow-legacy-keyids", Usage: "a keyid that is not the hash of its key is a warning"},
+		&urfave.BoolFlag{Name: "allow-legacy-keyids", Usage: "only warn of keyids that are not the hash of their key"},
 	}
 }
 
 // signingFlags are those of every command that signs.
 func signingFlags() []urfave.Flag {
 	return append(policyFlags(),
-		&urfave.StringSliceFlag{Name: "key", Usage: "sign with the key `SPEC`, file:PATH; repeat for several (default: that of the configuration)"},
+		&urfave.StringSliceFlag{Name: "key", Usage: "sign with the key `SPEC`, file:PATH, not that of the configuration; repeat for several"},
 		&urfave.StringSliceFlag{Name: "expect-sha256", Usage: "sign only payloads with this `SHA256`; repeat for several"},
 		&urfave.BoolFlag{Name: "no-push", Usage: "move the local branch EVENT and push nothing"},
 		&urfave.BoolFlag{Name: "yes", Usage: "ask nothing: take flags and defaults; errors stop it all the same"},
@@ -106,10 +106,14 @@ func initCommand(env cli.Env) *urfave.Command {
 		Usage:     "make the first root and targets of a new repository",
 		ArgsUsage: "EVENT",
 		Description: `Other people among the signers are invited; they bring their keys with
-tufops-sign sign. Answers for targets default to those for root.
+tufops-sign sign. What is not given is asked for;
+with --yes it is one signer, you, a threshold of 1, and 365 days, re-signed from
+60 days before the end; 2 days and 1 day for timestamp. What holds for root is
+the default for targets, and its days for snapshot.
 
 Example:
-  tufops-sign init sign/init --signers @alice,@bob --threshold 2 --online-key file2:online.pem --yes`,
+  tufops-sign init sign/init --yes --signers @alice,@bob --threshold 2 \
+    --online-key file2:online.pem`,
 		Flags: flags(roleFlags(), []urfave.Flag{
 			&urfave.StringSliceFlag{Name: "targets-signers", Usage: "the people who sign targets, as `LOGINS`"},
 			&urfave.Int64Flag{Name: "targets-threshold", Usage: "targets needs `N` signatures"},
@@ -142,8 +146,11 @@ func delegateCommand(env cli.Env) *urfave.Command {
 		Usage:     "change who signs a role and its periods, or create a role",
 		ArgsUsage: "EVENT ROLE",
 		Description: `Starts the event from main if the remote has no such branch. New people are
-invited. ROLE timestamp or snapshot changes both online roles. A flag that is
-not given keeps the present value.
+invited. ROLE timestamp or snapshot changes both online roles.
+
+What is not given is asked for; with --yes it stays as it is. A new role then
+has one signer, you, a threshold of 1, and 365 days, re-signed from 60 days
+before the end.
 
 Examples:
   tufops-sign delegate sign/add-bob root --signers @alice,@bob --threshold 2
@@ -284,6 +291,9 @@ func open(c *urfave.Context, env cli.Env, command func(context.Context, signer.O
 		AllowLegacyKeyIDs: c.Bool("allow-legacy-keyids"), PIN: env.Getenv("TUFOPS_PIN"), OnlineKeys: onlineKeys{env},
 		Out: env.Stdout, Log: common.Log,
 	}
+	if _, err := g.RemoteURL(c.Context, config.PullRemote); err != nil {
+		return err
+	}
 	if c.Command.Name != "review" {
 		o.KeySpecs, o.NoPush = c.StringSlice("key"), c.Bool("no-push")
 		for _, sum := range c.StringSlice("expect-sha256") {
@@ -305,7 +315,8 @@ func open(c *urfave.Context, env cli.Env, command func(context.Context, signer.O
 	_, err = command(c.Context, o)
 	var name *signer.EventNameError
 	var answer *signer.AnswerError
-	if errors.As(err, &name) || errors.As(err, &answer) {
+	var online *signer.NoOnlineKeyError
+	if errors.As(err, &name) || errors.As(err, &answer) || errors.As(err, &online) {
 		return cli.Usagef("%w", err)
 	}
 	return err

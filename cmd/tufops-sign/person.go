@@ -45,13 +45,18 @@ func (p *person) Ask(ctx context.Context, question, otherwise string) (string, e
 	}
 	fmt.Fprintf(p.out, "%s: %s: ", p.program, prompt)
 	answer, err := p.wait(ctx, p.readLine)
+	if p.file == nil { // where a terminal would have shown it
+		fmt.Fprintln(p.out, escape.Terminal(answer))
+	}
 	return strings.TrimSpace(answer), err
 }
 
 func (p *person) Secret(ctx context.Context, question string) (string, error) {
 	fmt.Fprintf(p.out, "%s: %s: ", p.program, escape.Terminal(question))
 	if p.file == nil {
-		return p.wait(ctx, p.readLine)
+		answer, err := p.wait(ctx, p.readLine)
+		fmt.Fprintln(p.out)
+		return answer, err
 	}
 	fd := int(p.file.Fd())
 	state, err := term.GetState(fd)

@@ -190,7 +190,7 @@ func TestErrorsStopSigning(t *testing.T) {
 	} {
 		w.commitFiles("sign/"+name, "bad", files)
 		for _, args := range [][]string{{"sign", "sign/" + name, "--yes"}, {"delegate", "sign/" + name, "crew", "--yes"}} {
-			a := w.refused(1, "alice", "", []string{"error: sign commit ", "nothing was committed or pushed"}, args...)
+			a := w.refused(1, "alice", "", []string{"error: sign event sign/" + name + ": ", "nothing was committed or pushed"}, args...)
 			if !strings.Contains(a.stdout, "The errors above must be fixed before anybody signs.") || !strings.Contains(a.stdout, "  error: ") {
 				t.Errorf("%v: the review is not shown:\n%s", args, a.stdout)
 			}

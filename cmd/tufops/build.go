@@ -6,6 +6,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/tufops/tufops/internal/cli"
+	"github.com/tufops/tufops/internal/escape"
 	"github.com/tufops/tufops/publish"
 	"github.com/tufops/tufops/repository"
 )
@@ -18,11 +19,13 @@ func buildCommand(env cli.Env) *urfave.Command {
 and that the snapshot lists, with index.html and status.json. Nothing is
 uploaded; a version that is merged but in no snapshot yet is left out.
 
-Example:
-  tufops build --metadata site/metadata --artifacts site/targets`,
+Examples:
+  tufops build --metadata site/metadata --artifacts site/targets
+  tufops build --metadata site/metadata --dry-run`,
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "metadata", Required: true, Usage: "write metadata and the status page to `DIR`"},
 			&urfave.StringFlag{Name: "artifacts", Usage: "write artifacts to `DIR` (default: not at all)"},
+			&urfave.BoolFlag{Name: "dry-run", Usage: "print what would be written, and write nothing"},
 		},
 		Action: func(c *urfave.Context) error { return build(c, env) },
 	}
@@ -59,8 +62,31 @@ func build(c *urfave.Context, env cli.Env) error {
 	if err != nil {
 		return err
 	}
-	if err := tree.Build(c.Context, c.String("metadata"), c.String("artifacts")); err != nil {
-		return fmt.Errorf("build: %w", err)
+	if !c.Bool("dry-run") {
+		if err := tree.Build(c.Context, c.String("metadata"), c.String("artifacts")); err != nil {
+			return fmt.Errorf("build: %w", err)
+		}
 	}
+	var metadata, artifacts []publish.File
+	for _, f := range tree.Files() {
+		if f.Class == publish.Artifact {
+			artifacts = append(artifacts, f)
+		} else {
+			metadata = append(metadata, f)
+		}
+	}
+	report := func(dir string, files []publish.File) {
+		if dir == "" {
+			return
+		}
+		fmt.Fprintf(env.Stdout, "%s %d files to %s (commit %.12s)\n", would(c, "Wrote", "write"), len(files), escape.Terminal(dir), head)
+		for _, f := range files {
+			if c.Bool("dry-run") {
+				fmt.Fprintf(env.Stdout, "  %s (%d bytes)\n", escape.Terminal(f.Name), f.Size)
+			}
+		}
+	}
+	report(c.String("metadata"), metadata)
+	report(c.String("artifacts"), artifacts)
 	return nil
 }

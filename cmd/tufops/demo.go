@@ -12,12 +12,13 @@ import (
 func demoCommand(env cli.Env) *urfave.Command {
 	return &urfave.Command{
 		Name:  "demo",
-		Usage: "play the road from git to a verified file on this machine",
+		Usage: "play the whole road on this machine",
 		Description: `Starts from an empty directory: two people make a repository and sign a trusted
 root, a machine signs freshness, it is published, and a client that knows only
 the first root verifies an artifact with it. Then keys are replaced while the
-client goes on, and a byte is changed, which it refuses. With --repo: the reading
-half on an existing repository, which is only read. Nothing leaves this machine.
+client goes on, and a byte is changed, which it refuses. With --repo: the
+reading half on an existing repository, which is only read. Nothing leaves this
+machine.
 
 Example:
   tufops demo --repo ~/src/root-signing-staging`,

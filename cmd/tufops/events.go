@@ -10,6 +10,7 @@ import (
 
 	"github.com/tufops/tufops/internal/cli"
 	"github.com/tufops/tufops/internal/escape"
+	"github.com/tufops/tufops/internal/git"
 	"github.com/tufops/tufops/repository"
 	"github.com/tufops/tufops/signingevent"
 )
@@ -53,6 +54,22 @@ func writing(c *urfave.Context, env cli.Env) (cli.Common, *repository.Repository
 	return common, repo, remote, nil
 }
 
+// setChanged sets a step output to what was written: a dry run writes nothing.
+func setChanged(c *urfave.Context, env cli.Env, key string, names []string) error {
+	if c.Bool("dry-run") {
+		names = nil
+	}
+	return cli.SetOutput(env, key, strings.Join(names, " "))
+}
+
+// would is the verb of a report: what was done, or what a dry run found to do.
+func would(c *urfave.Context, done, todo string) string {
+	if c.Bool("dry-run") {
+		return "Would " + todo
+	}
+	return done
+}
+
 func printJSON(env cli.Env, v any) error {
 	doc, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
@@ -88,7 +105,7 @@ func updateTargets(c *urfave.Context, env cli.Env) error {
 	if err != nil {
 		return err
 	}
-	if err := cli.SetOutput(env, "updated", strings.Join(done.Roles, " ")); err != nil {
+	if err := setChanged(c, env, "updated", done.Roles); err != nil {
 		return err
 	}
 	if c.String("format") == "json" {
@@ -98,7 +115,7 @@ func updateTargets(c *urfave.Context, env cli.Env) error {
 		fmt.Fprintln(env.Stdout, "Nothing to do: metadata and artifacts agree.")
 	}
 	for _, role := range done.Roles {
-		fmt.Fprintf(env.Stdout, "Updated the metadata of %s.\n", escape.Terminal(role))
+		fmt.Fprintf(env.Stdout, "%s the metadata of %s.\n", would(c, "Updated", "update"), escape.Terminal(role))
 	}
 	return nil
 }
@@ -106,7 +123,7 @@ func updateTargets(c *urfave.Context, env cli.Env) error {
 func createEventsCommand(env cli.Env) *urfave.Command {
 	return &urfave.Command{
 		Name:  "create-signing-events",
-		Usage: "open an event for every role that is due for re-signing",
+		Usage: "open an event for each role due for re-signing",
 		Description: `For every offline role in its signing period: one commit that bumps version and
 expiry, on branch sign/ROLE-vN, unless that branch exists. Prints the branches.
 
@@ -123,8 +140,12 @@ func createEvents(c *urfave.Context, env cli.Env) error {
 		return err
 	}
 	defer repo.Git.Close()
+	upstream := remote
+	if _, err := repo.Git.RemoteURL(c.Context, remote); errors.As(err, new(*git.RemoteError)) {
+		upstream = ""
+	}
 	events, failed := signingevent.CreateEvents(c.Context, signingevent.Options{
-		Repository: repo, Now: common.Now(), Remote: to, DryRun: c.Bool("dry-run"), Log: common.Log,
+		Repository: repo, Now: common.Now(), Remote: to, Upstream: upstream, DryRun: c.Bool("dry-run"), Log: common.Log,
 	})
 	if failed != nil && len(events) == 0 {
 		return failed
@@ -137,7 +158,7 @@ func createEvents(c *urfave.Context, env cli.Env) error {
 			created = append(created, e.Branch)
 		}
 	}
-	if err := cli.SetOutput(env, "events", strings.Join(created, " ")); err != nil {
+	if err := setChanged(c, env, "events", created); err != nil {
 		return err
 	}
 	if c.String("format") == "json" {
@@ -149,6 +170,13 @@ func createEvents(c *urfave.Context, env cli.Env) error {
 		} else {
 			common.Log.Info("the event is open already", "branch", e.Branch)
 		}
+	}
+	switch {
+	case failed != nil:
+	case len(events) == 0:
+		common.Log.Info("no role is due for re-signing")
+	case c.Bool("dry-run"):
+		common.Log.Info("dry run: nothing was written")
 	}
 	return failed
 }

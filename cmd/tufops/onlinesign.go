@@ -80,7 +80,7 @@ func onlineSign(c *urfave.Context, env cli.Env) error {
 			"expires": s.Expires.Format(metadata.TimeFormat), "lists": s.Meta, "keys": append([]string{}, s.Keys...),
 		})
 	}
-	if err := cli.SetOutput(env, "signed", strings.Join(roles, " ")); err != nil {
+	if err := setChanged(c, env, "signed", roles); err != nil {
 		return err
 	}
 	for _, w := range done.Warnings {
@@ -92,7 +92,7 @@ func onlineSign(c *urfave.Context, env cli.Env) error {
 			"warnings": append([]string{}, done.Warnings...), "dry_run": c.Bool("dry-run"),
 		})
 	}
-	fmt.Fprint(env.Stdout, onlineSignText(done, c.Bool("dry-run")))
+	fmt.Fprint(env.Stdout, onlineSignText(done, would(c, "Signed", "sign")))
 	return nil
 }
 
@@ -105,13 +105,9 @@ var reasons = map[repository.Reason]string{
 	repository.ReasonRestored:  "the file on the branch was removed, put back or never signed",
 }
 
-func onlineSignText(r onlinesign.Result, dryRun bool) string {
+func onlineSignText(r onlinesign.Result, verb string) string {
 	var b strings.Builder
 	t := escape.Terminal
-	verb := "Signed"
-	if dryRun {
-		verb = "Would sign"
-	}
 	if len(r.Signed) == 0 {
 		b.WriteString("Nothing to do: snapshot and timestamp are up to date.\n")
 		if len(r.Blocked) > 0 {
@@ -173,7 +169,7 @@ func onlineSignTargets(c *urfave.Context, env cli.Env) error {
 		roles = append(roles, s.Role)
 		signed = append(signed, map[string]any{"role": s.Role, "version": s.Version, "keys": s.Keys, "commit": s.Commit})
 	}
-	if err := cli.SetOutput(env, "signed", strings.Join(roles, " ")); err != nil {
+	if err := setChanged(c, env, "signed", roles); err != nil {
 		return err
 	}
 	if c.String("format") == "json" {
@@ -182,12 +178,8 @@ func onlineSignTargets(c *urfave.Context, env cli.Env) error {
 	if len(done.Signed) == 0 {
 		fmt.Fprintln(env.Stdout, "Nothing to do: the online keys have signed already.")
 	}
-	verb := "Signed"
-	if c.Bool("dry-run") {
-		verb = "Would sign"
-	}
 	for _, s := range done.Signed {
-		fmt.Fprintf(env.Stdout, "%s %s version %d with %s.\n", verb, escape.Terminal(s.Role), s.Version, escape.Terminal(strings.Join(s.Keys, ", ")))
+		fmt.Fprintf(env.Stdout, "%s %s version %d with %s.\n", would(c, "Signed", "sign"), escape.Terminal(s.Role), s.Version, escape.Terminal(strings.Join(s.Keys, ", ")))
 	}
 	return nil
 }

@@ -83,3 +83,34 @@ func TestPublishCommand(t *testing.T) {
 		t.Errorf("without --to: exit status %d", status)
 	}
 }
+
+// TestBuildCommand: it says what it wrote; a dry run writes nothing; a folder that
+// was asked for is there even where nothing belongs into it.
+func TestBuildCommand(t *testing.T) {
+	r := publishtest.New(t)
+	commit := r.Commit(t, "first")
+	site := filepath.Join(t.TempDir(), "site")
+	build := func(args ...string) (int, string, string) {
+		t.Helper()
+		args = append([]string{"-C", r.Git.Dir, "build", "--metadata", filepath.Join(site, "m"), "--artifacts", filepath.Join(site, "a")}, args...)
+		return tufopsAt(t, publishtest.Now, nil, args...)
+	}
+	status, stdout, stderr := build("--dry-run")
+	if status != 0 || !strings.Contains(stdout, "Would write 6 files to "+filepath.Join(site, "m")+" (commit "+string(commit)[:12]+")\n") ||
+		!strings.Contains(stdout, "  1.root.json (") {
+		t.Errorf("exit status %d: %s%s", status, stdout, stderr)
+	}
+	if _, err := os.Stat(site); err == nil {
+		t.Error("a dry run makes folders")
+	}
+	status, stdout, stderr = build()
+	if status != 0 || !strings.HasPrefix(stdout, "Wrote 6 files to "+filepath.Join(site, "m")+" (commit ") {
+		t.Errorf("exit status %d: %s%s", status, stdout, stderr)
+	}
+	if names, err := os.ReadDir(filepath.Join(site, "m")); err != nil || len(names) != 6 {
+		t.Errorf("%v, %v", names, err)
+	}
+	if st, err := os.Stat(filepath.Join(site, "a")); err != nil || !st.IsDir() {
+		t.Errorf("the folder for artifacts: %v", err)
+	}
+}

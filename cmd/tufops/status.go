@@ -29,7 +29,7 @@ Example:
 			&urfave.StringFlag{Name: "base", Value: "origin/main", Usage: "the event is to be merged into `REV`"},
 			&urfave.StringFlag{Name: "event", Usage: "the event's `NAME` (default: the branch of --head)"},
 			&urfave.StringFlag{Name: "format", Value: "text", Usage: "print `text|markdown|json`"},
-			&urfave.BoolFlag{Name: "allow-legacy-keyids", Usage: "a keyid that is not the hash of its key is a warning"},
+			&urfave.BoolFlag{Name: "allow-legacy-keyids", Usage: "only warn of keyids that are not the hash of their key"},
 		},
 		Action: func(c *urfave.Context) error { return status(c, env) },
 	}

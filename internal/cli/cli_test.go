@@ -376,7 +376,7 @@ Flags of every trust command:
 
 Flags of every tufops command:
   -C DIR                   work on the git checkout in DIR (default: .)
-  --tuf-dir DIR            the TUF repository is in DIR of the git checkout (default: .)
+  --tuf-dir DIR            the TUF repository is in DIR of it (default: .)
   --log-format text|json   write the log on stderr as text|json (default: text)
   -v                       log more
 `
@@ -427,6 +427,8 @@ func TestCheckHelp(t *testing.T) {
 			{Name: "a", Description: "Example:\n  tufops ab\n\n  tufops a", Usage: "x"},
 			{Name: "b", Description: "tufops b\n\nExample:\n  tufops a\nNo more:\n  tufops b", Action: func(*urfave.Context) error { return nil },
 				Flags: []urfave.Flag{&urfave.BoolFlag{Name: "verbose", Aliases: []string{"v"}}, &urfave.StringFlag{Name: "h", Usage: "x"}}},
+			{Name: "c", Usage: "x", Description: strings.Repeat("y", 81) + "\n\nExample:\n  tufops c", Action: func(*urfave.Context) error { return nil },
+				Flags: []urfave.Flag{&urfave.Int64Flag{Name: "days", Usage: strings.Repeat("folded ", 20)}}},
 		},
 	}
 	want := []string{
@@ -436,6 +438,7 @@ func TestCheckHelp(t *testing.T) {
 		"tufops b: --verbose has no Usage",
 		"tufops b: -v is a flag of tufops too",
 		"tufops b: -h belongs to the frame",
+		"tufops c: help is wider than 80 columns: " + strings.Repeat("y", 81),
 	}
 	if got := cli.CheckHelp(app); !slices.Equal(got, want) {
 		t.Errorf("CheckHelp = %q, want %q", got, want)

@@ -34,7 +34,7 @@ type Common struct {
 func CommonFlags() []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.StringFlag{Name: "C", Value: ".", Usage: "work on the git checkout in `DIR`"},
-		&urfave.StringFlag{Name: "tuf-dir", Value: ".", Usage: "the TUF repository is in `DIR` of the git checkout"},
+		&urfave.StringFlag{Name: "tuf-dir", Value: ".", Usage: "the TUF repository is in `DIR` of it"},
 		&urfave.StringFlag{Name: "log-format", Value: "text", Usage: "write the log on stderr as `text|json`",
 			Action: func(_ *urfave.Context, format string) error {
 				if format != "text" && format != "json" {

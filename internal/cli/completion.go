@@ -61,7 +61,7 @@ func completionCommand(app *urfave.App) *urfave.Command {
 	}
 	return &urfave.Command{
 		Name:        "completion",
-		Usage:       "print the script that completes commands and flags in a shell",
+		Usage:       "print the completion script of a shell",
 		Description: "Example:\n  " + app.Name + " completion bash",
 		Subcommands: []*urfave.Command{
 			shell("bash", `eval "$(PROGRAM completion bash)"`, bashScript),

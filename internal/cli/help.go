@@ -5,7 +5,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	urfave "github.com/urfave/cli/v2"
 )
@@ -31,11 +30,11 @@ func printHelp(w io.Writer, chain []*urfave.Command) {
 	}
 	if commands := c.VisibleCommands(); len(commands) > 0 {
 		fmt.Fprintf(w, "\nCommands:\n")
-		tw := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+		var rows [][2]string
 		for _, sub := range commands {
-			fmt.Fprintf(tw, "  %s\t%s\n", strings.Join(sub.Names(), ", "), sub.Usage)
+			rows = append(rows, [2]string{strings.Join(sub.Names(), ", "), sub.Usage})
 		}
-		tw.Flush()
+		printRows(w, rows)
 	}
 	if flags := c.VisibleFlags(); len(flags) > 0 {
 		fmt.Fprintf(w, "\nFlags:\n")
@@ -50,7 +49,7 @@ func printHelp(w io.Writer, chain []*urfave.Command) {
 }
 
 func printFlags(w io.Writer, flags []urfave.Flag) {
-	tw := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	var rows [][2]string
 	for _, f := range flags {
 		var names []string
 		for _, name := range f.Names() {
@@ -68,14 +67,41 @@ func printFlags(w io.Writer, flags []urfave.Flag) {
 					}
 				}
 				left += " " + value
-				if text := d.GetDefaultText(); text != "" {
+				// A number's zero says that it was not given, which is no default.
+				if text := d.GetDefaultText(); text != "" && text != "0" {
 					usage += fmt.Sprintf(" (default: %s)", strings.Trim(text, `"`))
 				}
 			}
 		}
-		fmt.Fprintf(tw, "  %s\t%s\n", left, usage)
+		rows = append(rows, [2]string{left, usage})
 	}
-	tw.Flush()
+	printRows(w, rows)
+}
+
+// columns is how wide help is where words allow.
+const columns = 80
+
+// printRows prints two columns, the second folded to fit.
+func printRows(w io.Writer, rows [][2]string) {
+	indent := 0
+	for _, row := range rows {
+		indent = max(indent, 2+len(row[0])+3)
+	}
+	for _, row := range rows {
+		line := fmt.Sprintf("  %-*s", indent-2, row[0])
+		for i, word := range strings.Fields(row[1]) {
+			switch {
+			case i == 0:
+				line += word
+			case len(line)+1+len(word) > columns:
+				fmt.Fprintln(w, line)
+				line = strings.Repeat(" ", indent) + word
+			default:
+				line += " " + word
+			}
+		}
+		fmt.Fprintln(w, line)
+	}
 }
 
 func helpCommand(app *urfave.App) *urfave.Command {
@@ -101,8 +127,9 @@ func helpCommand(app *urfave.App) *urfave.Command {
 
 // CheckHelp returns what is wrong with the help and the flags of the program's
 // commands, for a test: every command has a Usage and, in its Description, a
-// line "Example:" or "Examples:" followed by an indented line that calls it; no
-// flag has the name of one that the frame or an outer command declares.
+// line "Example:" or "Examples:" followed by an indented line that calls it; the
+// help fits on a terminal of 80 columns; no flag has the name of one that the
+// frame or an outer command declares.
 func CheckHelp(app *urfave.App) []string {
 	prepare(app, Env{}.withDefaults())
 	var problems []string
@@ -117,6 +144,13 @@ func CheckHelp(app *urfave.App) []string {
 		}
 		if !hasExample(c.Description, path) {
 			problem("no example in its Description")
+		}
+		var help strings.Builder
+		printHelp(&help, chain)
+		for line := range strings.Lines(help.String()) {
+			if line = strings.TrimRight(line, "\n"); len(line) > columns {
+				problem("help is wider than %d columns: %s", columns, line)
+			}
 		}
 		if c.Action == nil && len(c.Subcommands) == 0 {
 			problem("neither an Action nor commands")

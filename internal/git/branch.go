@@ -15,6 +15,7 @@ type Branch struct {
 	local  OID    // HEAD
 	there  OID    // at the remote; "" where it has no such branch
 	head   OID
+	pushed bool
 }
 
 // DetachedError says that a branch is needed and none is checked out.
@@ -41,6 +42,35 @@ func (e *DivergedError) Error() string {
 // Hint says what to do next.
 func (e *DivergedError) Hint() string {
 	return "take the remote's: git fetch, then git reset --hard to its branch"
+}
+
+// NoWorkTreeError says that there is no checkout to move.
+type NoWorkTreeError struct{ Dir string }
+
+func (e *NoWorkTreeError) Error() string {
+	return visible(e.Dir) + " has no work tree, so there is no checkout to move"
+}
+
+// Hint says what to do next.
+func (e *NoWorkTreeError) Hint() string {
+	return "run it in a clone that has one: git clone " + visible(e.Dir)
+}
+
+// BehindError says that the remote's branch was moved and the checkout could not
+// follow.
+type BehindError struct {
+	Branch string
+	Commit OID // where the remote's branch is
+	Err    error
+}
+
+func (e *BehindError) Error() string { return e.Err.Error() }
+
+func (e *BehindError) Unwrap() error { return e.Err }
+
+// Note says in what state things were left.
+func (e *BehindError) Note() string {
+	return fmt.Sprintf("the push is done: branch %s is at %s at the remote, and only this checkout is behind", visible(e.Branch), e.Commit.Short())
 }
 
 // OpenBranch reads the checked-out branch. With a remote it fetches the branch
@@ -109,18 +139,25 @@ func (b *Branch) Remote() string { return b.remote }
 // what an earlier run left undone is done.
 //
 // A remote that has moved meanwhile is a [*RejectedError]; nothing has changed
-// then, and the caller may ask for [Branch.Again].
+// then, and the caller may ask for [Branch.Again]. Where there is nothing to move
+// here it is a [*NoWorkTreeError], before anything is pushed; where the checkout
+// cannot follow the remote, a [*BehindError].
 func (b *Branch) Move(ctx context.Context, new OID) error {
+	if b.local != new && b.repo.Top() == "" {
+		return &NoWorkTreeError{Dir: b.repo.GitDir()}
+	}
 	// A branch that is gone there, and to which nothing is to be added, stays
 	// gone: it was merged and deleted before we came.
 	if b.remote != "" && b.there != new && (b.there != "" || new != b.local) {
 		if err := b.repo.Push(ctx, b.remote, RefUpdate{Ref: b.ref(), New: new, Old: b.there}); err != nil {
 			return err
 		}
-		b.there = new
+		b.there, b.pushed = new, true
 	}
 	if b.local != new {
-		if err := b.repo.AdvanceCheckout(ctx, b.local, new); err != nil {
+		if err := b.repo.AdvanceCheckout(ctx, b.local, new); err != nil && b.remote != "" {
+			return &BehindError{Branch: b.name, Commit: new, Err: err}
+		} else if err != nil {
 			return err
 		}
 		b.local = new
@@ -128,6 +165,9 @@ func (b *Branch) Move(ctx context.Context, new OID) error {
 	b.head = new
 	return nil
 }
+
+// Pushed reports whether [Branch.Move] has moved the branch at the remote.
+func (b *Branch) Pushed() bool { return b.pushed }
 
 // Again reports whether the error of [Branch.Move] means that somebody else
 // pushed first. If so the branch now starts from their commit and the work can
