@@ -37,6 +37,21 @@ func (e *NoOnlineKeyError) Error() string {
 // Hint says what to do.
 func (e *NoOnlineKeyError) Hint() string { return "tufops-sign sign EVENT" }
 
+// NotDelegatedError says that no role delegates to a role.
+type NotDelegatedError struct {
+	Role   string
+	Commit git.OID
+}
+
+func (e *NotDelegatedError) Error() string {
+	return fmt.Sprintf("no role delegates to %s at commit %.10s", e.Role, e.Commit)
+}
+
+// Hint says what to do.
+func (e *NotDelegatedError) Hint() string {
+	return "check the name, and check out the branch of the event if one makes the role"
+}
+
 // SignTargets signs the present metadata of targets roles with the online keys
 // that their delegations list, as they stand at the head of the checked-out
 // branch: main, or a signing event. One commit per role; none for a role that
@@ -130,7 +145,10 @@ func onlineKeys(state *repository.State, role string) (all, missing []*metadata.
 	}
 	delegations := state.Delegations(role)
 	if len(delegations) == 0 {
-		return nil, nil, fmt.Errorf("no role delegates to %s at commit %.10s", role, state.Commit())
+		if _, err := state.Document(metadata.Root); err != nil {
+			return nil, nil, err
+		}
+		return nil, nil, &NotDelegatedError{Role: role, Commit: state.Commit()}
 	}
 	doc, err := state.Document(role)
 	if err != nil {

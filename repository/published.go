@@ -73,6 +73,10 @@ type NotPublishableError struct {
 }
 
 func (e *NotPublishableError) Error() string {
+	var missing *MissingError
+	if errors.As(e.Err, &missing) && missing.Commit == e.Commit {
+		return fmt.Sprintf("nothing can be published from commit %.10s: it has no %s (role %s)", e.Commit, missing.File, missing.Role)
+	}
 	return fmt.Sprintf("nothing can be published from commit %.10s: role %s: %v", e.Commit, e.Role, e.Err)
 }
 

@@ -63,7 +63,9 @@ func TestBadInput(t *testing.T) {
 			w.Edit("root", nil).Sign("root", "alice")
 		}, []string{"role root", "version 2", "1 of 2"}, "revert"},
 		{"build without timestamp", []string{"build", "--metadata", "OUT"}, func(w *repositorytest.World) { w.Remove("metadata/timestamp.json") },
-			[]string{"metadata/timestamp.json", "role timestamp"}, "online-sign"},
+			[]string{"nothing can be published from commit ", ": it has no metadata/timestamp.json (role timestamp)"}, "online-sign"},
+		{"targets role of no repository", []string{"online-sign-targets", "npm", "--tuf-dir", "other"}, func(w *repositorytest.World) {}, []string{"other/metadata/root.json"}, "--tuf-dir"},
+		{"targets role that is not there", []string{"online-sign-targets", "npm"}, func(w *repositorytest.World) {}, []string{"no role delegates to npm"}, "check out the branch"},
 		{"build into a file", []string{"build", "--metadata", "README/x"}, func(w *repositorytest.World) { w.WriteFile("README", "x") }, []string{"README"}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -147,6 +149,18 @@ func listing(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	return b.String()
+}
+
+// TestNoCommitYet: a repository that was just made.
+func TestNoCommitYet(t *testing.T) {
+	w := repositorytest.New(t)
+	w.Run("switch", "-q", "--orphan", "empty")
+	for _, args := range [][]string{{"status"}, {"online-sign"}, {"build", "--metadata", "x"}} {
+		status, _, stderr := program(t, append([]string{"-C", w.Dir}, args...)...)
+		if status != 1 || !strings.Contains(stderr, `find commit "HEAD"`) || !strings.Contains(stderr, "hint: this branch has no commit yet") {
+			t.Errorf("%v: status %d, stderr %s", args, status, stderr)
+		}
+	}
 }
 
 // TestStatusExit: the exit status and the JSON say the same.

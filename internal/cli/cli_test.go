@@ -216,10 +216,10 @@ tufops: hint: run: tufops online --help
 		{"issue", `tufops: error: tufops issue needs --success
 tufops: hint: run: tufops issue --help
 `},
-		{"sign x --threshold two", `tufops: error: invalid value "two" for --threshold: parse error
+		{"sign x --threshold two", `tufops: error: --threshold is a whole number, not "two"
 tufops: hint: run: tufops sign --help
 `},
-		{"status --push=maybe", `tufops: error: invalid boolean value "maybe" for --push: parse error
+		{"status --push=maybe", `tufops: error: --push is true or false, not "maybe"
 tufops: hint: run: tufops status --help
 `},
 		{"status --log-format xml", `tufops: error: --log-format is text or json, not "xml"

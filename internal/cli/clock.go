@@ -23,7 +23,9 @@ func Clock(env Env) (func() time.Time, error) {
 	}
 	t, err := time.Parse(time.RFC3339, value)
 	if err != nil {
-		return nil, Usagef("%s is %q, not a time such as 2026-08-21T00:00:00Z", clockVariable, value)
+		return nil, WithHint(
+			Usagef("%s is %q, not a time such as 2026-08-21T00:00:00Z", clockVariable, value),
+			"unset "+clockVariable+" to work with the real clock")
 	}
 	return func() time.Time { return t }, nil
 }

@@ -169,5 +169,13 @@ func onUsageError(_ *urfave.Context, err error, _ bool) error {
 		return usageError{err}
 	}
 	name, reason, _ := strings.Cut(name, ": ")
+	if reason == "parse error" {
+		if value, ok := strings.CutPrefix(before, "invalid boolean value "); ok {
+			return Usagef("%s is true or false, not %s", dashes(name), value)
+		}
+		if value, ok := strings.CutPrefix(before, "invalid value "); ok {
+			return Usagef("%s is a whole number, not %s", dashes(name), value)
+		}
+	}
 	return Usagef("%s for %s: %s", before, dashes(name), reason)
 }

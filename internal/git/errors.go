@@ -40,6 +40,9 @@ func (e *RevisionError) Error() string {
 
 // Hint says what to do next.
 func (e *RevisionError) Hint() string {
+	if e.Rev == "HEAD" {
+		return "this branch has no commit yet: git switch to one that has, or make a first commit"
+	}
 	return "git fetch, check the name with: git branch --all, and write refs/heads/... or refs/remotes/... in full if it is ambiguous"
 }
 
