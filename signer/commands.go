@@ -421,7 +421,7 @@ func (e *MissingValuesError) Error() string {
 
 // Hint says what to do.
 func (e *MissingValuesError) Hint() string {
-	return "save the output as a file, fill in the values, and run: tufops-sign import " + e.Event + " FILE"
+	return "save the output as a file, fill in days for -1 and @login or an online key's URI for UNDEFINED, and run: tufops-sign import " + e.Event + " FILE"
 }
 
 // Import adopts a TUF repository that lacks the custom fields of this format.

@@ -182,9 +182,12 @@ func importCommand(env cli.Env) *urfave.Command {
 		Usage:     "adopt an existing TUF repository",
 		ArgsUsage: "EVENT [FILE]",
 		Description: `Adds periods, and the owner or online URI of every key. What cannot be known is
-printed as a file to fill in; run it again with that FILE.
+printed as a file to fill in: days for -1, and for each key the @login of its
+owner, or the URI of a key that a machine signs with. Run it again with that
+FILE.
 
-Example:
+Examples:
+  tufops-sign import sign/import > values.json
   tufops-sign import sign/import values.json`,
 		Flags: signingFlags(),
 		Action: func(c *urfave.Context) error {
