@@ -265,7 +265,7 @@ func (v view) quorum(f *findings) {
 		}
 	}
 	hint := "sign with: tufops-sign sign " + v.event.Name
-	if machines && !people {
+	if machines && !people && v.role != metadata.Root {
 		hint = "sign with: tufops online-sign-targets " + v.role + " --push"
 	}
 	if len(lacks) > 0 && len(v.invites) == 0 {
