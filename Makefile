@@ -47,7 +47,7 @@ fuzz: need-go ## run every fuzz target for FUZZTIME (30s) each
 	done
 
 soak: need-go need-git ## run all tests COUNT (10) times in random order
-	$(GO) test $(RACE) -shuffle=on -count=$(COUNT) -timeout 60m ./...
+	TUFOPS_SOAK=1 $(GO) test $(RACE) -shuffle=on -count=$(COUNT) -timeout 60m ./...
 
 clean: ## remove bin/
 	rm -rf bin

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -19,9 +20,10 @@ import (
 // otherwise, by commit, with the reason.
 var differsFromRecorded = map[string]string{}
 
-// TestOnlineSignReplay does every online signing in the corpus again, from the
-// state before it, and compares files byte for byte, but for the signatures
-// themselves.
+// TestOnlineSignReplay does the online signings in the corpus again, from the
+// state before each, and compares files byte for byte, but for the signatures
+// themselves: all that made a snapshot, and every tenth that made only a
+// timestamp. With TUFOPS_SOAK set, as make soak does, it takes all of them.
 func TestOnlineSignReplay(t *testing.T) {
 	ctx := context.Background()
 	repo := openCorpus(t)
@@ -45,6 +47,9 @@ func TestOnlineSignReplay(t *testing.T) {
 			continue
 		}
 		count[subject]++
+		if count[subject]%10 != 0 && subject == "Online sign (timestamp)" && os.Getenv("TUFOPS_SOAK") == "" {
+			continue
+		}
 		problem := replayOnlineSign(ctx, repo, c, subject, reasons)
 		key := string(oid[:10])
 		why, known := differsFromRecorded[key]
@@ -62,7 +67,10 @@ func TestOnlineSignReplay(t *testing.T) {
 	t.Logf("replayed %v: %v", count, reasons)
 	want := map[string]int{
 		"snapshot content": 19, "snapshot signature after a rotation": 3,
-		"timestamp content": 19, "timestamp signature after a rotation": 3, "timestamp period": 678,
+		"timestamp content": 19, "timestamp signature after a rotation": 3, "timestamp period": 67,
+	}
+	if os.Getenv("TUFOPS_SOAK") != "" {
+		want["timestamp period"] = 678
 	}
 	if !maps.Equal(reasons, want) {
 		t.Errorf("reasons are %v, want %v", reasons, want)
