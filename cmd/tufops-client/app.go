@@ -227,6 +227,15 @@ func download(c *urfave.Context, env cli.Env) error {
 
 const trustedRootName = "trusted_root.json"
 
+// orRoot adds to the hint of a client without a root what trusted-root alone has.
+func orRoot(err error) error {
+	var none *client.NoAnchorError
+	if errors.As(err, &none) {
+		return cli.WithHint(err, none.Hint()+", or name it with --root FILE")
+	}
+	return err
+}
+
 func trustedRoot(c *urfave.Context, env cli.Env) error {
 	dir, offline := c.String("metadata-dir"), c.Bool("offline")
 	o := client.Options{Offline: offline}
@@ -257,11 +266,11 @@ func trustedRoot(c *urfave.Context, env cli.Env) error {
 	}
 	cl, common, err := newClient(c, env, o, targetsURL)
 	if err != nil {
-		return err
+		return orRoot(err)
 	}
 	result, err := cl.Refresh(c.Context)
 	if err != nil {
-		return err
+		return orRoot(err)
 	}
 	common.Log.Debug("refreshed", "result", result)
 	var data []byte
