@@ -95,6 +95,9 @@ type bench struct {
 	empty  string // a program with the same imports that does nothing, or copies a tree
 	git    string
 
+	tufopsClient string // the other program
+	bareGets     string // a program with its imports that gets URLs and does no more
+
 	events string // the corpus's recorded events
 	clone  string // of the corpus
 }
@@ -119,41 +122,44 @@ func (b *bench) prepare(ctx context.Context) error {
 	}
 	b.module = filepath.Dir(mod)
 	b.tufops, b.empty = filepath.Join(b.dir, "tufops"), filepath.Join(b.dir, "empty", "empty")
+	b.tufopsClient, b.bareGets = filepath.Join(b.dir, "tufops-client"), filepath.Join(b.dir, "empty", "gets")
 	if err := os.Setenv("CGO_ENABLED", "0"); err != nil { // as the Makefile builds them
 		return err
 	}
 	if _, err := output(ctx, b.module, "go", "build", "-trimpath", "-o", b.tufops, "./cmd/tufops"); err != nil {
 		return err
 	}
-	if err := b.buildEmpty(ctx); err != nil {
+	if _, err := output(ctx, b.module, "go", "build", "-trimpath", "-o", b.tufopsClient, "./cmd/tufops-client"); err != nil {
+		return err
+	}
+	if err := b.buildEmpty(ctx, "./cmd/tufops", b.empty, bareCopy); err != nil {
+		return err
+	}
+	if err := b.buildEmpty(ctx, "./cmd/tufops-client", b.bareGets, bareGets); err != nil {
 		return err
 	}
 	// Only now, since the go program keeps its work in a place of its own.
 	return os.Setenv("TMPDIR", tmp)
 }
 
-// buildEmpty builds a program with the imports of cmd/tufops and no more of its
-// code. Internal packages may be imported from inside the module only; an
-// overlay puts the program there without writing to it.
-func (b *bench) buildEmpty(ctx context.Context) error {
-	imports, err := output(ctx, b.module, "go", "list", "-f", `{{join .Imports "\n"}}`, "./cmd/tufops")
+// buildEmpty builds a program with the imports of a command and no more of its
+// code, but for what body says; it may use os, io and net/http. Internal packages
+// may be imported from inside the module only; an overlay puts the program there
+// without writing to it.
+func (b *bench) buildEmpty(ctx context.Context, command, to, body string) error {
+	imports, err := output(ctx, b.module, "go", "list", "-f", `{{join .Imports "\n"}}`, command)
 	if err != nil {
 		return err
 	}
-	src := "package main\n\nimport empty_os \"os\"\n"
+	src := "package main\n\nimport \"os\"\nimport \"io\"\nimport \"net/http\"\n"
 	for p := range strings.FieldsSeq(imports) {
 		src += fmt.Sprintf("import _ %q\n", p)
 	}
-	src += `
-func main() {
-	if len(empty_os.Args) == 3 {
-		if err := empty_os.CopyFS(empty_os.Args[2], empty_os.DirFS(empty_os.Args[1])); err != nil {
-			panic(err)
-		}
+	src += "\nvar _ = os.Args\nvar _ = io.Discard\nvar _ = http.Get\n\nfunc main() {" + body + "}\n"
+	dir := to + ".src"
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
 	}
-}
-`
-	dir := filepath.Join(b.dir, "empty")
 	file, overlay := filepath.Join(dir, "main.go"), filepath.Join(dir, "overlay.json")
 	if err := os.WriteFile(file, []byte(src), 0o644); err != nil {
 		return err
@@ -162,9 +168,32 @@ func main() {
 	if err := os.WriteFile(overlay, fmt.Appendf(nil, `{"Replace": {%q: %q}}`, there, file), 0o644); err != nil {
 		return err
 	}
-	_, err = output(ctx, b.module, "go", "build", "-trimpath", "-overlay", overlay, "-o", b.empty, "./internal/bench/empty")
+	_, err = output(ctx, b.module, "go", "build", "-trimpath", "-overlay", overlay, "-o", to, "./internal/bench/empty")
 	return err
 }
+
+// What the bare programs do: copy a folder, get URLs.
+const (
+	bareCopy = `
+	if len(os.Args) == 3 {
+		if err := os.CopyFS(os.Args[2], os.DirFS(os.Args[1])); err != nil {
+			panic(err)
+		}
+	}
+`
+	bareGets = `
+	for _, url := range os.Args[1:] {
+		resp, err := http.Get(url)
+		if err != nil {
+			panic(err)
+		}
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			panic(err)
+		}
+		resp.Body.Close()
+	}
+`
+)
 
 // output runs a program to its end and returns what it printed.
 func output(ctx context.Context, dir, name string, args ...string) (string, error) {

@@ -343,13 +343,34 @@ func (b *bench) client(ctx context.Context) error {
 		})
 	}}
 	checks := &timing{run: v.run}
-	if err := interleave(ctx, b.rounds, memory, disk, gets, checks); err != nil {
+	// As people run it: a program from start to end, its cache on disk.
+	fresh, cache := filepath.Join(b.dir, "initialised"), filepath.Join(b.dir, "program-cache")
+	if _, err := program(ctx, b.dir, nil, nil, b.tufopsClient, "--metadata-dir", fresh, "init", filepath.Join(site, "1.root.json"))(); err != nil {
+		return err
+	}
+	var urls []string
+	for _, path := range asked {
+		urls = append(urls, base+path)
+	}
+	refreshes := program(ctx, b.dir, nil, nil, b.tufopsClient, "--metadata-dir", cache, "--metadata-url", base, "--time", corpusNow, "refresh")
+	whole := &timing{run: func() (time.Duration, error) {
+		if err := errors.Join(os.RemoveAll(cache), os.CopyFS(cache, os.DirFS(fresh))); err != nil {
+			return 0, err
+		}
+		return refreshes()
+	}}
+	bare := &timing{run: program(ctx, b.dir, nil, nil, b.bareGets, urls...)}
+	if err := interleave(ctx, b.rounds, memory, disk, gets, checks, whole, bare); err != nil {
 		return err
 	}
 	fmt.Printf("\nclient over loopback, nothing cached: %s\n", found)
 	row("the same GETs, bare", gets.median(), fmt.Sprint(len(asked)))
 	row("signature verifications", checks.median(), fmt.Sprint(len(v.list)))
 	compare([]*timing{gets, checks}, 1.5, []string{"client, cache in memory", "client, cache on disk, synced"}, memory, disk)
+	fmt.Printf("\nthe same as a program, from start to end\n")
+	row("program with the same imports gets the same", bare.median(), fmt.Sprint(len(asked)))
+	row("signature verifications", checks.median(), fmt.Sprint(len(v.list)))
+	compare([]*timing{bare, checks}, 1.5, []string{"tufops-client refresh"}, whole)
 	return nil
 }
 
