@@ -42,7 +42,24 @@ type edge struct {
 //
 // Spec: https://theupdateframework.github.io/specification/latest/#update-root.
 func (u *update) updateRoot(ctx context.Context) error {
-	var source string // of u.root
+	source, err := u.walkRoots(ctx)
+	// root.json is for people and other programs: the history is what the next
+	// start reads. So it is written once, as far as the walk came.
+	if err == nil || u.root != u.anchor {
+		if serr := u.cache.save("root.json", u.root.Raw()); err == nil {
+			err = serr
+		}
+	}
+	if err != nil {
+		return err
+	}
+	// Step 10: expiry counts for the newest root only.
+	return u.unexpired(metadata.Root, source, u.root)
+}
+
+// walkRoots goes from the anchor to the newest root, u.root, and returns where
+// that one comes from.
+func (u *update) walkRoots(ctx context.Context) (source string, err error) {
 	step := func(doc *metadata.Document, from string, cached bool) {
 		u.root, source = doc, from
 		u.result.Roots = append(u.result.Roots, u.state(metadata.Root, doc, cached))
@@ -67,7 +84,7 @@ func (u *update) updateRoot(ctx context.Context) error {
 			break
 		}
 		if rotations == MaxRootRotations {
-			return &LimitError{What: "new roots in one update", Limit: MaxRootRotations,
+			return source, &LimitError{What: "new roots in one update", Limit: MaxRootRotations,
 				Next: "run again to go on from there; a repository with so many roots is unusual"}
 		}
 
@@ -80,11 +97,11 @@ func (u *update) updateRoot(ctx context.Context) error {
 			break
 		}
 		if err != nil {
-			return err
+			return source, err
 		}
 		doc, err := u.nextRoot(redact(from), data)
 		if err != nil {
-			return err
+			return source, err
 		}
 		// Step 11: recover from a fast-forward attack. With other keys for
 		// timestamp or snapshot, the versions of the old ones no longer bind.
@@ -94,25 +111,17 @@ func (u *update) updateRoot(ctx context.Context) error {
 		if onlineKeysDiffer(u.root, doc) {
 			u.log.Info("the repository has new online keys: what was signed with the old ones no longer counts", "root", next)
 			if err := errors.Join(u.cache.remove("timestamp.json"), u.cache.remove("snapshot.json")); err != nil {
-				return err
+				return source, err
 			}
 		}
-		// Steps 7 and 8. The history is what the next start reads; root.json
-		// is for people and other programs.
+		// Steps 7 and 8.
 		if err := u.cache.save(history, data); err != nil {
-			return err
-		}
-		if err := u.cache.save("root.json", data); err != nil {
-			return err
+			return source, err
 		}
 		rotations++
 		step(doc, redact(from), false)
 	}
-	if err := u.cache.save("root.json", u.root.Raw()); err != nil {
-		return err
-	}
-	// Step 10: expiry counts for the newest root only.
-	return u.unexpired(metadata.Root, source, u.root)
+	return source, nil
 }
 
 // nextRoot verifies the root after u.root.
