@@ -36,19 +36,11 @@ func build(c *urfave.Context, env cli.Env) error {
 	if err != nil {
 		return err
 	}
-	repo, err := openRepository(c, common)
+	published, err := publishedHead(c, common)
 	if err != nil {
 		return err
 	}
-	defer repo.Git.Close()
-	head, err := repo.Git.Resolve(c.Context, "HEAD")
-	if err != nil {
-		return err
-	}
-	published, err := repo.Published(c.Context, head, common.Now())
-	if err != nil {
-		return err
-	}
+	defer published.Repository().Git.Close()
 	for _, f := range published.Findings() {
 		common.Log.Warn(f.Message, "rule", f.Rule)
 	}
@@ -79,7 +71,7 @@ func build(c *urfave.Context, env cli.Env) error {
 		if dir == "" {
 			return
 		}
-		fmt.Fprintf(env.Stdout, "%s %d files to %s (commit %.12s)\n", would(c, "Wrote", "write"), len(files), escape.Terminal(dir), head)
+		fmt.Fprintf(env.Stdout, "%s %d files to %s (commit %.12s)\n", would(c, "Wrote", "write"), len(files), escape.Terminal(dir), published.Commit())
 		for _, f := range files {
 			if c.Bool("dry-run") {
 				fmt.Fprintf(env.Stdout, "  %s (%d bytes)\n", escape.Terminal(f.Name), f.Size)
@@ -89,4 +81,22 @@ func build(c *urfave.Context, env cli.Env) error {
 	report(c.String("metadata"), metadata)
 	report(c.String("artifacts"), artifacts)
 	return nil
+}
+
+// publishedHead works out what HEAD's commit publishes. The caller closes the
+// Git of its repository.
+func publishedHead(c *urfave.Context, common cli.Common) (*repository.Published, error) {
+	repo, err := openRepository(c, common)
+	if err != nil {
+		return nil, err
+	}
+	head, err := repo.Git.Resolve(c.Context, "HEAD")
+	if err == nil {
+		var p *repository.Published
+		if p, err = repo.Published(c.Context, head, common.Now()); err == nil {
+			return p, nil
+		}
+	}
+	repo.Git.Close()
+	return nil, err
 }

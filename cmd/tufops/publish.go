@@ -53,19 +53,11 @@ func publishTo(c *urfave.Context, env cli.Env) error {
 	if err != nil {
 		return err
 	}
-	repo, err := openRepository(c, common)
-	if err != nil {
-		return err
-	}
-	defer repo.Git.Close()
-	head, err := repo.Git.Resolve(c.Context, "HEAD")
-	if err != nil {
-		return err
-	}
-	published, err := repo.Published(c.Context, head, common.Now())
+	published, err := publishedHead(c, common)
 	if err != nil {
 		return cli.WithNote(err, "nothing was published")
 	}
+	defer published.Repository().Git.Close()
 	publishable, err := published.Publishable()
 	if err != nil {
 		return cli.WithNote(err, "nothing was published")
@@ -74,7 +66,7 @@ func publishTo(c *urfave.Context, env cli.Env) error {
 		common.Log.Warn(f.Message, "rule", f.Rule)
 	}
 	report, failed := publish.Run(c.Context, publish.Options{
-		Commit: head, Publishable: publishable, To: to,
+		Commit: published.Commit(), Publishable: publishable, To: to,
 		DryRun: c.Bool("dry-run"), Deep: c.Bool("deep"), Log: common.Log,
 	})
 	if report == nil {
