@@ -124,6 +124,9 @@ func (e *Edit) Import(file ImportFile) (missing ImportFile, err error) {
 		return filled, nil
 	}
 	for _, role := range roles { // delegators first: their keyids are the placeholders of the rest
+		if e.importedAlready(role, changes[role]) {
+			continue // a second run must not take away the signatures that it has by now
+		}
 		if err := e.personEdit(role, func(signed metadata.Object) error {
 			clear(signed)
 			for name, v := range changes[role] {
@@ -135,6 +138,17 @@ func (e *Edit) Import(file ImportFile) (missing ImportFile, err error) {
 		}
 	}
 	return nil, nil
+}
+
+// importedAlready reports whether the event has a new version of the role
+// already and the import would change nothing in it.
+func (e *Edit) importedAlready(role string, signed metadata.Object) bool {
+	doc, err := e.Document(role)
+	if err != nil || string(metadata.Write(signed)) != string(metadata.Write(doc.Signed())) {
+		return false
+	}
+	known, err := e.known.Document(role)
+	return err == nil && doc.Version() > known.Version()
 }
 
 // delegationsObject is the part of a signed tree that holds keys and roles; nil

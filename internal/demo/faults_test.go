@@ -92,6 +92,7 @@ func TestFaults(t *testing.T) {
 			prepare: nil},
 		{name: "delegate", person: "alice", command: []string{"tufops-sign", "delegate", "sign/x", "targets", "--yes", "--signers", "@alice,@bob", "--threshold", "2", "--expiry-days", "100"},
 			prepare: func(s *stage) {}},
+		{name: "import", person: "alice", command: []string{"tufops-sign", "import", "sign/x", "--yes"}, prepare: func(s *stage) {}},
 		{name: "accept", person: "carol", command: []string{"tufops-sign", "sign", "sign/x", "--yes"}, prepare: func(s *stage) {
 			for _, role := range []string{"root", "targets"} {
 				_, err := signer.Delegate(s.ctx, s.signs("alice", "sign/x"), role, signer.RoleAnswers{Signers: []string{"@alice", "@carol"}}, signer.OnlineAnswers{})
