@@ -137,6 +137,15 @@ func (r *road) verdict(ctx context.Context, event string, complete bool) error {
 	return nil
 }
 
+// mergeAndRelease lets alice merge an event, and the machine do its part.
+func (r *road) mergeAndRelease(ctx context.Context, event string) error {
+	r.hang("alice    ", "merges "+event+" into main")
+	if err := r.merge(ctx, event, mergeCommit); err != nil {
+		return err
+	}
+	return r.release(ctx)
+}
+
 // release is what happens after a merge: online signing and publishing.
 func (r *road) release(ctx context.Context) error {
 	signed, report, err := r.scene.release(ctx)
@@ -193,11 +202,7 @@ func (r *road) repository(ctx context.Context) (err error) {
 	if err := r.verdict(ctx, event, true); err != nil {
 		return err
 	}
-	r.hang("alice    ", "merges "+event+" into main")
-	if err := r.merge(ctx, event, mergeCommit); err != nil {
-		return err
-	}
-	return r.release(ctx)
+	return r.mergeAndRelease(ctx, event)
 }
 
 func (r *road) event(ctx context.Context) error {
@@ -222,11 +227,7 @@ func (r *road) event(ctx context.Context) error {
 			return err
 		}
 	}
-	r.hang("alice    ", "merges "+event+" into main")
-	if err := r.merge(ctx, event, mergeCommit); err != nil {
-		return err
-	}
-	return r.release(ctx)
+	return r.mergeAndRelease(ctx, event)
 }
 
 func (r *road) serveAndVerify(ctx context.Context) (err error) {
@@ -308,11 +309,7 @@ func (r *road) rotateRoot(ctx context.Context) error {
 			return err
 		}
 	}
-	r.hang("alice    ", "merges "+event+" into main")
-	if err := r.merge(ctx, event, mergeCommit); err != nil {
-		return err
-	}
-	if err := r.release(ctx); err != nil {
+	if err := r.mergeAndRelease(ctx, event); err != nil {
 		return err
 	}
 	if err := r.update(ctx); err != nil {
@@ -343,11 +340,7 @@ func (r *road) rotateOnline(ctx context.Context) error {
 	if err := r.verdict(ctx, event, true); err != nil {
 		return err
 	}
-	r.hang("alice    ", "merges "+event+" into main")
-	if err := r.merge(ctx, event, mergeCommit); err != nil {
-		return err
-	}
-	if err := r.release(ctx); err != nil {
+	if err := r.mergeAndRelease(ctx, event); err != nil {
 		return err
 	}
 	r.online = online
