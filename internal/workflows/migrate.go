@@ -90,7 +90,7 @@ const (
 )
 
 var (
-	ourAction = regexp.MustCompile(`^[^/]+/[^/]+/\.github/actions/[a-z-]+@[0-9A-Za-z._/-]+$`)
+	ourAction = regexp.MustCompile(`^[^/]+/[^/]+/\.github/actions/(?:` + strings.Join(Names, "|") + `)@[0-9A-Za-z._/-]+$`)
 	original  = regexp.MustCompile(`^(?:` + tufOnCI + `actions/[a-z-]+@[^\s"'#]+|"` + tufOnCI + `actions/[a-z-]+@[^\s"'#]+"|'` + tufOnCI +
 		`actions/[a-z-]+@[^\s"'#]+')(?:[ \t]+#.*|[ \t]*)$`)
 
