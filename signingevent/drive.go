@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/tufops/tufops/internal/escape"
 	"github.com/tufops/tufops/internal/git"
@@ -44,9 +43,9 @@ type DriveOptions struct {
 	// again after a push that starts none by itself.
 	Workflow string
 
-	// OpenByHand is where people can open the pull request if the bot may not; ""
-	// where the forge has no such page.
-	OpenByHand string
+	// CompareURL is the page on which people open the pull request if the bot may
+	// not; nil where the forge has none.
+	CompareURL func(base, branch string) string
 
 	// Policy changes the policy that main's tip has; nil for not.
 	Policy func(*repository.Policy)
@@ -405,8 +404,8 @@ func (d *driver) open(ctx context.Context, event *repository.Event, pulls []Pull
 		return nil, nil
 	case errors.As(err, &denied):
 		d.note(denied)
-		if d.OpenByHand != "" {
-			d.notes = append(d.notes, "Open the pull request by hand, the bot takes it from there: "+d.OpenByHand)
+		if d.CompareURL != nil {
+			d.notes = append(d.notes, "Open the pull request by hand, the bot takes it from there: "+d.CompareURL(d.base, d.branch))
 		}
 		return nil, nil
 	case err != nil:
@@ -673,13 +672,11 @@ func same(a, b string) bool {
 	return tidy(a) == tidy(b)
 }
 
-// Notice is the job's summary: what the status comment says, for where there is
-// no pull request to say it in, and what was done.
-func (d Driven) Notice() string {
+// Markdown tells what the status comment says, for where there is no pull request
+// to say it in, and what was done. d.Status must not be nil.
+func (d Driven) Markdown() string {
 	var b strings.Builder
-	if d.Status != nil {
-		b.WriteString(Markdown(d.Status))
-	}
+	b.WriteString(Markdown(d.Status))
 	for _, note := range d.Notes {
 		fmt.Fprintf(&b, "\n> **Note** %s\n", escape.Markdown(note))
 	}
@@ -688,9 +685,6 @@ func (d Driven) Notice() string {
 			b.WriteString("\nDone:\n\n")
 		}
 		fmt.Fprintf(&b, "* %s\n", escape.Markdown(done))
-	}
-	if !utf8.ValidString(b.String()) {
-		return strings.ToValidUTF8(b.String(), "�")
 	}
 	return b.String()
 }
