@@ -30,6 +30,7 @@ Example:
 		Commands: []*urfave.Command{
 			statusCommand(env),
 			updateTargetsCommand(env),
+			signingEventCommand(env),
 			createEventsCommand(env),
 			onlineSignCommand(env),
 			onlineSignTargetsCommand(env),
