@@ -11,7 +11,7 @@ import (
 	"github.com/tufops/tufops/internal/cli"
 	"github.com/tufops/tufops/internal/escape"
 	"github.com/tufops/tufops/internal/git"
-	"github.com/tufops/tufops/internal/workflows"
+	laid "github.com/tufops/tufops/internal/workflows"
 )
 
 func initCommand(env cli.Env) *urfave.Command {
@@ -93,8 +93,8 @@ func initialise(c *urfave.Context, env cli.Env) error {
 
 // builtActions are the actions of the commit that this program was built from. Ref
 // is empty where that is not known, or where files were changed.
-func builtActions(info *debug.BuildInfo) workflows.Actions {
-	a := workflows.Actions{Version: "unreleased"}
+func builtActions(info *debug.BuildInfo) laid.Actions {
+	a := laid.Actions{Version: "unreleased"}
 	if info == nil {
 		return a
 	}
@@ -103,7 +103,7 @@ func builtActions(info *debug.BuildInfo) workflows.Actions {
 		case s.Key == "vcs.revision":
 			a.Ref = s.Value
 		case s.Key == "vcs.modified" && s.Value == "true":
-			return workflows.Actions{Version: a.Version}
+			return laid.Actions{Version: a.Version}
 		}
 	}
 	if a.Ref != "" && released.MatchString(info.Main.Version) {
@@ -115,12 +115,12 @@ func builtActions(info *debug.BuildInfo) workflows.Actions {
 // released is a version that somebody tagged, not one that Go made up.
 var released = regexp.MustCompile(`^v\d+\.\d+\.\d+(-(alpha|beta|rc)\.?\d+)?$`)
 
-func layDown(c *urfave.Context, env cli.Env, top string, actions workflows.Actions) error {
-	files, err := workflows.Files(actions)
+func layDown(c *urfave.Context, env cli.Env, top string, actions laid.Actions) error {
+	files, err := laid.Files(actions)
 	if err != nil {
 		return err
 	}
-	missing, err := workflows.Missing(top, files)
+	missing, err := laid.Missing(top, files)
 	if c.Bool("dry-run") {
 		// What stands in the way is told after it: people want to compare.
 		for _, f := range files {
@@ -131,7 +131,7 @@ func layDown(c *urfave.Context, env cli.Env, top string, actions workflows.Actio
 	if err != nil {
 		return err
 	}
-	if err := workflows.Write(top, missing); err != nil {
+	if err := laid.Write(top, missing); err != nil {
 		return err
 	}
 	for _, f := range missing {
@@ -143,15 +143,15 @@ func layDown(c *urfave.Context, env cli.Env, top string, actions workflows.Actio
 	return nil
 }
 
-func migrate(c *urfave.Context, env cli.Env, top string, actions workflows.Actions) error {
-	var plan workflows.Plan
+func migrate(c *urfave.Context, env cli.Env, top string, actions laid.Actions) error {
+	var plan laid.Plan
 	var err error
 	from := "tuf-on-ci"
 	if c.Bool("undo") {
 		from = "tufops"
-		plan, err = workflows.Undo(top, actions.Repository)
+		plan, err = laid.Undo(top, actions.Repository)
 	} else {
-		plan, err = workflows.Migrate(top, actions)
+		plan, err = laid.Migrate(top, actions)
 	}
 	if err != nil {
 		return cli.WithNote(err, "nothing was written")

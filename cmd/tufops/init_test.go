@@ -10,7 +10,7 @@ import (
 
 	"github.com/tufops/tufops/internal/cli"
 	"github.com/tufops/tufops/internal/git/gittest"
-	"github.com/tufops/tufops/internal/workflows"
+	laid "github.com/tufops/tufops/internal/workflows"
 )
 
 const actionsRef = "0123456789abcdef0123456789abcdef01234567"
@@ -149,16 +149,16 @@ func TestBuiltActions(t *testing.T) {
 		}
 		return info
 	}
-	unknown := workflows.Actions{Version: "unreleased"}
+	unknown := laid.Actions{Version: "unreleased"}
 	for _, test := range []struct {
 		name string
 		info *debug.BuildInfo
-		want workflows.Actions
+		want laid.Actions
 	}{
 		{"nothing known", nil, unknown},
 		{"no commit", build("v1.2.3"), unknown},
-		{"a commit", build("v0.0.0-20261122000000-0123456789ab", "vcs.revision", actionsRef, "vcs.modified", "false"), workflows.Actions{Ref: actionsRef, Version: "unreleased"}},
-		{"a release", build("v1.2.3", "vcs.revision", actionsRef, "vcs.modified", "false"), workflows.Actions{Ref: actionsRef, Version: "v1.2.3"}},
+		{"a commit", build("v0.0.0-20261122000000-0123456789ab", "vcs.revision", actionsRef, "vcs.modified", "false"), laid.Actions{Ref: actionsRef, Version: "unreleased"}},
+		{"a release", build("v1.2.3", "vcs.revision", actionsRef, "vcs.modified", "false"), laid.Actions{Ref: actionsRef, Version: "v1.2.3"}},
 		{"changed since", build("v1.2.3+dirty", "vcs.revision", actionsRef, "vcs.modified", "true"), unknown},
 		{"changed since, told first", build("v1.2.3", "vcs.modified", "true", "vcs.revision", actionsRef), unknown},
 	} {

@@ -149,6 +149,9 @@ func TestSigningEventOutcome(t *testing.T) {
 		{"complete", 0, true},
 		{"awaiting", 3, true},
 		{"findings", 1, true},
+		{"merged", 0, true},
+		{"gone", 0, true}, // the branch was deleted meanwhile
+		{"fork", 0, true},
 		{"failed", 1, false},
 		{"", 0, false},         // it did nothing
 		{"", 1, false},         // it could not begin
