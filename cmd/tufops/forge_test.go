@@ -146,11 +146,11 @@ func TestSigningEventRefuses(t *testing.T) {
 		{"format", nil, []string{"signing-event", "--format", "yaml"}, 2, "--format is text, markdown or json"},
 		{"base branch", nil, []string{"-C", main.Dir, "signing-event", "--push"}, 1, "branch main is what events are merged into"},
 		{"no token", map[string]string{"TUF_ON_CI_TOKEN": ""}, []string{"-C", dir, "signing-event", "--push"}, 1, "TUF_ON_CI_TOKEN"},
-		{"bad token", map[string]string{"TUF_ON_CI_TOKEN": "ghs_wrong"}, []string{"-C", dir, "signing-event", "--push"}, 1, "TUF_ON_CI_TOKEN"},
 		{"simulated clock", map[string]string{"GITHUB_API_URL": "https://github.example/api/v3"}, []string{"-C", dir, "signing-event", "--push"}, 2, "neither a path nor on loopback"},
 		{"dispatch alone", nil, []string{"-C", main.Dir, "online-sign", "--dispatch"}, 2, "it needs --push"},
 		{"dispatch without a forge", map[string]string{"GITHUB_REPOSITORY": ""}, []string{"-C", main.Dir, "create-signing-events", "--push", "--dispatch"}, 1, "no repository on GitHub is named"},
 		{"event file", map[string]string{"GITHUB_EVENT_PATH": event + ".gone"}, []string{"-C", dir, "signing-event"}, 1, "what started the workflow"},
+		{"bad token", map[string]string{"TUF_ON_CI_TOKEN": "ghs_wrong"}, []string{"-C", dir, "signing-event", "--push"}, 1, "TUF_ON_CI_TOKEN"},
 	} {
 		status, _, stderr := tufops(t, w, with(test.env), test.args...)
 		if status != test.status || !strings.Contains(stderr, test.stderr) || strings.Contains(stderr, "ghs_") {
@@ -196,11 +196,11 @@ func TestDispatch(t *testing.T) {
 	// nothing to sign: asked for by a person it publishes, by the clock only if the
 	// last time failed
 	step("workflow_dispatch", []string{"publish.yml publish " + main(), "signing-event.yml sign/new"}, "online-sign", "--push", "--dispatch")
-	gh.FinishRuns("success")
+	gh.AddRun(publishWorkflow, "workflow_dispatch", "publish", "bot", "success")
 	step("schedule", []string{"signing-event.yml sign/new"}, "online-sign", "--push", "--dispatch")
 	step("workflow_dispatch", []string{"publish.yml publish " + main(), "signing-event.yml sign/new"}, "online-sign", "--push", "--dispatch")
 	step("schedule", []string{"signing-event.yml sign/new"}, "online-sign", "--push", "--dispatch") // it still runs
-	gh.FinishRuns("failure")
+	gh.AddRun(publishWorkflow, "workflow_dispatch", "publish", "bot", "failure")
 	step("schedule", []string{"publish.yml publish " + main(), "signing-event.yml sign/new"}, "online-sign", "--push", "--dispatch")
 
 	w.Wait(3600 * 24 * time.Hour)
