@@ -507,22 +507,28 @@ func (d *driver) setDraft(ctx context.Context, p *Pull, draft bool) error {
 	}
 	verb := map[bool]string{true: "make the pull request a draft", false: "make the pull request ready"}[draft]
 	if p.Draft != draft && !(draft && labelled) && !d.noDrafts { // the label says that there are no drafts here
-		_, err := d.do(func() error {
+		done, err := d.do(func() error {
 			err := d.Forge.SetDraft(ctx, *p, draft)
-			if err == nil {
-				p.Draft = draft
+			if draft && errors.As(err, new(*PermissionError)) {
+				return fmt.Errorf("%w: %v", ErrNoDrafts, err) // GitHub says no more where the plan has none
 			}
 			return err
 		}, "%s", verb)
-		if !errors.Is(err, ErrNoDrafts) {
+		switch {
+		case done:
+			p.Draft = draft
+		case err == nil: // noted
+			return nil
+		case !errors.Is(err, ErrNoDrafts):
 			return explain(err, "%s (number %d)", verb, p.Number)
 		}
 	}
-	if labelled == draft {
+	label := draft && !p.Draft
+	if labelled == label {
 		return nil
 	}
-	_, err := d.do(func() error { return d.Forge.SetLabel(ctx, *p, DraftLabel, draft) },
-		"%s the label %q", map[bool]string{true: "add", false: "remove"}[draft], DraftLabel)
+	_, err := d.do(func() error { return d.Forge.SetLabel(ctx, *p, DraftLabel, label) },
+		"%s the label %q", map[bool]string{true: "add", false: "remove"}[label], DraftLabel)
 	return explain(err, "set the label %q of pull request %d", DraftLabel, p.Number)
 }
 

@@ -149,7 +149,7 @@ func (s *Server) defaultBranch() string {
 
 func (s *Server) labelJSON(l *label) obj {
 	return obj{"id": l.id, "node_id": nodeID("LA", l.id), "url": s.repoURL(s.Owner) + "/labels/" + l.name, "name": l.name,
-		"description": orNull(l.description), "color": l.color, "default": false}
+		"description": deref(l.description), "color": l.color, "default": false}
 }
 
 // common is what an issue and a pull request have in common.
