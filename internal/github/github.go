@@ -133,7 +133,7 @@ func (f *Forge) PushStartsWorkflows(ctx context.Context) (bool, error) {
 
 // Pulls implements [signingevent.Forge].
 func (f *Forge) Pulls(ctx context.Context, branch string) ([]signingevent.Pull, error) {
-	list, err := pages(func(o gh.ListOptions) ([]*gh.PullRequest, *gh.Response, error) {
+	list, err := pages(maxPages, func(o gh.ListOptions) ([]*gh.PullRequest, *gh.Response, error) {
 		return f.client.PullRequests.List(ctx, f.owner, f.name, &gh.PullRequestListOptions{
 			State: "all", Head: f.owner + ":" + branch, Sort: "created", Direction: "desc", ListOptions: o,
 		})
@@ -249,7 +249,7 @@ func (f *Forge) comments(ctx context.Context, number int, permission string) ([]
 	if number <= 0 { // go-github would list those of the whole repository
 		return nil, fmt.Errorf("%s: there is no such number", action)
 	}
-	list, err := pages(func(o gh.ListOptions) ([]*gh.IssueComment, *gh.Response, error) {
+	list, err := pages(maxPages, func(o gh.ListOptions) ([]*gh.IssueComment, *gh.Response, error) {
 		return f.client.Issues.ListComments(ctx, f.owner, f.name, number, &gh.IssueListCommentsOptions{ListOptions: o})
 	})
 	if err != nil {
@@ -303,7 +303,7 @@ func (f *Forge) DeleteComment(ctx context.Context, id int64) error {
 // Status implements [signingevent.Forge].
 func (f *Forge) Status(ctx context.Context, commit, statusContext string) (*signingevent.CommitStatus, error) {
 	// The combined status has the newest of each context.
-	list, err := pages(func(o gh.ListOptions) ([]*gh.RepoStatus, *gh.Response, error) {
+	list, err := pages(maxPages, func(o gh.ListOptions) ([]*gh.RepoStatus, *gh.Response, error) {
 		combined, resp, err := f.client.Repositories.GetCombinedStatus(ctx, f.owner, f.name, commit, &o)
 		if combined == nil {
 			return nil, resp, err
@@ -412,11 +412,12 @@ func segment(name string) error {
 	return nil
 }
 
-// pages collects a list of several pages.
-func pages[T any](page func(gh.ListOptions) ([]T, *gh.Response, error)) ([]T, error) {
+// pages collects a list of several pages. The error is errTooMany if there are
+// more than limit.
+func pages[T any](limit int, page func(gh.ListOptions) ([]T, *gh.Response, error)) ([]T, error) {
 	var all []T
 	o := gh.ListOptions{Page: 1, PerPage: 100}
-	for range maxPages {
+	for range limit {
 		list, resp, err := page(o)
 		if err != nil {
 			return nil, err
@@ -427,8 +428,10 @@ func pages[T any](page func(gh.ListOptions) ([]T, *gh.Response, error)) ([]T, er
 		}
 		o.Page = resp.NextPage
 	}
-	return nil, fmt.Errorf("there are more than %d", maxPages*o.PerPage)
+	return all, fmt.Errorf("%w: more than %d", errTooMany, limit*o.PerPage)
 }
+
+var errTooMany = errors.New("there are too many to read")
 
 // graphQLError is one of the errors that GraphQL reports, with status 200.
 type graphQLError struct{ Type, Message string }
