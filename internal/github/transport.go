@@ -137,8 +137,11 @@ func (t *transport) try(req *http.Request, token secret) (*http.Response, error)
 	if len(data) > maxAnswer {
 		return nil, &tooLargeError{maxAnswer}
 	}
-	if resp.StatusCode >= 400 {
-		data = censor(data, token)
+	data = censor(data, token) // a server may repeat what it was shown
+	for _, values := range resp.Header {
+		for i := range values {
+			values[i] = string(censor([]byte(values[i]), token))
+		}
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(data))
 	resp.ContentLength = int64(len(data))
