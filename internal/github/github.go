@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -302,6 +303,9 @@ func (f *Forge) DeleteComment(ctx context.Context, id int64) error {
 
 // Status implements [signingevent.Forge].
 func (f *Forge) Status(ctx context.Context, commit, statusContext string) (*signingevent.CommitStatus, error) {
+	if !commitID.MatchString(commit) {
+		return nil, fmt.Errorf("read the commit statuses of %q: it is no commit", commit)
+	}
 	// The combined status has the newest of each context.
 	list, err := pages(maxPages, func(o gh.ListOptions) ([]*gh.RepoStatus, *gh.Response, error) {
 		combined, resp, err := f.client.Repositories.GetCombinedStatus(ctx, f.owner, f.name, commit, &o)
@@ -330,6 +334,9 @@ func (f *Forge) Status(ctx context.Context, commit, statusContext string) (*sign
 // SetStatus implements [signingevent.Forge]. A description that is too long is
 // cut.
 func (f *Forge) SetStatus(ctx context.Context, commit string, s signingevent.CommitStatus) error {
+	if !commitID.MatchString(commit) {
+		return fmt.Errorf("set the commit status of %q: it is no commit", commit)
+	}
 	status := &gh.RepoStatus{State: &s.State, Context: &s.Context}
 	if s.Description != "" {
 		description := cut(s.Description, maxDescription)
@@ -341,6 +348,8 @@ func (f *Forge) SetStatus(ctx context.Context, commit string, s signingevent.Com
 	_, _, err := f.client.Repositories.CreateStatus(repeatable(ctx), f.owner, f.name, commit, status)
 	return f.failed("set the commit status of "+short(commit), writeStatuses, err)
 }
+
+var commitID = regexp.MustCompile(`^[0-9a-f]{1,64}$`)
 
 // cut returns s with at most n characters, the last of which says that there
 // was more.
@@ -372,6 +381,7 @@ func (f *Forge) Dispatch(ctx context.Context, workflow, branch string, inputs ma
 	// 422 is a workflow that has no such trigger, input or branch.
 	if answer := (*AnswerError)(nil); errors.As(err, &answer) && answer.Status == http.StatusUnprocessableEntity {
 		answer.Err = signingevent.ErrNotFound
+		return fmt.Errorf("%s: %w", action, answer)
 	}
 	return err
 }
@@ -395,6 +405,9 @@ func (f *Forge) LastRun(ctx context.Context, workflow, branch string) (*Run, err
 		&gh.ListWorkflowRunsOptions{Branch: branch, ListOptions: gh.ListOptions{PerPage: 1}})
 	if err != nil {
 		return nil, f.failed(action, readActions, err)
+	}
+	if found == nil {
+		return nil, fmt.Errorf("%s: GitHub's answer holds no list", action)
 	}
 	for _, r := range found.WorkflowRuns { // newest first
 		if r.GetHeadBranch() == branch {

@@ -169,7 +169,7 @@ func (t *transport) judge(req *http.Request, resp *http.Response, err error, aga
 		}
 		return v
 	}
-	if text := strings.TrimSpace(string(body)); req.Method == http.MethodGet && resp.StatusCode == http.StatusOK && (text == "" || text == "null") {
+	if text := strings.TrimSpace(string(body)); req.Method == http.MethodGet && resp.StatusCode/100 == 2 && (text == "" || text == "null") {
 		// It would pass for a list without entries, and what is on it would be
 		// made a second time.
 		return verdict{last: "an empty answer", again: again}
