@@ -213,9 +213,15 @@ func roomOf(dir string) (room, bool) {
 }
 
 // helper reports whether the directory holds builders, fakes or contract suites
-// for tests, such as internal/git/gittest beside internal/git.
+// for tests, such as internal/git/gittest beside internal/git, or lies below one
+// that does.
 func helper(dir string) bool {
-	return strings.HasSuffix(path.Base(dir), "test") && path.Dir(dir) != "."
+	for ; path.Dir(dir) != "."; dir = path.Dir(dir) {
+		if strings.HasSuffix(path.Base(dir), "test") {
+			return true
+		}
+	}
+	return false
 }
 
 func readModule(root string) ([]source, error) {
@@ -301,6 +307,7 @@ func TestArchitectureReports(t *testing.T) {
 		{"runs a program", "signer/x.go", doc + `package p; import _ "os/exec"`, "signer/x.go uses os/exec"},
 		{"exits", "publish/x.go", doc + `package p; import "os"; func f() { os.Exit(1) }`, "publish/x.go uses os.Exit"},
 		{"test helper in a program", "cmd/tufops/x.go", doc + `package p; import _ "github.com/tufops/tufops/internal/git/gittest"`, "internal/git/gittest, which is for tests"},
+		{"below a test helper in a program", "cmd/tufops/x.go", doc + `package p; import _ "github.com/tufops/tufops/internal/git/gittest/x"`, "internal/git/gittest/x, which is for tests"},
 		{"unknown room", "planner/x.go", doc + `package p`, "planner: no room of this name"},
 		{"unknown room imported", "publish/x.go", doc + `package p; import _ "github.com/tufops/tufops/planner"`, "publish/x.go imports planner, which is no room"},
 		{"room by prefix of a name", "clients/x.go", doc + `package p`, "clients: no room of this name"},
