@@ -37,6 +37,7 @@ Example:
 			buildCommand(env),
 			publishCommand(env),
 			initCommand(env),
+			updateIssueCommand(env),
 			demoCommand(env),
 		},
 	}

@@ -1,8 +1,10 @@
 package github
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -123,6 +125,9 @@ func (f *Forge) failed(action, permission string, err error) error {
 	var led *url.Error // names the address once more
 	if errors.As(err, &led) {
 		err = led.Err
+	}
+	if errors.As(err, new(*json.SyntaxError)) || errors.As(err, new(*json.UnmarshalTypeError)) || errors.As(err, new(*time.ParseError)) || err == io.ErrUnexpectedEOF {
+		return fmt.Errorf("%s: read GitHub's answer: %w", action, err)
 	}
 	var refused *gh.ErrorResponse
 	var otp *gh.TwoFactorAuthError
