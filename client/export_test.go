@@ -10,3 +10,6 @@ func (c *Client) SetSleep(f func(context.Context, time.Duration) error) { c.slee
 
 // RetryAfter is the reader of that header.
 var RetryAfter = retryAfter
+
+// SetSleep does the same for the clients of [Check].
+func (o *CheckOptions) SetSleep(f func(context.Context, time.Duration) error) { o.sleep = f }
