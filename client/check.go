@@ -119,7 +119,7 @@ type checker struct {
 	now    time.Time
 	base   string // the metadata URL with its slash
 	get    *Client
-	source map[string][]byte // the files of SourceDir
+	source map[string][]byte // by role: the files of SourceDir
 
 	seen       *update // what the client that forgets expiry has verified
 	rootsGood  bool    // it came to the newest root
@@ -170,14 +170,16 @@ func newChecker(o CheckOptions) (*checker, error) {
 		}
 	}
 	if o.SourceDir != "" {
-		for name, max := range map[string]int64{"root.json": RootMaxLength, "timestamp.json": TimestampMaxLength} {
-			if k.source[name], err = readFile(filepath.Join(o.SourceDir, name), max); err != nil {
-				return nil, &SourceError{File: filepath.Join(o.SourceDir, name), Err: reason(err)}
+		for _, role := range []string{metadata.Root, metadata.Timestamp} {
+			file := filepath.Join(o.SourceDir, role+".json")
+			data, err := readFile(file, RootMaxLength)
+			if err != nil {
+				return nil, &SourceError{File: file, Err: reason(err)}
 			}
-			role := strings.TrimSuffix(name, ".json")
-			if versionOf(role, k.source[name]) == 0 {
-				return nil, &SourceError{File: filepath.Join(o.SourceDir, name), Err: fmt.Errorf("it is no metadata of %s", role)}
+			if versionOf(role, data) == 0 {
+				return nil, &SourceError{File: file, Err: fmt.Errorf("it is no metadata of %s", role)}
 			}
+			k.source[role] = data
 		}
 	}
 	k.get = &Client{fetcher: k.Fetcher, log: k.Logger, sleep: k.sleep}
@@ -249,7 +251,7 @@ func (k *checker) roots(ctx context.Context, anchor []byte) {
 	}
 	k.seen = u
 	first, last := u.anchor.Version(), u.root.Version()
-	k.documents[metadata.Root] = checked{u.root, k.rootSource(u)}
+	k.documents[metadata.Root] = checked{u.root, redact(k.base + fmt.Sprintf("%d.root.json", last))}
 	if err != nil {
 		k.fail(CheckRoots, k.problem(err))
 		return
@@ -317,18 +319,17 @@ func (k *checker) walkFromFirst(ctx context.Context, given *update) (begin int64
 	if err != nil {
 		return trouble(err)
 	}
-	u, err := k.walk(ctx, data)
-	if err != nil {
-		return trouble(err)
-	}
-	// The walk kept every root that it fetched.
-	served := u.cache.memory[historyDir+fmt.Sprintf("/%d.root.json", anchor)]
-	if anchor == 1 {
-		served = data
-	}
-	if u.root.Version() < anchor {
-		return trouble(fmt.Errorf("%s ends the way from root v1, and %s is v%d: clients that start from an earlier root never get there",
-			redact(k.base+fmt.Sprintf("%d.root.json", u.root.Version()+1)), k.rootFile(), anchor))
+	served := data
+	if anchor > 1 {
+		u, err := k.walk(ctx, data)
+		if err != nil {
+			return trouble(err)
+		}
+		if last := u.root.Version(); last < anchor {
+			return trouble(fmt.Errorf("%s ends the way from root v1, and %s is v%d: clients that start from an earlier root never get there",
+				redact(k.base+fmt.Sprintf("%d.root.json", last+1)), k.rootFile(), anchor))
+		}
+		served = u.cache.memory[filepath.Join(historyDir, fmt.Sprintf("%d.root.json", anchor))] // kept by the walk
 	}
 	doc, err := metadata.Parse(served)
 	if err != nil {
@@ -339,15 +340,6 @@ func (k *checker) walkFromFirst(ctx context.Context, given *update) (begin int64
 			redact(k.base+fmt.Sprintf("%d.root.json", anchor)), k.rootFile(), anchor))
 	}
 	return 1, nil
-}
-
-func (k *checker) rootSource(u *update) string {
-	if u.root == u.anchor {
-		if k.Root != nil {
-			return k.rootFile()
-		}
-	}
-	return redact(k.base + fmt.Sprintf("%d.root.json", u.root.Version()))
 }
 
 func (k *checker) consistent() {
@@ -521,7 +513,11 @@ func (k *checker) validUntil(check string, days int, wanted func(role string) bo
 		k.skip(check, "not all roles are known; those that are do not expire too early")
 	default:
 		c := k.documents[first]
-		k.pass(check, "until %s and longer: %s v%d expires first, at %s", until.Format(time.RFC3339), first, c.doc.Version(), c.doc.Expires().Format(time.RFC3339))
+		when := "now"
+		if days > 0 {
+			when = "at " + until.Format(time.RFC3339)
+		}
+		k.pass(check, "all are valid %s; %s v%d expires first, at %s", when, first, c.doc.Version(), c.doc.Expires().Format(time.RFC3339))
 	}
 }
 
@@ -604,7 +600,12 @@ func (k *checker) update(ctx context.Context, anchor []byte) error {
 	case !k.reachedTargets() || k.expiredNow():
 		k.skip(CheckUpdate, "clients stop at what is said above")
 	default:
-		k.fail(CheckUpdate, k.problem(err))
+		p := k.problem(err)
+		if p.Cause == CauseRepository {
+			// Who begins with nothing gets there, so it is what was there before.
+			p.Hint = "clients that were here before refuse this, new ones do not: an old state was published, or a cache in front of the server has one; wait until it has expired, then publish again with tufops publish --deep"
+		}
+		k.fail(CheckUpdate, p)
 	}
 	return nil
 }
@@ -654,8 +655,7 @@ func (k *checker) compare(ctx context.Context) {
 		return
 	}
 	var problems []Problem
-	want := k.source["root.json"]
-	name := fmt.Sprintf("%d.root.json", versionOf(metadata.Root, want))
+	name := fmt.Sprintf("%d.root.json", versionOf(metadata.Root, k.source[metadata.Root]))
 	var got []byte
 	var err error
 	if k.rootsGood {
@@ -680,7 +680,7 @@ func (k *checker) compare(ctx context.Context) {
 }
 
 func (k *checker) same(role, name string, got []byte, err error) []Problem {
-	want := k.source[role+".json"]
+	want := k.source[role]
 	switch {
 	case err != nil:
 		return []Problem{k.problem(err)}

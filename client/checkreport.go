@@ -85,7 +85,6 @@ func (k *checker) problem(err error) Problem {
 	var (
 		fetch    *FetchError
 		missing  *NotFoundError
-		rollback *RollbackError
 		unknown  *TargetNotFoundError
 		limit    *LimitError
 		early    *EarlyExpiryError
@@ -100,8 +99,6 @@ func (k *checker) problem(err error) Problem {
 		}
 	case errors.As(err, &missing):
 		p.Hint = "check the URL; if it is right, a file is not there: publish again with tufops publish --deep"
-	case errors.As(err, &rollback):
-		p.Hint = "clients that were here before refuse this: an old state was published, or a cache in front of the server has one; wait until it has expired, then publish again with tufops publish --deep"
 	case errors.As(err, &unknown):
 		p.Hint = "check the spelling; if it is right, look whether the signing event that adds it is merged and published, and whether the paths of its role cover it"
 	case errors.As(err, &limit):

@@ -109,7 +109,9 @@ func (u *update) walkRoots(ctx context.Context) (source string, err error) {
 		// the old root without them, which the next start mends, and never the
 		// new root beside versions that nobody can exceed.
 		if onlineKeysDiffer(u.root, doc) {
-			u.log.Info("the repository has new online keys: what was signed with the old ones no longer counts", "root", next)
+			if u.cache.load("timestamp.json", TimestampMaxLength) != nil { // else nobody misses anything
+				u.log.Info("the repository has new online keys: what was signed with the old ones no longer counts", "root", next)
+			}
 			if err := errors.Join(u.cache.remove("timestamp.json"), u.cache.remove("snapshot.json")); err != nil {
 				return source, err
 			}
