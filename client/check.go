@@ -69,10 +69,6 @@ const (
 	CheckArtifacts   = "artifacts"     // artifacts are there and are what was signed
 )
 
-// maxCheckedRoles bounds how many delegated roles one check looks at. The
-// largest repositories known have some thousands.
-const maxCheckedRoles = 20000
-
 // beforeAll is a reference time at which nothing has expired, whatever date
 // somebody has written down.
 var beforeAll = time.Date(-10, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -391,7 +387,8 @@ func (k *checker) fileURL(role string, version int64) string {
 	return redact(k.base + k.seen.versioned(role, version))
 }
 
-// delegated verifies every targets role, for every role that delegates to it.
+// delegated verifies every targets role, for every role that delegates to it. The
+// snapshot lists them all, so its length bounds how many there are.
 func (k *checker) delegated(ctx context.Context) {
 	if !k.reachedTargets() {
 		k.skip(CheckRoles, "targets is not known")
@@ -399,19 +396,12 @@ func (k *checker) delegated(ctx context.Context) {
 	}
 	var problems []Problem
 	k.rolesGood = true
-	tried := map[edge]bool{}
 	for next := 0; next < len(k.targetDocs); next++ {
 		delegator := k.targetDocs[next]
 		by := k.roleOf(delegator)
 		for _, d := range k.delegations(delegator) {
-			if d.Role == metadata.Targets || tried[edge{delegator, d.Role}] {
-				continue // a lookup never goes back to targets
-			}
-			if tried[edge{delegator, d.Role}] = true; len(tried) > maxCheckedRoles {
-				problems = append(problems, k.problem(&LimitError{What: "delegated roles", Limit: maxCheckedRoles,
-					Next: "the rest was not looked at"}))
-				k.failRoles(problems)
-				return
+			if d.Role == metadata.Targets {
+				continue // a lookup never goes back there
 			}
 			if slices.Contains(metadata.TopLevel, d.Role) {
 				problems = append(problems, k.problem(&FormatError{Role: by, Source: k.documents[by].source,
@@ -430,8 +420,9 @@ func (k *checker) delegated(ctx context.Context) {
 		}
 	}
 	switch n := len(k.targetDocs) - 1; {
-	case len(problems) > 0:
-		k.failRoles(problems)
+	case problems != nil:
+		k.rolesGood = false
+		k.fail(CheckRoles, problems...)
 	case n == 0:
 		k.pass(CheckRoles, "targets delegates to no other role")
 	case n == 1:
@@ -439,11 +430,6 @@ func (k *checker) delegated(ctx context.Context) {
 	default:
 		k.pass(CheckRoles, "all %d roles below targets", n)
 	}
-}
-
-func (k *checker) failRoles(problems []Problem) {
-	k.rolesGood = false
-	k.fail(CheckRoles, problems...)
 }
 
 func (k *checker) roleOf(doc *metadata.Document) string {

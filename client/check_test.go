@@ -169,6 +169,8 @@ func TestCheck(t *testing.T) {
 
 		{"a root that its predecessor did not sign", func(s *site) { s.signedByStranger(root) },
 			"failed roots:failed" + rest + " update:not-judged artifacts:not-judged", "root v4 from"},
+		{"the same, and the one before has expired", func(s *site) { s.expire(-1, root); s.signedByStranger(root) },
+			"failed roots:failed" + rest + " update:not-judged artifacts:not-judged", "root v5 from"},
 		{"a root that somebody else signed too", func(s *site) {
 			s.repo.Roles[root].Keys = append(s.repo.Roles[root].Keys, stranger)
 			s.repo.Publish(root)
@@ -307,6 +309,11 @@ func TestCheck(t *testing.T) {
 		{"a base that is newer", func(s *site) {
 			s.base = s.repo.Clone()
 			s.base.Publish("C")
+		}, "failed update:failed", "goes back from v4 to v3"},
+		{"a base that is newer, and no directory", func(s *site) {
+			s.base = s.repo.Clone()
+			s.base.Publish("C")
+			s.o.MetadataDir = ""
 		}, "failed update:failed", "goes back from v4 to v3"},
 		{"a base that has expired", func(s *site) {
 			s.base.Roles[timestamp].Expire(clienttest.Now)
@@ -520,6 +527,19 @@ func TestCheckUnreachable(t *testing.T) {
 	}
 }
 
+// A base that is bad says nothing against the repository.
+func TestCheckTellsTheBaseApart(t *testing.T) {
+	s := newSite(t)
+	s.base.Files["metadata/timestamp.json"] = nil
+	if got := s.check().Summary(); !strings.Contains(got, "could not be checked from its previous state") {
+		t.Error(got)
+	}
+	s.repo.Files["metadata/timestamp.json"] = nil
+	if got := s.check().Summary(); !strings.Contains(got, s.o.MetadataURL+" is bad: timestamp from "+s.o.MetadataURL) {
+		t.Error(got)
+	}
+}
+
 // What this machine lacks is an error and no verdict.
 func TestCheckNeedsThisMachine(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -569,9 +589,11 @@ func TestCheckEscapes(t *testing.T) {
 		s.repo.Publish(role)
 	}
 	s.repo.Publish(targets)
-	s.repo.AddTarget(evil, evil, "x")
+	for _, path := range []string{evil, long} {
+		s.repo.AddTarget(evil, path, "x")
+		s.eachArtifact(filepath.Base(path), s.gone)
+	}
 	s.repo.Publish(evil)
-	s.eachArtifact(filepath.Base(evil), s.gone)
 	for _, role := range []string{evil, long} { // which no URL spells as it is
 		version := s.repo.Roles[role].Version()
 		s.repo.Files["metadata/"+fmt.Sprint(version)+"."+role+".json"] = s.repo.Current(role)
@@ -605,7 +627,7 @@ func TestCheckEscapes(t *testing.T) {
 	if rows != 9 { // the rest of its head, and eight roles
 		t.Errorf("%d rows:\n%s", rows, text)
 	}
-	if len(text) > 8000 {
+	if len(text) > 6000 {
 		t.Errorf("%d bytes of text", len(text))
 	}
 }
