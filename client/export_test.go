@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"os"
 	"time"
 )
 
@@ -13,3 +14,6 @@ var RetryAfter = retryAfter
 
 // SetSleep does the same for the clients of [Check].
 func (o *CheckOptions) SetSleep(f func(context.Context, time.Duration) error) { o.sleep = f }
+
+// SetSync replaces the waiting for the disk.
+func (c *Client) SetSync(f func(*os.File) error) { c.cache.sync = f }
