@@ -16,6 +16,15 @@ download() {
     --retry 3 --max-time 300 --output "$2" -- "$1"
 }
 
+# digest FILE prints the SHA-256 of a file.
+digest() {
+  if command -v sha256sum >/dev/null; then
+    sha256sum <"$1" | cut -d ' ' -f 1
+  else
+    shasum -a 256 <"$1" | cut -d ' ' -f 1
+  fi
+}
+
 # platform prints OS/ARCH in Go's words.
 platform() {
   local os arch
@@ -32,13 +41,13 @@ platform() {
 # where the table has no line for it. A table that cannot be read in one way only
 # is an error.
 entry() {
-  local version platform program digest rest found=
-  while read -r version platform program digest rest || [ -n "$version" ]; do
+  local version platform program sum rest found=
+  while read -r version platform program sum rest || [ -n "$version" ]; do
     case $version in
       '' | '#'*) continue ;;
     esac
-    if [ -n "$rest" ] || ! [[ $version =~ ^v[0-9A-Za-z.+-]+$ && $digest =~ ^[0-9a-f]{64}$ ]]; then
-      echo "::error::$1: a line is not VERSION OS/ARCH PROGRAM SHA256: $version $platform $program $digest $rest" >&2
+    if [ -n "$rest" ] || ! [[ $version =~ ^v[0-9A-Za-z.+-]+$ && $sum =~ ^[0-9a-f]{64}$ ]]; then
+      echo "::error::$1: a line is not VERSION OS/ARCH PROGRAM SHA256: $version $platform $program $sum $rest" >&2
       return 1
     fi
     if [ "$platform" != "$2" ] || [ "$program" != "$3" ]; then
@@ -48,7 +57,7 @@ entry() {
       echo "::error::$1: $3 for $2 stands there twice" >&2
       return 1
     fi
-    found="$version $digest"
+    found="$version $sum"
     version=
   done <"$1"
   printf '%s' "$found"
@@ -68,7 +77,7 @@ build() {
 # URL that releases are below. An asset with another digest than the table's is
 # refused; one that cannot be had is built instead.
 obtain() {
-  local table=$1 assets=$2 source=$3 program=$4 file=$5 platform found version digest have
+  local table=$1 assets=$2 source=$3 program=$4 file=$5 platform found version want have
   platform=$(platform)
   found=$(entry "$table" "$platform" "$program")
   if [ -z "$found" ]; then
@@ -76,22 +85,21 @@ obtain() {
     build "$source" "$program" "$file"
     return
   fi
-  version=${found% *} digest=${found#* }
+  version=${found% *} want=${found#* }
   if ! download "$assets/$version/${program}_${platform/\//_}" "$file"; then
     echo "::warning::$program $version for $platform could not be downloaded; building it from the same commit instead" >&2
     rm -f -- "$file"
     build "$source" "$program" "$file"
     return
   fi
-  have=$(sha256sum <"$file")
-  have=${have%% *}
-  if [ "$have" != "$digest" ]; then
+  have=$(digest "$file")
+  if [ "$have" != "$want" ]; then
     rm -f -- "$file"
-    echo "::error::$program $version for $platform has the digest $have, but the table has $digest: somebody changed the release. It was not run." >&2
+    echo "::error::$program $version for $platform has the digest $have, but the table has $want: somebody changed the release. It was not run." >&2
     return 1
   fi
   chmod 0755 "$file"
-  echo "$program $version for $platform, digest $digest"
+  echo "$program $version for $platform, digest $want"
 }
 
 main() {
