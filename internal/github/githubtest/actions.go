@@ -40,7 +40,7 @@ func (s *Server) workflowID(file string) int64 { return s.userID("workflow:" + f
 // input is one that a workflow declares.
 type input struct {
 	Required bool
-	Default  *yaml.Node
+	Default  any
 }
 
 // dispatchable reports whether a workflow may be started by request, and the

@@ -108,6 +108,7 @@ type Server struct {
 	dispatches []Dispatch
 	pushes     []Push
 	requests   []*Request
+	carried    int // requests carried out
 	violations []string
 	gate       func(context.Context, *Request)
 	served     func(*Request)
@@ -231,8 +232,10 @@ type Request struct {
 	Login  string // of the token; empty for none or one that is not known
 	Body   string
 
-	Done   bool // it was carried out, or refused for a reason of its own
-	Status int  // what the client was told; 0 if nothing
+	// Order is the place among the requests that were carried out, or refused for a
+	// reason of their own, from 1; 0 for one that a fault kept from it.
+	Order  int
+	Status int // what the client was told; 0 if nothing
 	Answer string
 }
 
@@ -396,7 +399,8 @@ func (s *Server) arrive(r *http.Request, body []byte) *call {
 func (s *Server) handle(c *call) *answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.req.Done = true
+	s.carried++
+	c.req.Order = s.carried
 	a := &answer{status: http.StatusOK, header: c.header}
 	if err := s.sync(); err != nil {
 		s.violations = append(s.violations, fmt.Sprintf("%s: %v", c.req, err))
