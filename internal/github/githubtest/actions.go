@@ -20,7 +20,7 @@ func (c *call) workflow() (string, *apiError) {
 	known := slices.Clone(s.settings.Workflows)
 	if tip := s.refs["refs/heads/"+s.defaultBranch()]; tip != "" {
 		out, err := s.git.run("ls-tree", "--name-only", tip, workflowDir)
-		s.must(err)
+		sure(err)
 		for name := range strings.Lines(out) {
 			if name = path.Base(strings.TrimSpace(name)); path.Ext(name) == ".yml" || path.Ext(name) == ".yaml" {
 				known = append(known, name)

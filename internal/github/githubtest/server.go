@@ -396,15 +396,19 @@ func (s *Server) arrive(r *http.Request, body []byte) *call {
 
 // handle carries the request out. One at a time: what it reads and what it
 // changes belong together, as far as the git repository's other users let it.
-func (s *Server) handle(c *call) *answer {
+func (s *Server) handle(c *call) (a *answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.carried++
 	c.req.Order = s.carried
-	a := &answer{status: http.StatusOK, header: c.header}
-	if err := s.sync(); err != nil {
-		s.violations = append(s.violations, fmt.Sprintf("%s: %v", c.req, err))
-	}
+	a = &answer{status: http.StatusOK, header: c.header}
+	defer func() {
+		if r := recover(); r != nil {
+			s.violations = append(s.violations, fmt.Sprintf("%s: %v", c.req, r))
+			a = (&Fault{Status: http.StatusInternalServerError}).answer()
+		}
+	}()
+	sure(s.sync())
 	switch body, err := s.respond(c); {
 	case err != nil:
 		a.status = err.Status
@@ -455,11 +459,14 @@ func (s *Server) check(c *call, a *answer) []string {
 	if c.route == nil && c.gql == nil {
 		return []string{"this server does not serve it"}
 	}
+	if c.gql != nil {
+		if s.schemas == nil {
+			return c.gql.unserved
+		}
+		return append(c.gql.unserved, s.schemas.checkGraphQL(c.gql, a)...)
+	}
 	if s.schemas == nil {
 		return nil
-	}
-	if c.gql != nil {
-		return s.schemas.checkGraphQL(c.gql, a)
 	}
 	body := c.req.Body
 	if c.route.path == inRepo+"/issues/{issue_number}/labels" && strings.HasPrefix(strings.TrimSpace(body), "[") {
@@ -541,6 +548,14 @@ func (s *Server) must(err error) {
 		s.t.Helper()
 		s.t.Fatal(err)
 	default:
+		panic(err)
+	}
+}
+
+// sure is for what only fails if the repository is broken. A request then is
+// answered with 500, and it is a violation; see handle.
+func sure(err error) {
+	if err != nil {
 		panic(err)
 	}
 }
