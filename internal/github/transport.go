@@ -137,8 +137,11 @@ func (t *transport) try(req *http.Request, token secret) (*http.Response, error)
 	if len(data) > maxAnswer {
 		return nil, &tooLargeError{maxAnswer}
 	}
-	if resp.StatusCode >= 400 {
-		data = censor(data, token)
+	data = censor(data, token) // a server may repeat what it was shown
+	for _, values := range resp.Header {
+		for i := range values {
+			values[i] = string(censor([]byte(values[i]), token))
+		}
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(data))
 	resp.ContentLength = int64(len(data))
@@ -165,6 +168,11 @@ func (t *transport) judge(req *http.Request, resp *http.Response, err error, aga
 			v.asked = t.asked(resp)
 		}
 		return v
+	}
+	if text := strings.TrimSpace(string(body)); req.Method == http.MethodGet && resp.StatusCode/100 == 2 && (text == "" || text == "null") {
+		// It would pass for a list without entries, and what is on it would be
+		// made a second time.
+		return verdict{last: "an empty answer", again: again}
 	}
 	return verdict{}
 }
