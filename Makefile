@@ -10,7 +10,7 @@ COUNT    ?= 10
 RACE ?= $(if $(filter 1,$(shell $(GO) env CGO_ENABLED 2>/dev/null)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check bench schemas fuzz soak clean need-go need-git need-npm
+.PHONY: help build demo test check bench schemas screenshot fuzz soak clean need-go need-git need-npm
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
@@ -46,6 +46,11 @@ schemas: need-go need-npm ## get GitHub's API schemas into build/
 		npm pack --silent --ignore-scripts --pack-destination "$$archives" "$$package"; \
 	done; \
 	$(GO) run ./internal/github/githubtest/schemas build/github-schemas "$$archives"
+
+# Pixels depend on the machine's fonts, so the picture is drawn by hand and looked
+# at: apt-get install chromium fonts-noto-color-emoji
+screenshot: need-go ## draw the picture of the pull request comment
+	$(GO) run ./internal/screenshot signingevent/testdata/comment.md docs/images/pull-request.png
 
 fuzz: need-go ## run every fuzz target for FUZZTIME (30s) each
 	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n 1 dirname | sort -u); do \

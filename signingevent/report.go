@@ -278,7 +278,11 @@ func Markdown(s *repository.Status) string {
 		fmt.Fprintf(&b, "| %s %s | %s | %s | %s | %s |\n", mark, code(r.Role), plain(versions(r)), count, names(r.Signed), still)
 	}
 	if people := People(s); len(people) > 0 {
-		fmt.Fprintf(&b, "\nAwaited: %s. To see what it is about, accept an invitation and sign:\n\n    %s\n", names(people), escape.Terminal(signCommand(s.Event)))
+		does := "shows what is to be signed, and signs"
+		if slices.ContainsFunc(s.Roles, func(r repository.RoleStatus) bool { return len(r.Invites) > 0 }) {
+			does = "shows what is to be signed, accepts an invitation, and signs"
+		}
+		fmt.Fprintf(&b, "\n**Awaited:** %s. This %s:\n\n    %s\n", names(people), does, escape.Terminal(signCommand(s.Event)))
 	}
 	if s.Deadline != nil {
 		text := deadline(s.Deadline)
@@ -299,9 +303,9 @@ func Markdown(s *repository.Status) string {
 				b.WriteByte('\n')
 			}
 		}
-		markdownFindings(&b, code(r.Role), r.Findings)
+		markdownFindings(&b, "Findings on "+code(r.Role), r.Findings)
 	}
-	markdownFindings(&b, "The event as a whole", s.Findings)
+	markdownFindings(&b, "Findings on the event as a whole", s.Findings)
 	fmt.Fprintf(&b, "\n<sub>commit %.12s, known-good %.12s</sub>\n", s.Commit, s.Base)
 	return b.String()
 }
@@ -316,11 +320,11 @@ func markdownFindings(b *strings.Builder, title string, list []repository.Findin
 		if f.File != "" {
 			fmt.Fprintf(b, " (%s)", escape.MarkdownCode(f.File))
 		}
-		fmt.Fprintf(b, "<br>rule %s", escape.MarkdownCode(f.Rule))
+		fmt.Fprintf(b, "<br><sub>rule %s", escape.MarkdownCode(f.Rule))
 		if f.Hint != "" {
-			fmt.Fprintf(b, ". %s", escape.Markdown(f.Hint))
+			fmt.Fprintf(b, "; %s", escape.Markdown(f.Hint))
 		}
-		b.WriteByte('\n')
+		b.WriteString("</sub>\n")
 	}
 }
 

@@ -16,10 +16,10 @@ func updateIssueCommand(env cli.Env) *urfave.Command {
 	return &urfave.Command{
 		Name:  "update-issue",
 		Usage: "keep one issue open for as long as a workflow fails",
-		Description: `The first failure opens an issue, the second comments on it, each one after that
-edits the comment, and success closes it. The issue carries the workflow's name as
-its label. What .github/TUFOPS_TEMPLATE/failure.md says in the checkout, or tuf-on-ci's
-.github/TUF_ON_CI_TEMPLATE/failure.md, is added to a new issue.
+		Description: `The first failure opens an issue, the second comments on it, each one after
+that edits the comment, and success closes it. The issue carries the workflow's
+name as its label. What .github/TUFOPS_TEMPLATE/failure.md says in the checkout,
+or tuf-on-ci's .github/TUF_ON_CI_TEMPLATE/failure.md, is added to a new issue.
 
 Runs in a workflow of GitHub Actions, whose variables say which repository and
 which run; the token needs issues: write.

@@ -142,7 +142,7 @@ func TestAddressesStandOnce(t *testing.T) {
 			return err
 		}
 		if d.IsDir() {
-			if name != "." && (d.Name() == ".git" || d.Name() == "testdata" || name == "build" || name == "bin") {
+			if name != "." && (d.Name() == ".git" || d.Name() == "testdata" || strings.HasSuffix(d.Name(), "test") || name == "build" || name == "bin") {
 				return fs.SkipDir
 			}
 			return nil

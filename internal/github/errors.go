@@ -153,6 +153,10 @@ func (f *Forge) refused(action, permission string, code int, message string, hea
 			PermissionError: &signingevent.PermissionError{Action: action, Err: answer},
 			setting:         `turn on "Allow GitHub Actions to create and approve pull requests" in Settings, Actions, General of the repository (or of its organization), or give a token of a GitHub App`,
 		}
+	case strings.Contains(message, "does not have permission to convert the pull request"):
+		// All that GraphQL says where the plan has no drafts. A token that lacks
+		// the permission hears that the resource is not accessible.
+		answer.Err = signingevent.ErrNoDrafts
 	case code == http.StatusForbidden:
 		if !strings.Contains(message, "not accessible") && !strings.HasPrefix(message, "Must have ") {
 			permission = "" // archived, blocked, single sign-on: not a matter of permissions

@@ -225,14 +225,15 @@ func (u issueUpdate) again(ctx context.Context, issue *gh.Issue) error {
 			count++
 			m := parseMark(c.GetBody())
 			count = max(count, m.failures)
-			known.runs = append(known.runs, m.runs...)
+			known.add(m.runs...)
 		}
 	}
 	if slices.Contains(known.runs, u.run()) {
 		return nil
 	}
 	count++
-	known = mark{failures: count, runs: append(known.runs, u.run())}
+	known.failures = count
+	known.add(u.run())
 	body := fmt.Sprintf("%s\nFailed run: %s\n\nFailed %d times in a row since %s.\n%s",
 		u.heading("failed"), u.runURL(), count, issue.GetCreatedAt().UTC().Format(time.RFC3339), known)
 	if newest == nil {
@@ -306,6 +307,14 @@ func (u issueUpdate) runURL() string {
 type mark struct {
 	failures int
 	runs     []string // "ID/ATTEMPT", oldest first
+}
+
+func (m *mark) add(runs ...string) {
+	for _, r := range runs {
+		if !slices.Contains(m.runs, r) {
+			m.runs = append(m.runs, r)
+		}
+	}
 }
 
 func (m mark) String() string {
