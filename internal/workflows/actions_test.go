@@ -201,6 +201,7 @@ func TestOnlineSignTargetsArguments(t *testing.T) {
 		" \n":                 "[online-sign-targets][--push][--dispatch][--]",
 	} {
 		cmd := bash(t, steps[len(steps)-1].Run, "TUFOPS="+fakeProgram(t, `printf '[%s]' "$@"`), "TARGETS_TO_SIGN="+targets)
+		writeFile(t, filepath.Join(cmd.Dir, "file"), "that * must not become")
 		got, err := cmd.CombinedOutput()
 		if err != nil || string(got) != want {
 			t.Errorf("%q: ran %s (%v), want %s", targets, got, err, want)

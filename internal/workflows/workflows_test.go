@@ -172,6 +172,23 @@ func TestSymbolicLinks(t *testing.T) {
 	}
 }
 
+// A file is replaced, not written into: a reader, or a crash, sees the old one or
+// the new one.
+func TestWriteReplaces(t *testing.T) {
+	top := t.TempDir()
+	file, other := filepath.Join(top, "a/b"), filepath.Join(top, "other")
+	writeFile(t, file, "old")
+	if err := os.Link(file, other); err != nil {
+		t.Skipf("no hard links here: %v", err)
+	}
+	if err := write(top, "a/b", []byte("new")); err != nil {
+		t.Fatal(err)
+	}
+	if string(readFile(t, file)) != "new" || string(readFile(t, other)) != "old" {
+		t.Errorf("it holds %q, and what it was before %q", readFile(t, file), readFile(t, other))
+	}
+}
+
 func TestWriteStaysInside(t *testing.T) {
 	top := t.TempDir()
 	for _, name := range []string{"../x", "/x", "a/../../x", ""} {
