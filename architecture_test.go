@@ -69,6 +69,7 @@ var rooms = []room{
 	{"internal/yubikey", []string{"signer", "internal/metadata", "internal/escape"}, "adapter"},
 	{"internal/pkcs11", []string{"signer", "internal/metadata", "internal/escape"}, "adapter"},
 
+	{"internal/workflows", nil, "files for a forge that runs them; knows neither git nor TUF"},
 	{"internal/cli", []string{"internal/escape"}, "the frame of the programs; knows no command"},
 	{"internal/escape", nil, "makes text from strangers safe to show"},
 }
