@@ -169,7 +169,7 @@ func (d *driver) round(ctx context.Context) (moved bool, err error) {
 
 	event, err := d.Repository.OpenEvent(ctx, repository.EventOptions{Name: d.branch, Head: string(head), Base: d.Base})
 	if err != nil {
-		return false, errors.Join(append(d.errs, err)...)
+		return false, err // what kept the metadata back says no more
 	}
 	policy, err := d.Repository.Policy(ctx, event.Base)
 	if err != nil {

@@ -20,13 +20,13 @@ import (
 	"github.com/tufops/tufops/signer"
 )
 
-// programs builds the two programs that write, once.
+// programs builds the three programs, once.
 var programs = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "tufops-programs-")
 	if err != nil {
 		return "", err
 	}
-	out, err := exec.Command("go", "build", "-o", dir+"/", "github.com/tufops/tufops/cmd/tufops", "github.com/tufops/tufops/cmd/tufops-sign").CombinedOutput()
+	out, err := exec.Command("go", "build", "-o", dir+"/", "github.com/tufops/tufops/cmd/tufops", "github.com/tufops/tufops/cmd/tufops-sign", "github.com/tufops/tufops/cmd/tufops-client").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%w\n%s", err, out)
 	}
