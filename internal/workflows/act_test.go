@@ -46,6 +46,7 @@ type stage struct {
 	site   *httptest.Server
 	token  string
 	seen   int // dispatches that were looked at
+	fork   bool
 }
 
 // needAct returns the path of act.
@@ -71,8 +72,14 @@ func newStage(t *testing.T) *stage {
 	t.Cleanup(s.site.Close)
 	s.release()
 
-	// The predecessor's repository, taken over.
 	s.person = s.world.Upstream.Clone("person")
+	return s
+}
+
+// takeOver gives the repository the predecessor's workflows, and migrates them.
+func (s *stage) takeOver() {
+	t := s.t
+	t.Helper()
 	if err := os.CopyFS(s.person.Dir, os.DirFS("testdata/predecessor")); err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +96,6 @@ func newStage(t *testing.T) *stage {
 	}
 	s.person.Commit("Use tufops")
 	s.person.Push()
-	return s
 }
 
 // release builds our programs from this source, puts them where releases are, and
@@ -129,7 +135,7 @@ func (s *stage) run(event, workflow, branch string, inputs map[string]string, su
 	head := checkout.Run("rev-parse", "HEAD")
 	payload, err := json.Marshal(map[string]any{
 		"ref": "refs/heads/" + branch, "after": head, "inputs": inputs,
-		"repository": map[string]any{"full_name": "example/tuf", "name": "tuf", "owner": map[string]any{"login": "example"}, "default_branch": "main", "fork": false},
+		"repository": map[string]any{"full_name": "example/tuf", "name": "tuf", "owner": map[string]any{"login": "example"}, "default_branch": "main", "fork": s.fork},
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -253,6 +259,7 @@ func (s *stage) update(artifact string) (string, error) {
 func TestWorkflowsFromPushToPublication(t *testing.T) {
 	needAct(t)
 	s := newStage(t)
+	s.takeOver()
 
 	s.person.Run("switch", "--quiet", "-c", "sign/new")
 	s.person.WriteFile("targets/a.txt", "one\n")
@@ -318,6 +325,7 @@ func TestWorkflowsFromPushToPublication(t *testing.T) {
 func TestWorkflowsTellOfFailure(t *testing.T) {
 	needAct(t)
 	s := newStage(t)
+	s.takeOver()
 	keys, main := s.world.KeyDir, s.world.Upstream.Head("main")
 	s.world.KeyDir = t.TempDir() // the online key is not there
 	s.run("schedule", "online-sign.yml", "main", nil, false)
@@ -335,5 +343,58 @@ func TestWorkflowsTellOfFailure(t *testing.T) {
 	}
 	if s.world.Upstream.Head("publish") != s.world.Upstream.Head("main") || len(s.dispatches()) != 1 {
 		t.Error("what was signed then is not published")
+	}
+}
+
+// The files that init lays down: the same road as far as it leads without a site
+// of the repository's own, and nothing at all in a fork.
+func TestLaidDownWorkflows(t *testing.T) {
+	needAct(t)
+	s := newStage(t)
+	files, err := Files(laid)
+	if err == nil {
+		err = Write(s.person.Dir, files)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.person.Commit("Workflows")
+	s.person.Push()
+	s.person.Run("switch", "--quiet", "-c", "sign/new")
+	s.person.WriteFile("targets/a.txt", "one\n")
+	s.person.Commit("An artifact")
+	s.person.Push()
+
+	s.fork = true
+	before := s.world.Upstream.Run("for-each-ref")
+	for workflow, branch := range map[string]string{
+		"signing-event.yml": "sign/new", "create-signing-events.yml": "main", "online-sign.yml": "main", "publish.yml": "main", "test.yml": "main",
+	} {
+		s.run("workflow_dispatch", workflow, branch, nil, true)
+	}
+	if s.world.Upstream.Run("for-each-ref") != before || len(s.forge.Requests()) > 0 {
+		t.Errorf("in a fork, refs are now\n%s\nand the forge was asked %v", s.world.Upstream.Run("for-each-ref"), s.forge.Requests())
+	}
+
+	s.fork = false
+	s.run("push", "signing-event.yml", "sign/new", nil, true)
+	if pulls := s.forge.Pulls(); len(pulls) != 1 || !pulls[0].Draft || pulls[0].Head != "sign/new" {
+		t.Errorf("pull requests are %+v, want one draft", pulls)
+	}
+	s.run("push", "online-sign.yml", "main", nil, true)
+	published := s.world.Upstream.Head("publish")
+	if published == "" || published != s.world.Upstream.Head("main") {
+		t.Errorf("publish is at %q, want main", published)
+	}
+	s.world.Wait(3600 * 24 * time.Hour) // into the signing period of root and targets
+	s.run("schedule", "create-signing-events.yml", "main", nil, true)
+	got := s.dispatches()
+	for _, want := range []string{"publish.yml publish " + published, "signing-event.yml sign/root-v2", "signing-event.yml sign/targets-v2"} {
+		if !slices.Contains(got, want) {
+			t.Errorf("started %q, and not %q", got, want)
+		}
+	}
+	if issues := s.forge.Issues(); len(issues) != 0 {
+		t.Errorf("issues were opened: %+v", issues)
 	}
 }

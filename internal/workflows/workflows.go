@@ -172,7 +172,7 @@ func read(top, name string) ([]byte, error) {
 }
 
 // write replaces a file of the checkout, or makes it. Permissions of one that is
-// there stay as they are.
+// there stay as they are, which renameio.WriteFile sees to.
 func write(top, name string, data []byte) error {
 	info, err := lstat(top, name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -186,7 +186,7 @@ func write(top, name string, data []byte) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	if err := renameio.WriteFile(file, data, 0o644, renameio.WithTempDir(dir), renameio.WithExistingPermissions()); err != nil {
+	if err := renameio.WriteFile(file, data, 0o644, renameio.WithTempDir(dir)); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil
