@@ -3,6 +3,7 @@ package repository
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -50,6 +51,18 @@ type Finding struct {
 // Blocks reports whether the finding keeps an event from being complete.
 func (f Finding) Blocks() bool { return f.Level != LevelWarning && f.Gates.Event() }
 
+// Decided says what .tufops.yaml has made of the finding, and why; "" where it
+// has made nothing of it.
+func (f Finding) Decided() string {
+	switch {
+	case f.Lowered != "":
+		return fmt.Sprintf("lowered from %s by .tufops.yaml on main: %s", f.Lowered, f.Reason)
+	case f.Reason != "":
+		return "raised by .tufops.yaml on main: " + f.Reason
+	}
+	return ""
+}
+
 // Rule is one entry of the rule engine: what it is called, what it does to an
 // event, and what it says of itself. docs/rules.md and `tufops rules` are made
 // from it.
@@ -86,7 +99,7 @@ func (r *Rule) Decisions() []Level {
 	return []Level{LevelOff}
 }
 
-// rules in the order in which they are listed and documented.
+// rules are all rules, in the order in which they are declared.
 var rules []*Rule
 
 func rule(r Rule) *Rule {
@@ -94,12 +107,13 @@ func rule(r Rule) *Rule {
 	return &r
 }
 
-// Rules lists the rules in the order of their documentation.
+// Rules lists the rules by name.
 func Rules() []Rule {
 	list := make([]Rule, len(rules))
 	for i, r := range rules {
 		list[i] = *r
 	}
+	slices.SortFunc(list, func(a, b Rule) int { return strings.Compare(a.Name, b.Name) })
 	return list
 }
 

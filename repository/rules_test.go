@@ -550,7 +550,7 @@ func TestRules(t *testing.T) {
 		list := s.AllFindings()
 		for _, f := range list {
 			alone[f.Rule] = alone[f.Rule] || !slices.ContainsFunc(list, func(o repository.Finding) bool { return o.Rule != f.Rule })
-			said[f.Rule] = append(said[f.Rule], example(f.Message, f.Hint))
+			said[f.Rule] = append(said[f.Rule], example(f.Level, f.Message, f.Hint))
 		}
 	}
 	t.Run("event", func(t *testing.T) {
@@ -577,16 +577,16 @@ func TestRules(t *testing.T) {
 		if !alone[r.Name] {
 			t.Errorf("no case breaks %s and nothing else", r.Name)
 		}
-		if !slices.Contains(said[r.Name], example(r.Example, r.Hint)) {
-			t.Errorf("the example of %s is\n%s\nbut its cases say\n%s", r.Name, example(r.Example, r.Hint), strings.Join(said[r.Name], "\n"))
+		if !slices.Contains(said[r.Name], example(r.Level, r.Example, r.Hint)) {
+			t.Errorf("the example of %s is\n%s\nbut its cases say\n%s", r.Name, example(r.Level, r.Example, r.Hint), strings.Join(said[r.Name], "\n"))
 		}
 	}
 }
 
 // example is a message and its hint, with commits left out: they differ with
 // git's version.
-func example(message, hint string) string {
-	return regexp.MustCompile(`\b[0-9a-f]{10}\b`).ReplaceAllString(message+" | "+hint, "COMMIT")
+func example(level repository.Level, message, hint string) string {
+	return regexp.MustCompile(`\b[0-9a-f]{10}\b`).ReplaceAllString(string(level)+": "+message+" | "+hint, "COMMIT")
 }
 
 // TestEveryRuleHasAReason keeps the list of rules readable.

@@ -348,6 +348,9 @@ func reviewFindings(p *page, list []repository.Finding) {
 		if f.Hint != "" {
 			p.fold(10, "    hint: %s", f.Hint)
 		}
+		if d := f.Decided(); d != "" {
+			p.fold(6, "    %s", d)
+		}
 	}
 }
 

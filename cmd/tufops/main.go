@@ -35,6 +35,7 @@ Example:
 			onlineSignTargetsCommand(env),
 			buildCommand(env),
 			publishCommand(env),
+			rulesCommand(env),
 			demoCommand(env),
 		},
 	}
