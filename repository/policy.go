@@ -236,10 +236,9 @@ func plainYAML(n *yaml.Node) error {
 	switch {
 	case n.Kind == yaml.AliasNode || n.Anchor != "":
 		return fmt.Errorf("line %d: anchors and aliases are not read", n.Line)
+	case n.Kind == yaml.ScalarNode && (n.ShortTag() == "!!null" || strings.TrimSpace(n.Value) == ""):
+		return fmt.Errorf("line %d: nothing stands where a value belongs", n.Line)
 	case n.Kind == yaml.ScalarNode && n.ShortTag() != "!!str":
-		if n.ShortTag() == "!!null" {
-			return fmt.Errorf("line %d: nothing stands where a value belongs", n.Line)
-		}
 		return fmt.Errorf("line %d: %s is not text; put it in quotes if it is meant to be", n.Line, n.Value)
 	case n.Kind == yaml.MappingNode:
 		seen := map[string]bool{}
@@ -320,7 +319,7 @@ func (d Decision) check(name string) error {
 			can = append(can, string(l))
 		}
 		return fmt.Errorf("rules gives %s the level %q; it has the level %s and can be given %s", name, d.Level, r.Level, strings.Join(can, " or "))
-	case strings.TrimSpace(d.Reason) == "" && d.Level != LevelError:
+	case d.Reason == "" && d.Level != LevelError:
 		return fmt.Errorf("rules gives %s the level %s without a reason", name, d.Level)
 	case len(d.Reason) > maxReason:
 		return fmt.Errorf("the reason for %s has %d bytes, more than %d", name, len(d.Reason), maxReason)

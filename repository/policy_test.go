@@ -136,7 +136,7 @@ func TestParsePolicyErrors(t *testing.T) {
 		{"unknown key of a decision", "rules: {threshold-of-one: {level: off, reason: x, until: tomorrow}}", `line 1: rule threshold-of-one: there is no key "until", only level, reason`},
 		{"no level", "rules: {threshold-of-one: {reason: x}}", "rules gives threshold-of-one no level"},
 		{"no reason", "rules: {threshold-of-one: {level: off}}", "rules gives threshold-of-one the level off without a reason"},
-		{"empty reason", `rules: {threshold-of-one: {level: off, reason: " \t"}}`, "rules gives threshold-of-one the level off without a reason"},
+		{"empty reason", `rules: {threshold-of-one: {level: off, reason: " \t"}}`, "line 1: nothing stands where a value belongs"},
 		{"a number for a reason", "rules: {threshold-of-one: {level: off, reason: 12}}", "line 1: 12 is not text"},
 		{"long reason", "rules: {threshold-of-one: {level: off, reason: " + strings.Repeat("x", 501) + "}}", "the reason for threshold-of-one has 501 bytes, more than 500"},
 		{"an error switched off", "rules: {expired: {level: off, reason: x}}", `rules gives expired the level "off"; it has the level error and can be given warning`},
