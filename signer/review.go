@@ -26,6 +26,7 @@ func reviewText(pl *plan, user string, now time.Time) *page {
 	if pl.policy.AllowLegacyKeyIDs {
 		p.line("  keyids that are not the hash of their key are allowed here")
 	}
+	reviewLowered(p, pl.policy, pl.agreed)
 	if len(s.Roles) == 0 {
 		p.blank()
 		p.line("The event changes no role yet.")
