@@ -23,13 +23,18 @@ type mutant struct {
 	where string // what was changed, the same for all events
 	now   time.Time
 
-	head func() []change // to the head of the event; nil for none
-	main func() []change // to main, after the event began; nil for none
+	// What changes at the head of the event, and on main since the event began;
+	// nil for nothing. One that changes nothing for this event is no mutant of it.
+	head, main func() []change
 	// Where the mutant begins, if not at the event's own head and base.
 	from, onto git.OID
 }
 
 func (m *mutant) String() string { return m.class + " " + m.where }
+
+// control is the class of those that change nothing but what a new version must:
+// they are complete, so it is the change that keeps another from being so.
+const control = "control"
 
 // A breeder makes the mutants of one event.
 type breeder struct {
@@ -51,7 +56,7 @@ func (m *menagerie) mutants() []*mutant {
 			}
 			// What the event does not change it changes first, in good order.
 			touched := slices.Contains(changed, role)
-			b.put("control", role, role, func(object) {})
+			b.put(control, role, role, func(object) {})
 			if touched || i%4 == 3 {
 				b.fields(role)
 				b.content(role)
@@ -63,8 +68,13 @@ func (m *menagerie) mutants() []*mutant {
 		b.inFlight(changed)
 		for _, other := range m.events {
 			if other != e && other.now.Before(e.now) {
-				one := &mutant{event: e, class: "replay", where: "an older event, complete in its time", now: other.now, from: other.headAt, onto: e.baseAt}
-				all = append(all, one)
+				where := "an older event, which still stands on main"
+				for file, c := range other.head {
+					if c != other.known[file] && c != e.base[file] {
+						where = "an older event, of which main has moved on"
+					}
+				}
+				all = append(all, &mutant{event: e, class: "replay", where: where, now: other.now, from: other.headAt, onto: e.baseAt})
 			}
 		}
 	}
@@ -104,7 +114,10 @@ func integer(v any) int64 {
 func (b *breeder) put(class, where, role string, edit func(signed object)) {
 	b.emit(&mutant{event: b.e, class: class, where: where, now: b.e.now, head: func() []change {
 		signed := b.signed(role)
-		edit(signed)
+		before := string(metadata.Write(signed))
+		if edit(signed); class != control && string(metadata.Write(signed)) == before {
+			return nil
+		}
 		return b.seal(role, signed, nil)
 	}})
 }
@@ -345,7 +358,7 @@ func (b *breeder) periods(name, role string, of func(s object) object) {
 	set := func(where, field string, v any) {
 		b.put("period", role+" "+name+" "+where, role, func(s object) { of(s)[field] = v })
 	}
-	for where, v := range map[string]any{"0": int64(0), "-1": int64(-1), "2^40": int64(1) << 40, "2^63": json.Number("9223372036854775808"), "1.5": json.Number("1.5"), "36501": int64(36501)} {
+	for where, v := range map[string]any{"0": int64(0), "-1": int64(-1), "2^40": int64(1) << 40, "2^63": json.Number("9223372036854775808"), "1.5": json.Number("1.5"), "beyond a hundred years": int64(36_526)} {
 		set("expiry "+where, metadata.FieldExpiryPeriod, v)
 	}
 	for where, v := range map[string]any{"0": int64(0), "-1": int64(-1), "1": int64(1), "2^40": int64(1) << 40} {
@@ -441,13 +454,14 @@ func (b *breeder) keysOf(role string) {
 }
 
 func (b *breeder) keyOf(role, kind, id string, keys object) {
-	var others []string
-	for other := range keys {
-		if other != id {
-			others = append(others, other)
+	other := func(field string) object { // another key, of a person or online
+		for _, one := range slices.Sorted(maps.Keys(keys)) {
+			if k := keys[one].(object); one != id && k[field] != nil {
+				return k
+			}
 		}
+		return nil
 	}
-	slices.Sort(others)
 	// renamed changes a key and gives it its right keyid everywhere.
 	renamed := func(where string, edit func(k object)) {
 		b.put("key", role+" "+kind+" "+where, role, func(s object) {
@@ -491,9 +505,14 @@ func (b *breeder) keyOf(role, kind, id string, keys object) {
 		"scheme is unknown":      func(k object) { k["scheme"] = "ecdsa-sha2-nistp521" },
 		"public is a stranger's": func(k object) { k["keyval"] = object{"public": b.key("stranger", "ecdsa-sha2-nistp256")} },
 		"public is nothing":      func(k object) { k["keyval"] = object{"public": ""} },
-		"public is another's": func(k object) {
-			if len(others) > 0 {
-				k["keyval"] = metadata.Clone(keys[others[0]].(object)["keyval"])
+		"public is another person's": func(k object) {
+			if o := other(metadata.FieldKeyOwner); o != nil {
+				k["keyval"] = metadata.Clone(o["keyval"])
+			}
+		},
+		"public is the online key's": func(k object) {
+			if o := other(metadata.FieldOnlineURI); o != nil {
+				k["keyval"] = metadata.Clone(o["keyval"])
 			}
 		},
 		"private is there":    func(k object) { k["keyval"].(object)["private"] = "x" },
@@ -509,8 +528,8 @@ func (b *breeder) keyOf(role, kind, id string, keys object) {
 	kept("stays, field added", func(k object) { k["x-new"] = "x" })
 	b.put("keyid", role+" "+kind+" is another's", role, func(s object) {
 		all := delegating(s)["keys"].(object)
-		if len(others) > 0 {
-			all[id], all[others[0]] = all[others[0]], all[id]
+		if o := other(metadata.FieldKeyOwner); o != nil {
+			all[keyID(o)], all[id] = all[id], o
 		}
 	})
 	b.put("keyid", role+" "+kind+" is made up, everywhere", role, func(s object) {
@@ -746,6 +765,8 @@ func (b *breeder) files() {
 			kind = "targets/registry.npmjs.org/ARTIFACT"
 		case strings.HasPrefix(path, "targets/"):
 			kind = "targets/ARTIFACT"
+		case strings.HasPrefix(path, "keys/"):
+			kind = "keys/KEY/FILE"
 		case !strings.HasPrefix(path, "metadata/"):
 			kind = "OTHER"
 		}

@@ -48,13 +48,10 @@ func (t tree) doc(file string) object {
 // A merged event of the corpus with other keys: what was signed is signed again
 // by keys that the test has.
 type rekeyed struct {
-	name             string
-	now              time.Time
-	known, base      tree // at the merge base, and at main when the event was merged
-	head             tree
-	knownAt, baseAt  git.OID
-	headAt           git.OID
-	originalComplete bool // of the real event, legacy keyids allowed
+	name              string
+	now               time.Time
+	known, base, head tree // at the merge base, on main when it was merged, and what was merged
+	baseAt, headAt    git.OID
 }
 
 // changed are the offline roles that the event changes, root first.
@@ -252,8 +249,6 @@ func (k *keyring) state(from tree) tree {
 	return to
 }
 
-func asObject(v any) object { o, _ := v.(object); return o }
-
 // A menagerie is all merged events of the corpus with other keys, in one bare
 // repository. main is one line through their merge bases and bases.
 type menagerie struct {
@@ -285,6 +280,8 @@ func newMenagerie(t testing.TB) *menagerie {
 			}
 			files[e.Path] = content{e.Mode, blobs[e.OID]}
 		}
+		// The corpus is older than attestations.
+		files["keys/"+strings.Repeat("0a", 32)+"/attestation.pem"] = content{git.ModeFile, "made by hardware\n"}
 		m.learn(files)
 		return files
 	}
@@ -295,15 +292,13 @@ func newMenagerie(t testing.TB) *menagerie {
 	if len(last) != 28 {
 		t.Fatalf("the corpus has %d events, want 28", len(last))
 	}
-	history, err := corpus.Git.History(ctx, "refs/heads/main", "", git.HistoryOptions{FirstParent: true, Reverse: true})
+	main, err := corpus.Git.Resolve(ctx, "main")
 	if err != nil {
-		main, rerr := corpus.Git.Resolve(ctx, "main")
-		if rerr != nil {
-			t.Fatal(rerr)
-		}
-		if history, err = corpus.Git.History(ctx, main, "", git.HistoryOptions{FirstParent: true, Reverse: true}); err != nil {
-			t.Fatal(err)
-		}
+		t.Fatal(err)
+	}
+	history, err := corpus.Git.History(ctx, main, "", git.HistoryOptions{FirstParent: true, Reverse: true})
+	if err != nil {
+		t.Fatal(err)
 	}
 	trees := map[string]tree{}
 	var line []string // of main
@@ -333,13 +328,13 @@ func newMenagerie(t testing.TB) *menagerie {
 		if trees[r.Base] == nil || trees[r.MergeBase] == nil {
 			t.Fatalf("%s: its base is not on main", name)
 		}
-		m.events = append(m.events, &rekeyed{name: name, now: r.Now, known: trees[r.MergeBase], base: trees[r.Base], head: trees[r.Head], originalComplete: r.ValidLegacy})
+		m.events = append(m.events, &rekeyed{name: name, now: r.Now, known: trees[r.MergeBase], base: trees[r.Base], head: trees[r.Head]})
 		marks[name] = in.commit("refs/heads/event", fmt.Sprintf(":%d", marks[r.MergeBase]), m.events[len(m.events)-1].head)
 	}
 	oids := in.write(t, m.repo)
 	for _, e := range m.events {
 		r := last[e.name]
-		e.knownAt, e.baseAt, e.headAt = oids[marks[r.MergeBase]], oids[marks[r.Base]], oids[marks[e.name]]
+		e.baseAt, e.headAt = oids[marks[r.Base]], oids[marks[e.name]]
 	}
 	return m
 }

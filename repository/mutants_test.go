@@ -9,96 +9,105 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	gotuf "github.com/theupdateframework/go-tuf/v2/metadata"
+
 	"github.com/tufops/tufops/internal/git"
+	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/repository"
 )
 
 // A verdict is what status says of a mutant.
 type verdict struct {
+	none     bool // the change changes nothing in this event
 	complete bool
 	rules    []string // that keep it from being complete, sorted
 	invited  bool     // an invitation does so as well
 	empty    bool     // no role is changed, which does so too
+	gotuf    error    // why go-tuf does not read or verify what is complete
 	err      error
 }
 
-// without reports whether the mutant would be complete if one rule were off; ""
-// for none.
+// without reports whether the mutant would be complete if the findings of one
+// rule were dropped; of rule "", whether it is as it stands.
 func (v verdict) without(rule string) bool {
-	return v.err == nil && !v.empty && !v.invited && !slices.ContainsFunc(v.rules, func(r string) bool { return r != rule })
+	return v.err == nil && !v.none && !v.empty && !v.invited && !slices.ContainsFunc(v.rules, func(r string) bool { return r != rule })
 }
 
-// judge makes mutants and asks status about them. It does so in batches: the
-// objects of one batch are written by one process, and forgotten with it.
-func (m *menagerie) judge(t *testing.T, list []*mutant) []verdict {
-	t.Helper()
+// judge makes mutants and asks for their status. It does so in batches: the
+// objects of one are written by one process, and what is remembered of them is
+// forgotten with it.
+func (m *menagerie) judge(list []*mutant) []verdict {
+	m.t.Helper()
 	verdicts := make([]verdict, 0, len(list))
 	for batch := range slices.Chunk(list, 400) {
-		var in stream
-		type marked struct{ head, base int }
-		var marks []marked
-		for _, one := range batch {
-			var at marked
-			if one.head != nil {
-				at.head = in.change("refs/heads/mutant", string(one.event.headAt), "", one.head())
-			}
-			if one.main != nil {
-				at.base = in.change("refs/heads/mutant", string(one.event.baseAt), "", one.main())
-			}
-			marks = append(marks, at)
-		}
-		oids := map[int]git.OID{}
-		if in.marks > 0 {
-			oids = in.write(t, m.repo)
-		}
-		or := func(choices ...git.OID) git.OID {
-			i := slices.IndexFunc(choices, func(o git.OID) bool { return o != "" })
-			return choices[i]
-		}
-		verdicts = append(verdicts, judged(t, m.repo.Dir, batch, func(i int) (head, base git.OID) {
-			one := batch[i]
-			return or(oids[marks[i].head], one.from, one.event.headAt), or(oids[marks[i].base], one.onto, one.event.baseAt)
-		})...)
+		verdicts = append(verdicts, m.judgeBatch(batch)...)
 	}
 	return verdicts
 }
 
-func judged(t *testing.T, dir string, batch []*mutant, commits func(i int) (head, base git.OID)) []verdict {
-	ctx := t.Context()
-	g, err := git.Open(ctx, dir)
+func (m *menagerie) judgeBatch(batch []*mutant) []verdict {
+	m.t.Helper()
+	ctx := context.Background()
+	var in stream
+	heads, bases := make([]int, len(batch)), make([]int, len(batch))
+	changes := make([][]change, len(batch))
+	verdicts := make([]verdict, len(batch))
+	for i, one := range batch {
+		if one.head != nil {
+			if changes[i] = one.head(); changes[i] == nil {
+				verdicts[i].none = true
+				continue
+			}
+			heads[i] = in.change("refs/heads/mutant", string(one.event.headAt), "", changes[i])
+		}
+		if one.main != nil {
+			bases[i] = in.change("refs/heads/mutant", string(one.event.baseAt), "", one.main())
+		}
+	}
+	oids := in.write(m.t, m.repo)
+	g, err := git.Open(ctx, m.repo.Dir)
 	if err != nil {
-		t.Fatal(err)
+		m.t.Fatal(err)
 	}
 	defer g.Close()
 	r, err := repository.New(g, "")
 	if err != nil {
-		t.Fatal(err)
+		m.t.Fatal(err)
 	}
-	verdicts := make([]verdict, len(batch))
 	work := make(chan int)
 	var wait sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		wait.Go(func() {
 			for i := range work {
-				head, base := commits(i)
-				verdicts[i] = judgedOne(ctx, r, batch[i], head, base)
+				one := batch[i]
+				verdicts[i] = status(ctx, r, one, first(oids[heads[i]], one.from, one.event.headAt), first(oids[bases[i]], one.onto, one.event.baseAt))
+				if verdicts[i].complete && one.from == "" {
+					verdicts[i].gotuf = goTUF(one.event, changes[i])
+				}
 			}
 		})
 	}
 	for i := range batch {
-		work <- i
+		if !verdicts[i].none {
+			work <- i
+		}
 	}
 	close(work)
 	wait.Wait()
 	return verdicts
 }
 
-func judgedOne(ctx context.Context, r *repository.Repository, one *mutant, head, base git.OID) (v verdict) {
+func first(choices ...git.OID) git.OID {
+	return choices[slices.IndexFunc(choices, func(o git.OID) bool { return o != "" })]
+}
+
+func status(ctx context.Context, r *repository.Repository, one *mutant, head, base git.OID) (v verdict) {
 	defer func() {
 		if p := recover(); p != nil {
 			v.err = fmt.Errorf("panic: %v", p)
@@ -124,19 +133,79 @@ func judgedOne(ctx context.Context, r *repository.Repository, one *mutant, head,
 	return v
 }
 
-// fits compiles a pattern of the lists: * stands for anything.
-func fits(pattern string) *regexp.Regexp {
-	return regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(pattern), `\*`, ".*") + "$")
+// goTUF says why go-tuf, from the known-good root on, does not read and verify
+// the roles of a changed head; nil if it does.
+func goTUF(e *rekeyed, changes []change) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	head := maps.Clone(e.head)
+	for _, c := range changes {
+		if head[c.path] = c.content; c.gone {
+			delete(head, c.path)
+		}
+	}
+	known, err := gotuf.Root().FromBytes([]byte(e.known["metadata/root.json"].data))
+	if err != nil {
+		return err
+	}
+	root, err := gotuf.Root().FromBytes([]byte(head["metadata/root.json"].data))
+	if err != nil {
+		return fmt.Errorf("root: %w", err)
+	}
+	if err := known.VerifyDelegate(metadata.Root, root); err != nil {
+		return err
+	}
+	if err := root.VerifyDelegate(metadata.Root, root); err != nil {
+		return err
+	}
+	targets, err := gotuf.Targets().FromBytes([]byte(head["metadata/targets.json"].data))
+	if err != nil {
+		return fmt.Errorf("targets: %w", err)
+	}
+	if err := root.VerifyDelegate(metadata.Targets, targets); err != nil {
+		return err
+	}
+	if targets.Signed.Delegations == nil {
+		return nil
+	}
+	for _, d := range targets.Signed.Delegations.Roles {
+		if d.Name == "" {
+			continue
+		}
+		role, err := gotuf.Targets().FromBytes([]byte(head[repository.MetadataFile(d.Name)].data))
+		if err != nil {
+			return fmt.Errorf("%s: %w", d.Name, err)
+		}
+		if err := targets.VerifyDelegate(d.Name, role); err != nil {
+			return err
+		}
+		if _, err := d.IsDelegatedPath("some/path"); err != nil {
+			return fmt.Errorf("%s: %w", d.Name, err)
+		}
+	}
+	return nil
 }
 
-func TestMutants(t *testing.T) {
+// A claim is about the mutants whose class and place fit a pattern, in which *
+// stands for anything.
+type claim struct{ pattern, why string }
+
+func (c claim) fits(one *mutant) bool {
+	return regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(c.pattern), `\*`, ".*") + "$").MatchString(one.String())
+}
+
+func TestDiscover(t *testing.T) {
 	m := newMenagerie(t)
 	all := m.mutants()
-	full := os.Getenv("TUFOPS_MUTANTS") != ""
 	chosen := all
-	if !full {
-		seed := uint64(time.Now().UnixNano())
-		t.Logf("seed %d", seed)
+	if os.Getenv("TUFOPS_MUTANTS") != "all" {
+		seed, err := strconv.ParseUint(os.Getenv("TUFOPS_MUTANTS"), 10, 64)
+		if err != nil {
+			seed = uint64(time.Now().UnixNano())
+		}
 		rng := rand.New(rand.NewPCG(seed, 0))
 		chosen = nil
 		for _, i := range rng.Perm(len(all))[:400] {
@@ -144,27 +213,17 @@ func TestMutants(t *testing.T) {
 		}
 	}
 	start := time.Now()
-	verdicts := m.judge(t, chosen)
+	verdicts := m.judge(chosen)
 	t.Logf("%d of %d, %v", len(chosen), len(all), time.Since(start))
-	type cell struct {
-		n, survived, errs int
-		rules       map[string]int
-	}
-	classes := map[string]*cell{}
 	sole := map[string]map[string]int{}
-	surv := map[string]int{}
-	tot := map[string]int{}
+	surv, tot, bad := map[string]int{}, map[string]int{}, map[string]string{}
 	for i, v := range verdicts {
 		one := chosen[i]
-		c := classes[one.class]
-		if c == nil {
-			c = &cell{rules: map[string]int{}}
-			classes[one.class] = c
+		if v.none {
+			continue
 		}
-		c.n++
 		tot[one.String()]++
 		if v.err != nil {
-			c.errs++
 			t.Logf("ERR %s %s: %v", one.event.name, one, v.err)
 			continue
 		}
@@ -172,7 +231,6 @@ func TestMutants(t *testing.T) {
 			t.Errorf("%s %s: complete %v, but blocked by %v", one.event.name, one, v.complete, v.rules)
 		}
 		for _, r := range v.rules {
-			c.rules[r]++
 			if len(v.rules) == 1 && v.without(r) {
 				if sole[r] == nil {
 					sole[r] = map[string]int{}
@@ -181,18 +239,25 @@ func TestMutants(t *testing.T) {
 			}
 		}
 		if v.complete {
-			c.survived++
 			surv[one.String()]++
+			if v.gotuf != nil {
+				bad[one.String()] = v.gotuf.Error()
+			}
 		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(classes)) {
-		t.Logf("%-16s %5d %5d %v", name, classes[name].n, classes[name].survived, classes[name].rules)
 	}
 	for _, name := range slices.Sorted(maps.Keys(surv)) {
 		t.Logf("SURV %d/%d %s", surv[name], tot[name], name)
 	}
+	for _, name := range slices.Sorted(maps.Keys(bad)) {
+		t.Logf("GOTUF %s: %.150s", name, bad[name])
+	}
 	for _, r := range repository.Rules() {
-		ex := slices.Sorted(maps.Keys(sole[r.Name]))
-		t.Logf("RULE %s %s %d %.3q", r.Name, r.Gates, len(ex), ex[:min(3, len(ex))])
+		best := ""
+		for _, name := range slices.Sorted(maps.Keys(sole[r.Name])) {
+			if best == "" || sole[r.Name][name]*100/tot[name] > sole[r.Name][best]*100/tot[best] {
+				best = name
+			}
+		}
+		t.Logf("RULE %s %s %d %s %d/%d", r.Name, r.Gates, len(sole[r.Name]), best, sole[r.Name][best], tot[best])
 	}
 }

@@ -30,10 +30,16 @@ func found(s *repository.Status) []string {
 	return list
 }
 
-// TestRules breaks one rule at a time: the whole set of findings must be that
-// rule's. Events without findings are complete, which keeps a rule from always
-// answering, and a complete event from always being refused.
-func TestRules(t *testing.T) {
+// A ruleCase is an event that breaks one rule, or a good one.
+type ruleCase struct {
+	name     string
+	event    func(w *World)
+	want     []string // findings
+	complete bool
+}
+
+// ruleCases are what [TestRules] and [TestFreshness] go through.
+func ruleCases() []ruleCase {
 	sigs := func(w *World, role string) []any { return w.Tree(role)["signatures"].([]any) }
 	setSigs := func(w *World, role string, list []any) {
 		tree := w.Tree(role)
@@ -46,12 +52,7 @@ func TestRules(t *testing.T) {
 	bumpTargets := func(w *World, edit func(object)) *World {
 		return w.Edit("targets", edit).Sign("targets", "alice", "bob")
 	}
-	for _, test := range []struct {
-		name     string
-		event    func(w *World)
-		want     []string // findings
-		complete bool
-	}{
+	return []ruleCase{
 		{"nothing changed", func(w *World) {}, nil, false},
 		{"root, good", func(w *World) { bumpRoot(w, nil) }, nil, true},
 		{"targets, good", func(w *World) { bumpTargets(w, nil) }, nil, true},
@@ -343,6 +344,14 @@ func TestRules(t *testing.T) {
 			w.WriteFile("metadata/nightly.json", w.ReadFile("metadata/releases.json"))
 			w.Edit("nightly", func(s object) { delete(s, "delegations"); s["version"], s["targets"] = int64(1), object{} }).Sign("nightly", "alice", "bob")
 		}, []string{"releases nested-delegation warning"}, true},
+		{"more roots than clients take at once", func(w *World) {
+			for range 32 {
+				bumpRoot(w, nil)
+			}
+			w.Commit("a busy year")
+			w.Run("branch", "-f", "main", "HEAD")
+			bumpRoot(w, nil)
+		}, []string{"root root-jump-long warning"}, true},
 		{"artifact outside its delegation", func(w *World) {
 			w.Artifact("other/x", "x").Edit("releases", func(s object) { List(s, "other/x", "x") }).Sign("releases", "carol")
 		}, []string{"releases artifact-outside-delegation error"}, false},
@@ -386,7 +395,14 @@ func TestRules(t *testing.T) {
 		{"another root was merged meanwhile", func(w *World) {
 			bumpRoot(w, nil).OnMain(func() { bumpRoot(w, func(s object) { s["x"] = int64(1) }) })
 		}, []string{"- merge-result-incomplete error"}, false},
-	} {
+	}
+}
+
+// TestRules breaks one rule at a time: the whole set of findings must be that
+// rule's. Events without findings are complete, which keeps a rule from always
+// answering, and a complete event from always being refused.
+func TestRules(t *testing.T) {
+	for _, test := range ruleCases() {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			w := New(t)
