@@ -68,11 +68,18 @@ func (m *menagerie) mutants() []*mutant {
 		b.inFlight(changed)
 		for _, other := range m.events {
 			if other != e && other.now.Before(e.now) {
-				where := "an older event, which still stands on main"
+				kept, never := true, true
 				for file, c := range other.head {
-					if c != other.known[file] && c != e.base[file] {
-						where = "an older event, of which main has moved on"
+					if c != other.known[file] {
+						kept = kept && e.base[file] == c
+						never = never && e.base[file] == other.known[file]
 					}
+				}
+				where := "an older event, of which main has moved on"
+				if kept {
+					where = "an older event, whose files still stand on main"
+				} else if never {
+					where = "an older event, whose files main does not have yet"
 				}
 				all = append(all, &mutant{event: e, class: "replay", where: where, now: other.now, from: other.headAt, onto: e.baseAt})
 			}

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	gotuf "github.com/theupdateframework/go-tuf/v2/metadata"
 
@@ -193,71 +192,199 @@ func goTUF(e *rekeyed, changes []change) (err error) {
 // stands for anything.
 type claim struct{ pattern, why string }
 
-func (c claim) fits(one *mutant) bool {
-	return regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(c.pattern), `\*`, ".*") + "$").MatchString(one.String())
+func (c claim) compile() *regexp.Regexp {
+	return regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(c.pattern), `\*`, ".*") + "$")
 }
 
-func TestDiscover(t *testing.T) {
+// judgements of mutants, by mutant.
+type judgements map[*mutant]verdict
+
+// more judges those that have not been judged yet.
+func (j judgements) more(m *menagerie, list []*mutant) {
+	list = slices.DeleteFunc(slices.Clone(list), func(one *mutant) bool { _, done := j[one]; return done })
+	for i, v := range m.judge(list) {
+		j[list[i]] = v
+	}
+}
+
+// A search goes through mutants until one is as it is claimed to be.
+type search struct {
+	missing string // what to say where none is
+	among   []*mutant
+	holds   func(v verdict) bool
+}
+
+// searches judges only as many mutants as it takes, and returns what was not
+// found.
+func (j judgements) searches(m *menagerie, list []search) (missing []string) {
+	for round := 0; len(list) > 0; round++ {
+		var next []*mutant
+		for _, s := range list {
+			next = append(next, s.among[min(round, len(s.among)):min(round+1, len(s.among))]...)
+		}
+		j.more(m, next)
+		list = slices.DeleteFunc(list, func(s search) bool {
+			if round >= len(s.among) {
+				missing = append(missing, s.missing)
+				return true
+			}
+			return s.holds(j[s.among[round]])
+		})
+	}
+	return missing
+}
+
+// TestMutants changes one thing at a time in real events, has everybody sign the
+// result, and looks who still refuses it. Nobody but the rules can. What they let
+// pass stands in survivors or in holes. Without any one rule something more would
+// pass, unless the rule stands in shadowed.
+//
+// It judges some hundred mutants and says with which seed; TUFOPS_MUTANTS is the
+// seed to use, or "all".
+func TestMutants(t *testing.T) {
 	m := newMenagerie(t)
 	all := m.mutants()
-	chosen := all
-	if os.Getenv("TUFOPS_MUTANTS") != "all" {
-		seed, err := strconv.ParseUint(os.Getenv("TUFOPS_MUTANTS"), 10, 64)
-		if err != nil {
-			seed = uint64(time.Now().UnixNano())
-		}
-		rng := rand.New(rand.NewPCG(seed, 0))
-		chosen = nil
-		for _, i := range rng.Perm(len(all))[:400] {
-			chosen = append(chosen, all[i])
-		}
+	judged := judgements{}
+	seed, err := strconv.ParseUint(os.Getenv("TUFOPS_MUTANTS"), 10, 64)
+	if err != nil {
+		seed = rand.Uint64()
 	}
-	start := time.Now()
-	verdicts := m.judge(chosen)
-	t.Logf("%d of %d, %v", len(chosen), len(all), time.Since(start))
-	sole := map[string]map[string]int{}
-	surv, tot, bad := map[string]int{}, map[string]int{}, map[string]string{}
-	for i, v := range verdicts {
-		one := chosen[i]
-		if v.none {
-			continue
-		}
-		tot[one.String()]++
-		if v.err != nil {
-			t.Logf("ERR %s %s: %v", one.event.name, one, v.err)
-			continue
-		}
-		if v.complete != v.without("") {
-			t.Errorf("%s %s: complete %v, but blocked by %v", one.event.name, one, v.complete, v.rules)
-		}
-		for _, r := range v.rules {
-			if len(v.rules) == 1 && v.without(r) {
-				if sole[r] == nil {
-					sole[r] = map[string]int{}
+	rng := rand.New(rand.NewPCG(seed, 0))
+	rng.Shuffle(len(all), func(i, k int) { all[i], all[k] = all[k], all[i] })
+	if os.Getenv("TUFOPS_MUTANTS") == "all" {
+		judged.more(m, all)
+	} else {
+		t.Logf("seed: TUFOPS_MUTANTS=%d", seed)
+		judged.more(m, all[:200])
+	}
+
+	byName := map[string][]*mutant{}
+	for _, one := range all {
+		byName[one.String()] = append(byName[one.String()], one)
+	}
+	names := slices.Sorted(maps.Keys(byName))
+	isHole := map[string]bool{}
+	var wanted []search
+	for _, list := range [][]claim{holes, survivors} { // in this order: a survivor is what is no hole
+		for _, c := range list {
+			pattern := c.compile()
+			s := search{missing: fmt.Sprintf("%q no longer survives, or never did; take it off the list (%s)", c.pattern, c.why), holds: func(v verdict) bool { return v.complete }}
+			for _, name := range names {
+				if !pattern.MatchString(name) || isHole[name] {
+					continue
 				}
-				sole[r][one.String()]++
+				s.among = append(s.among, byName[name]...)
+				if &list[0] == &holes[0] {
+					isHole[name] = true
+				}
 			}
+			rng.Shuffle(len(s.among), func(i, k int) { s.among[i], s.among[k] = s.among[k], s.among[i] })
+			wanted = append(wanted, s)
 		}
-		if v.complete {
-			surv[one.String()]++
-			if v.gotuf != nil {
-				bad[one.String()] = v.gotuf.Error()
-			}
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(surv)) {
-		t.Logf("SURV %d/%d %s", surv[name], tot[name], name)
-	}
-	for _, name := range slices.Sorted(maps.Keys(bad)) {
-		t.Logf("GOTUF %s: %.150s", name, bad[name])
 	}
 	for _, r := range repository.Rules() {
-		best := ""
-		for _, name := range slices.Sorted(maps.Keys(sole[r.Name])) {
-			if best == "" || sole[r.Name][name]*100/tot[name] > sole[r.Name][best]*100/tot[best] {
-				best = name
+		_, excused := shadowed[r.Name]
+		name, named := killers[r.Name]
+		switch {
+		case !r.Gates.Event():
+			if excused || named {
+				t.Errorf("rule %s never refuses an event: take it off the lists", r.Name)
+			}
+		case excused == named:
+			t.Errorf("rule %s: say in killers which mutant it alone refuses, or in shadowed why there is none", r.Name)
+		case named:
+			wanted = append(wanted, search{missing: fmt.Sprintf("%q is not refused by %s alone", name, r.Name), among: byName[name],
+				holds: func(v verdict) bool { return !v.complete && v.without(r.Name) }})
+		}
+	}
+	for _, missing := range judged.searches(m, wanted) {
+		t.Error(missing)
+	}
+	var lists []*regexp.Regexp
+	for _, c := range survivors {
+		lists = append(lists, c.compile())
+	}
+	shown := map[string]bool{}
+	for _, one := range all {
+		v, ok := judged[one]
+		if !ok || v.none {
+			continue
+		}
+		complain := func(format string, args ...any) { // once for each kind
+			if key := one.String() + format; !shown[key] {
+				shown[key] = true
+				t.Errorf("%s (%s): %s", one, one.event.name, fmt.Sprintf(format, args...))
 			}
 		}
-		t.Logf("RULE %s %s %d %s %d/%d", r.Name, r.Gates, len(sole[r.Name]), best, sole[r.Name][best], tot[best])
+		switch {
+		case v.err != nil:
+			complain("no verdict: %v", v.err)
+		case v.complete != v.without(""):
+			complain("complete is %v, but what blocks is %v", v.complete, v.rules)
+		case one.class == control && !v.complete:
+			complain("refused by %v: its kin show nothing", v.rules)
+		case !v.complete || isHole[one.String()]:
+		case !slices.ContainsFunc(lists, func(r *regexp.Regexp) bool { return r.MatchString(one.String()) }):
+			complain("survives: no rule refuses it, and it is in no list")
+		case v.gotuf != nil:
+			complain("survives, but go-tuf refuses it: %v", v.gotuf)
+		}
+		for rule := range shadowed {
+			if !v.complete && v.without(rule) {
+				complain("refused by %s alone: take the rule off shadowed", rule)
+			}
+		}
 	}
+	t.Log(table(judged, isHole))
+}
+
+// table is what was judged, by class.
+func table(judged judgements, isHole map[string]bool) string {
+	type row struct {
+		mutants, refused, survivors, holes int
+		rules                              map[string]int
+	}
+	rows := map[string]*row{}
+	sum := &row{rules: map[string]int{}}
+	for one, v := range judged {
+		if v.none || v.err != nil {
+			continue
+		}
+		if rows[one.class] == nil {
+			rows[one.class] = &row{rules: map[string]int{}}
+		}
+		for _, r := range []*row{rows[one.class], sum} {
+			r.mutants++
+			switch {
+			case !v.complete:
+				r.refused++
+			case isHole[one.String()]:
+				r.holes++
+			default:
+				r.survivors++
+			}
+			for _, rule := range v.rules {
+				r.rules[rule]++
+			}
+			if v.invited {
+				r.rules["(invitation)"]++
+			}
+		}
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n%-20s %7s %7s %7s %7s  refused by\n", "class", "mutants", "refused", "survive", "holes")
+	line := func(class string, r *row) {
+		fmt.Fprintf(&b, "%-20s %7d %7d %7d %7d ", class, r.mutants, r.refused, r.survivors, r.holes)
+		rules := slices.Sorted(maps.Keys(r.rules))
+		slices.SortStableFunc(rules, func(x, y string) int { return r.rules[y] - r.rules[x] })
+		for _, rule := range rules {
+			fmt.Fprintf(&b, " %s %d", rule, r.rules[rule])
+		}
+		b.WriteString("\n")
+	}
+	for _, class := range slices.Sorted(maps.Keys(rows)) {
+		line(class, rows[class])
+	}
+	line("all", sum)
+	return b.String()
 }
