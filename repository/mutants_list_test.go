@@ -112,6 +112,7 @@ var survivors = []claim{
 	{"main moves a root of history is removed", "the event leaves root alone; main is as broken without it"},
 	{"main moves the event itself is merged, its branch stays", "merging it again changes nothing"},
 	{"replay an older event, whose files still stand on main", "the same"},
+	{"old base whose files have not changed since", "where it began does not matter then"},
 	{"replay an older event, whose files main does not have yet", "it is as open as it was"},
 }
 

@@ -26,7 +26,7 @@ type mutant struct {
 	// What changes at the head of the event, and on main since the event began;
 	// nil for nothing. One that changes nothing for this event is no mutant of it.
 	head, main func() []change
-	// Where the mutant begins, if not at the event's own head and base.
+	// Where head and main begin, if not at the event's own head and base.
 	from, onto git.OID
 }
 
@@ -67,21 +67,8 @@ func (m *menagerie) mutants() []*mutant {
 		b.quorums(changed)
 		b.inFlight(changed)
 		for _, other := range m.events {
-			if other != e && other.now.Before(e.now) {
-				kept, never := true, true
-				for file, c := range other.head {
-					if c != other.known[file] {
-						kept = kept && e.base[file] == c
-						never = never && e.base[file] == other.known[file]
-					}
-				}
-				where := "an older event, of which main has moved on"
-				if kept {
-					where = "an older event, whose files still stand on main"
-				} else if never {
-					where = "an older event, whose files main does not have yet"
-				}
-				all = append(all, &mutant{event: e, class: "replay", where: where, now: other.now, from: other.headAt, onto: e.baseAt})
+			if other.now.Before(e.now) {
+				all = append(all, again(e, other), oldBase(e, other))
 			}
 		}
 	}
@@ -90,6 +77,40 @@ func (m *menagerie) mutants() []*mutant {
 		return cmp.Or(x.event.now.Compare(y.event.now), cmp.Compare(x.String(), y.String()))
 	})
 	return all
+}
+
+// again proposes an older event, which was complete in its time, to the main of
+// a later one.
+func again(e, older *rekeyed) *mutant {
+	kept, never := true, true
+	for file, c := range older.head {
+		if c != older.known[file] {
+			kept = kept && e.base[file] == c
+			never = never && e.base[file] == older.known[file]
+		}
+	}
+	where := "an older event, of which main has moved on"
+	if kept {
+		where = "an older event, whose files still stand on main"
+	} else if never {
+		where = "an older event, whose files main does not have yet"
+	}
+	return &mutant{event: e, class: "replay", where: where, now: older.now, from: older.headAt, onto: e.baseAt}
+}
+
+// oldBase lets an event begin at the main of an older one.
+func oldBase(e, older *rekeyed) *mutant {
+	var changes []change
+	where := "whose files have not changed since"
+	for _, file := range slices.Sorted(maps.Keys(e.head)) {
+		if c := e.head[file]; c != e.known[file] {
+			changes = append(changes, change{path: file, content: c})
+			if older.base[file] != e.base[file] {
+				where = "whose files have changed since"
+			}
+		}
+	}
+	return &mutant{event: e, class: "old base", where: where, now: e.now, from: older.baseAt, onto: e.baseAt, head: func() []change { return changes }}
 }
 
 // signed is the signed part of a role at the head. A role that the event leaves

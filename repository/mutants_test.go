@@ -63,10 +63,10 @@ func (m *menagerie) judgeBatch(batch []*mutant) []verdict {
 				verdicts[i].none = true
 				continue
 			}
-			heads[i] = in.change("refs/heads/mutant", string(one.event.headAt), "", changes[i])
+			heads[i] = in.change("refs/heads/mutant", string(first(one.from, one.event.headAt)), "", changes[i])
 		}
 		if one.main != nil {
-			bases[i] = in.change("refs/heads/mutant", string(one.event.baseAt), "", one.main())
+			bases[i] = in.change("refs/heads/mutant", string(first(one.onto, one.event.baseAt)), "", one.main())
 		}
 	}
 	oids := in.write(m.t, m.repo)
