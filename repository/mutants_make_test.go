@@ -30,14 +30,17 @@ type mutant struct {
 	from, onto git.OID
 }
 
+// asMerged reports whether nothing is changed at all.
+func (m *mutant) asMerged() bool { return m.class == control && m.head == nil }
+
 func (m *mutant) String() string { return m.class + " " + m.where }
 
 // control is the class of those that change nothing but what a new version must:
 // they are complete, so it is the change that keeps another from being so.
 const control = "control"
 
-// A breeder makes the mutants of one event.
-type breeder struct {
+// A maker makes the mutants of one event.
+type maker struct {
 	*keyring
 	e    *rekeyed
 	emit func(*mutant)
@@ -45,11 +48,12 @@ type breeder struct {
 
 // mutants makes every mutant, always in the same order. What is costly about one
 // waits until it is judged.
-func (m *menagerie) mutants() []*mutant {
+func (m *rekeyedCorpus) mutants() []*mutant {
 	var all []*mutant
 	for i, e := range m.events {
-		b := &breeder{keyring: m.keyring, e: e, emit: func(one *mutant) { all = append(all, one) }}
+		b := &maker{keyring: m.keyring, e: e, emit: func(one *mutant) { all = append(all, one) }}
 		changed := e.changed()
+		b.emit(&mutant{event: e, class: control, where: "the event as it was merged", now: e.now})
 		for _, role := range []string{"root", "targets", "registry.npmjs.org"} {
 			if e.head["metadata/"+role+".json"].data == "" {
 				continue
@@ -115,7 +119,7 @@ func oldBase(e, older *rekeyed) *mutant {
 
 // signed is the signed part of a role at the head. A role that the event leaves
 // alone gets a new version.
-func (b *breeder) signed(role string) object {
+func (b *maker) signed(role string) object {
 	file := repository.MetadataFile(role)
 	signed := b.e.head.doc(file)["signed"].(object)
 	if b.e.head[file] == b.e.known[file] {
@@ -139,7 +143,7 @@ func integer(v any) int64 {
 
 // put emits a mutant whose signed part is edited, and signed by everybody whom
 // the role's delegations list: before the event, after it, and on main.
-func (b *breeder) put(class, where, role string, edit func(signed object)) {
+func (b *maker) put(class, where, role string, edit func(signed object)) {
 	b.emit(&mutant{event: b.e, class: class, where: where, now: b.e.now, head: func() []change {
 		signed := b.signed(role)
 		before := string(metadata.Write(signed))
@@ -158,7 +162,7 @@ func twins(text string) string { return strings.ReplaceAll(text, `\ue000"`, `"`)
 
 // seal signs and writes a role's file, root's into root_history too. more
 // changes the file's text at the end.
-func (b *breeder) seal(role string, signed any, more func(text string) string) []change {
+func (b *maker) seal(role string, signed any, more func(text string) string) []change {
 	write := func(signatures []any) string {
 		return twins(string(metadata.Write(object{"signatures": signatures, "signed": signed})))
 	}
@@ -200,7 +204,7 @@ func (b *breeder) seal(role string, signed any, more func(text string) string) [
 }
 
 // place puts a role's file where it belongs.
-func (b *breeder) place(role string, signed any, text string) []change {
+func (b *maker) place(role string, signed any, text string) []change {
 	file := repository.MetadataFile(role)
 	changes := []change{{path: file, content: content{b.e.head[file].mode, text}}}
 	if role != "root" {
@@ -253,8 +257,8 @@ func walk(v any, path []step, general string, visit func(path []step, general st
 	}
 }
 
-// alter replaces what stands at a path. With keep false it is removed; a list
-// takes several in place of one.
+// alter replaces what stands at a path by what edit returns: nothing removes it,
+// two double it.
 func alter(v any, path []step, edit func(v any) (next []any)) any {
 	name, rest := path[0], path[1:]
 	switch v := v.(type) {
@@ -284,7 +288,7 @@ func alter(v any, path []step, edit func(v any) (next []any)) any {
 
 // fields changes every field of a role's signed part in every way that needs no
 // knowledge of its meaning.
-func (b *breeder) fields(role string) {
+func (b *maker) fields(role string) {
 	seen := map[string]int{}
 	walk(b.signed(role), nil, "", func(path []step, general string, v any) {
 		if seen[general]++; seen[general] > 2 {
@@ -329,7 +333,7 @@ func (b *breeder) fields(role string) {
 }
 
 // content changes what the rules know the meaning of.
-func (b *breeder) content(role string) {
+func (b *maker) content(role string) {
 	put := func(class, where string, edit func(s object)) { b.put(class, role+" "+where, role, edit) }
 	known := b.e.known.doc(repository.MetadataFile(role))
 	var before int64
@@ -382,7 +386,7 @@ func (b *breeder) content(role string) {
 	}
 }
 
-func (b *breeder) periods(name, role string, of func(s object) object) {
+func (b *maker) periods(name, role string, of func(s object) object) {
 	set := func(where, field string, v any) {
 		b.put("period", role+" "+name+" "+where, role, func(s object) { of(s)[field] = v })
 	}
@@ -398,7 +402,7 @@ func (b *breeder) periods(name, role string, of func(s object) object) {
 }
 
 // delegation changes who may sign for one role.
-func (b *breeder) delegation(role, delegated string) {
+func (b *maker) delegation(role, delegated string) {
 	kind := delegated
 	put := func(class, where string, edit func(s, d object)) {
 		b.put(class, role+" to "+kind+": "+where, role, func(s object) { edit(s, delegations(s)[delegated]) })
@@ -456,7 +460,7 @@ func (b *breeder) delegation(role, delegated string) {
 
 // keysOf changes the keys that a role lists. The keyids follow, as in a real
 // edit, unless the keyid itself is what is wrong.
-func (b *breeder) keysOf(role string) {
+func (b *maker) keysOf(role string) {
 	signed := b.signed(role)
 	first := map[string]string{}
 	keys := delegating(signed)["keys"].(object)
@@ -481,7 +485,7 @@ func (b *breeder) keysOf(role string) {
 	}
 }
 
-func (b *breeder) keyOf(role, kind, id string, keys object) {
+func (b *maker) keyOf(role, kind, id string, keys object) {
 	other := func(field string) object { // another key, of a person or online
 		for _, one := range slices.Sorted(maps.Keys(keys)) {
 			if k := keys[one].(object); one != id && k[field] != nil {
@@ -576,7 +580,7 @@ func (b *breeder) keyOf(role, kind, id string, keys object) {
 }
 
 // delegates makes a targets role delegate once more.
-func (b *breeder) delegates(role string) {
+func (b *maker) delegates(role string) {
 	stranger := b.person("stranger")
 	delegate := func(where, name, path string, withFile bool) {
 		b.emit(&mutant{event: b.e, class: "new role", where: role + " " + where, now: b.e.now, head: func() []change {
@@ -634,7 +638,7 @@ func entryOf(data string) object {
 }
 
 // artifacts changes what a targets role lists.
-func (b *breeder) artifacts(role string) {
+func (b *maker) artifacts(role string) {
 	put := func(where string, edit func(listed object)) {
 		b.put("artifact", role+" "+where, role, func(s object) { edit(s["targets"].(object)) })
 	}
@@ -664,7 +668,7 @@ func (b *breeder) artifacts(role string) {
 }
 
 // unsigned changes what no signature covers.
-func (b *breeder) unsigned(role string) {
+func (b *maker) unsigned(role string) {
 	text := func(where string, edit func(text string) string) {
 		b.emit(&mutant{event: b.e, class: "unsigned", where: role + " " + where, now: b.e.now, head: func() []change {
 			return b.seal(role, b.signed(role), edit)
@@ -755,7 +759,7 @@ func (b *breeder) unsigned(role string) {
 }
 
 // files adds, removes, renames and links files.
-func (b *breeder) files() {
+func (b *maker) files() {
 	put := func(class, where string, changes ...change) {
 		b.emit(&mutant{event: b.e, class: class, where: where, now: b.e.now, head: func() []change { return changes }})
 	}
@@ -831,7 +835,7 @@ func (b *breeder) files() {
 }
 
 // quorums leaves one side's signatures away.
-func (b *breeder) quorums(changed []string) {
+func (b *maker) quorums(changed []string) {
 	for _, role := range changed {
 		o := b.e.head.doc(repository.MetadataFile(role))
 		keep := func(where string, keep func(id string) bool) {
@@ -883,7 +887,7 @@ func (b *breeder) quorums(changed []string) {
 
 // inFlight lets main move while the event is open: what was merged there is in
 // good order, and signed.
-func (b *breeder) inFlight(changed []string) {
+func (b *maker) inFlight(changed []string) {
 	main := func(where string, edit func() []change) {
 		b.emit(&mutant{event: b.e, class: "main moves", where: where, now: b.e.now, main: edit})
 	}
@@ -892,7 +896,7 @@ func (b *breeder) inFlight(changed []string) {
 		return func() []change {
 			e := *b.e
 			e.head, e.known = e.base, tree{}
-			o := breeder{keyring: b.keyring, e: &e}
+			o := maker{keyring: b.keyring, e: &e}
 			signed := e.base.doc(repository.MetadataFile(role))["signed"].(object)
 			signed["version"] = integer(signed["version"]) + 1
 			edit(signed)
@@ -937,7 +941,7 @@ func (b *breeder) inFlight(changed []string) {
 	main("online-sign has run", func() []change {
 		e := *b.e
 		e.head, e.known = e.base, tree{}
-		o := breeder{keyring: b.keyring, e: &e}
+		o := maker{keyring: b.keyring, e: &e}
 		signed := e.base.doc("metadata/timestamp.json")["signed"].(object)
 		signed["version"] = integer(signed["version"]) + 1
 		return o.seal("timestamp", signed, nil)

@@ -249,19 +249,19 @@ func (k *keyring) state(from tree) tree {
 	return to
 }
 
-// A menagerie is all merged events of the corpus with other keys, in one bare
+// A rekeyedCorpus is all merged events of the corpus with other keys, in one bare
 // repository. main is one line through their merge bases and bases.
-type menagerie struct {
+type rekeyedCorpus struct {
 	*keyring
 	repo   *gittest.Repo
 	events []*rekeyed // oldest first
 }
 
-// newMenagerie re-keys the corpus.
-func newMenagerie(t testing.TB) *menagerie {
+// rekeyCorpus re-keys the corpus.
+func rekeyCorpus(t testing.TB) *rekeyedCorpus {
 	ctx := context.Background()
 	corpus := openCorpus(t)
-	m := &menagerie{keyring: &keyring{t: t, private: map[string]*ecdsa.PrivateKey{}, keys: map[string]object{}, ids: map[string][]string{}, learnt: map[string]bool{}, rewrote: map[string]string{}},
+	m := &rekeyedCorpus{keyring: &keyring{t: t, private: map[string]*ecdsa.PrivateKey{}, keys: map[string]object{}, ids: map[string][]string{}, learnt: map[string]bool{}, rewrote: map[string]string{}},
 		repo: gittest.Init(t, filepath.Join(t.TempDir(), "mutants.git"), "--bare")}
 	blobs := map[git.OID]string{}
 	read := func(commit string) tree {
@@ -361,15 +361,15 @@ func (s *stream) commit(ref, parent string, files tree) int {
 	return s.change(ref, parent, "deleteall\n", changes)
 }
 
-// change makes a commit that differs from its parent: "" for none, ":MARK" or
-// an object id.
-func (s *stream) change(ref, parent, first string, changes []change) int {
+// change makes a commit that differs from its parent ("" for none, ":MARK" or an
+// object id) and returns its mark. before is what else to do first.
+func (s *stream) change(ref, parent, before string, changes []change) int {
 	s.marks++
 	fmt.Fprintf(&s.b, "reset %s\ncommit %s\nmark :%d\ncommitter T <t@example.com> %d +0000\ndata 1\nx\n", ref, ref, s.marks, 1_700_000_000+s.marks)
 	if parent != "" {
 		fmt.Fprintf(&s.b, "from %s\n", parent)
 	}
-	s.b.WriteString(first)
+	s.b.WriteString(before)
 	for _, c := range changes { // removals first: a file may take the place of a folder
 		if c.gone {
 			fmt.Fprintf(&s.b, "D %s\n", quoted(c.path))
