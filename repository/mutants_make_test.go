@@ -955,7 +955,7 @@ func (b *maker) inFlight(changed []string) {
 			break
 		}
 	}
-	main("an artifact is added without metadata", func() []change { return []change{{path: "targets/added", content: content{git.ModeFile, "x\n"}}} })
+	main("an artifact is added without its metadata", func() []change { return []change{{path: "targets/added", content: content{git.ModeFile, "x\n"}}} })
 	main("a root of history is removed", func() []change { return []change{{path: "metadata/root_history/1.root.json", gone: true}} })
 	main("the event itself is merged, its branch stays", func() []change {
 		var changes []change
