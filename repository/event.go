@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tufops/tufops/internal/escape"
 	"github.com/tufops/tufops/internal/git"
 	"github.com/tufops/tufops/internal/metadata"
 )
@@ -284,6 +285,8 @@ func sameTrust(a, b Delegated) bool {
 type ArtifactChange struct {
 	Path   string `json:"path"`
 	Change string `json:"change"` // added, modified, removed
+
+	Before, After *metadata.TargetFile `json:"-"` // as the metadata lists it; nil where it is not listed
 }
 
 // artifactChanges compares what two versions of a targets role list.
@@ -298,14 +301,14 @@ func artifactChanges(from, to *metadata.Document) []ArtifactChange {
 	}
 	for p, a := range after {
 		if b, ok := before[p]; !ok {
-			changes = append(changes, ArtifactChange{p, "added"})
+			changes = append(changes, ArtifactChange{Path: p, Change: "added", After: &a})
 		} else if string(metadata.Write(a.Object)) != string(metadata.Write(b.Object)) {
-			changes = append(changes, ArtifactChange{p, "modified"})
+			changes = append(changes, ArtifactChange{Path: p, Change: "modified", Before: &b, After: &a})
 		}
 	}
-	for p := range before {
+	for p, b := range before {
 		if _, ok := after[p]; !ok {
-			changes = append(changes, ArtifactChange{p, "removed"})
+			changes = append(changes, ArtifactChange{Path: p, Change: "removed", Before: &b})
 		}
 	}
 	sort.Slice(changes, func(i, j int) bool { return changes[i].Path < changes[j].Path })
@@ -332,8 +335,18 @@ type Status struct {
 	Commit   string       `json:"commit"`
 	Base     string       `json:"base"` // the known-good commit
 	Complete bool         `json:"complete"`
+	Deadline *Deadline    `json:"deadline,omitempty"` // nil where no changed role is on the base branch yet
 	Roles    []RoleStatus `json:"roles"`
 	Findings []Finding    `json:"findings"` // of the event as a whole and of its merge result
+}
+
+// Deadline is the first expiry that the event must beat: of the versions on the
+// base branch that it replaces, the one that expires first. From then on clients
+// fail.
+type Deadline struct {
+	Role    string    `json:"role"`
+	Version int64     `json:"version"`
+	Expires time.Time `json:"expires"` // UTC
 }
 
 // RoleStatus is the verdict on one changed role.
@@ -394,6 +407,10 @@ func (e *Event) Status(ctx context.Context, now time.Time, policy Policy) (*Stat
 	}
 	for _, role := range e.changed {
 		s.Roles = append(s.Roles, j.role(role))
+		doc, err := e.Tip.Document(role)
+		if err == nil && (s.Deadline == nil || doc.Expires().Before(s.Deadline.Expires)) {
+			s.Deadline = &Deadline{Role: role, Version: doc.Version(), Expires: doc.Expires().UTC()}
+		}
 	}
 	whole := j.whole(s)
 	if j.err != nil {
@@ -537,7 +554,7 @@ func (j *judge) unreadable(f *findings, role string, err error) {
 	var large *TooLargeError
 	switch {
 	case errors.As(err, &missing):
-		f.add(metadataRemoved, file, "restore it: git checkout "+short(j.event.MergeBase)+" -- "+file, "the event removes the metadata of role %s, which is still delegated", role)
+		f.add(metadataRemoved, file, "restore it: git checkout "+short(j.event.MergeBase)+" -- "+escape.Argument(file), "the event removes the metadata of role %s, which is still delegated", role)
 	case errors.As(err, &large):
 		f.add(metadataTooLarge, file, "move artifacts to delegated roles", "%v", large)
 	default:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tufops/tufops/internal/escape"
 	"github.com/tufops/tufops/internal/git"
 	"github.com/tufops/tufops/internal/metadata"
 )
@@ -206,7 +207,7 @@ func (o *Online) renewSnapshot(r *Renewals, from origin, listed int64) error {
 	defer func() { r.Blocked = append(r.Blocked, f.list...) }()
 	file := o.State.repo.Path(MetadataFile(metadata.Snapshot))
 	if from.doc != nil && from.doc.Version() < listed {
-		f.add(versionNotIncreased, file, "restore the version that the timestamp lists: git log -- "+file,
+		f.add(versionNotIncreased, file, "restore the version that the timestamp lists: git log -- "+escape.Argument(file),
 			"snapshot has version %d, but the timestamp lists %d already", from.doc.Version(), listed)
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tufops/tufops/internal/escape"
 	"github.com/tufops/tufops/internal/metadata"
 )
 
@@ -59,7 +60,7 @@ func (v view) thresholdInvalid(f *findings, d metadata.Delegation) {
 		f.add(thresholdInvalid, v.file(), hint, "%s delegates to %s with a threshold of %d; the least is 1", v.role, d.Role, d.Threshold)
 	case d.Threshold <= keys:
 	case d.Threshold <= keys+int64(len(invited)):
-		f.addAs(thresholdInvalid, LevelAwaited, v.file(), "whoever is invited accepts with: tufops-sign sign "+v.event.Name,
+		f.addAs(thresholdInvalid, LevelAwaited, v.file(), "whoever is invited accepts with: tufops-sign sign "+escape.Argument(v.event.Name),
 			"%s needs %d signatures and has %s until the invited bring theirs: %s", d.Role, d.Threshold, count("key"), strings.Join(invited, ", "))
 	default:
 		f.add(thresholdInvalid, v.file(), hint, "%s needs %d signatures but has only %s", d.Role, d.Threshold, count("distinct public key"))

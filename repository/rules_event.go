@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tufops/tufops/internal/escape"
 	"github.com/tufops/tufops/internal/git"
 	"github.com/tufops/tufops/internal/metadata"
 )
@@ -57,7 +58,7 @@ func (j *judge) onlineMetadataChanged(f *findings) {
 		b, has := j.event.Proposed.File(MetadataFile(role))
 		if a.OID != b.OID || had != has {
 			file := j.event.repo.Path(MetadataFile(role))
-			f.add(onlineMetadataChanged, file, "undo it: git checkout "+short(j.event.MergeBase)+" -- "+file,
+			f.add(onlineMetadataChanged, file, "undo it: git checkout "+short(j.event.MergeBase)+" -- "+escape.Argument(file),
 				"the event changes %s, which only online-sign may", file)
 		}
 	}
@@ -115,7 +116,7 @@ func (j *judge) rootHistory(f *findings, s *Status) {
 				what = "removes"
 			}
 			file := e.repo.Path(old.Path)
-			f.add(rootHistoryRewritten, file, "undo it: git checkout "+short(e.MergeBase)+" -- "+file, "the event %s %s", what, file)
+			f.add(rootHistoryRewritten, file, "undo it: git checkout "+short(e.MergeBase)+" -- "+escape.Argument(file), "the event %s %s", what, file)
 		}
 	}
 	rootStatus := s.role(metadata.Root)
@@ -206,7 +207,7 @@ func (j *judge) metadataRemoved(f *findings) {
 		f.role = role
 		switch {
 		case had:
-			f.add(metadataRemoved, j.event.repo.Path(file), "restore it: git checkout "+short(j.event.MergeBase)+" -- "+j.event.repo.Path(file),
+			f.add(metadataRemoved, j.event.repo.Path(file), "restore it: git checkout "+short(j.event.MergeBase)+" -- "+escape.Argument(j.event.repo.Path(file)),
 				"the event removes %s, while %s is still delegated", file, role)
 		case !metadata.IsOnline(role):
 			f.add(metadataRemoved, j.event.repo.Path(file), "make it: tufops-sign delegate "+j.event.Name+" "+role,

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tufops/tufops/internal/escape"
 	"github.com/tufops/tufops/internal/metadata"
 )
 
@@ -264,9 +265,9 @@ func (v view) quorum(f *findings) {
 			lacking(d, fmt.Sprintf(" by the delegation of root version %d", root.Version()))
 		}
 	}
-	hint := "sign with: tufops-sign sign " + v.event.Name
+	hint := "sign with: tufops-sign sign " + escape.Argument(v.event.Name)
 	if machines && !people && v.role != metadata.Root {
-		hint = "sign with: tufops online-sign-targets " + v.role + " --push"
+		hint = "sign with: tufops online-sign-targets " + escape.Argument(v.role) + " --push"
 	}
 	if len(lacks) > 0 && len(v.invites) == 0 {
 		f.add(r, v.file(), hint, "%s version %d has %s", v.role, v.doc.Version(), strings.Join(lacks, ", and "))
@@ -286,7 +287,7 @@ func (v view) signatureInvalid(f *findings, q metadata.Quorum) {
 		}
 		message := fmt.Sprintf("the signature of %s (keyid %s) does not count: %s", holderOf(c.Key), c.KeyID, c.Reason)
 		if !slices.ContainsFunc(f.list, func(o Finding) bool { return o.Message == message }) {
-			f.addAs(signatureInvalid, level, v.file(), "sign again with: tufops-sign sign "+v.event.Name, "%s", message)
+			f.addAs(signatureInvalid, level, v.file(), "sign again with: tufops-sign sign "+escape.Argument(v.event.Name), "%s", message)
 		}
 	}
 }

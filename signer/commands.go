@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tufops/tufops/internal/escape"
 	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/repository"
 )
@@ -58,7 +59,7 @@ func Review(ctx context.Context, o Options) (Result, error) {
 	}
 	text := reviewText(p, s.Config.User, s.Now)
 	if roles := p.event.Invites.Roles(s.Config.User); len(roles) > 0 {
-		text.fold(2, "%s is invited to %s: tufops-sign sign %s accepts.", s.Config.User, strings.Join(roles, ", "), s.Event)
+		text.fold(2, "%s is invited to %s: tufops-sign sign %s accepts.", s.Config.User, strings.Join(roles, ", "), escape.Argument(s.Event))
 	}
 	if err := text.writeTo(s.Out); err != nil {
 		return Result{}, err

@@ -2,6 +2,8 @@ package signingevent
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/tufops/tufops/internal/escape"
@@ -15,8 +17,11 @@ func Text(s *repository.Status) string {
 	t := escape.Terminal
 	fmt.Fprintf(&b, "Signing event %s\n", t(s.Event))
 	fmt.Fprintf(&b, "  commit %.12s, known-good %.12s\n", s.Commit, s.Base)
+	if s.Deadline != nil {
+		fmt.Fprintf(&b, "  %s\n", t(deadline(s.Deadline)))
+	}
 	if len(s.Roles) == 0 {
-		b.WriteString("\nThe event changes no role yet.\n")
+		b.WriteString("\nThe event changes no role.\n")
 	}
 	for _, r := range s.Roles {
 		fmt.Fprintf(&b, "\n%s %s: %s\n", t(r.Role), versions(r), state(r))
@@ -39,6 +44,9 @@ func Text(s *repository.Status) string {
 				label = "artifacts"
 			}
 			line(label, "%s %s", sign(a.Change), t(a.Path))
+			for _, fact := range artifactFacts(a) {
+				line("", "    %s", t(fact))
+			}
 		}
 		textFindings(&b, r.Findings)
 	}
@@ -76,6 +84,90 @@ func Verdict(s *repository.Status) string {
 	}
 	return "Not complete: people are awaited."
 }
+
+// Summary is the state of the event in a few words, such as
+// "root 1 of 2, targets 2 of 2 signatures". Names in it are not escaped.
+func Summary(s *repository.Status) string {
+	var errs int
+	for _, f := range s.AllFindings() {
+		if f.Level == repository.LevelError {
+			errs++
+		}
+	}
+	switch {
+	case errs == 1:
+		return "1 error to fix"
+	case errs > 1:
+		return fmt.Sprintf("%d errors to fix", errs)
+	case len(s.Roles) == 0:
+		return "nothing to sign yet"
+	}
+	var parts []string
+	for _, r := range s.Roles {
+		n, threshold := len(r.Signed), r.Threshold
+		if k := r.KnownGood; k != nil && int64(len(k.Signed))-k.Threshold < int64(n)-threshold {
+			n, threshold = len(k.Signed), k.Threshold // what is further from done
+		}
+		parts = append(parts, fmt.Sprintf("%s %d of %d", r.Role, n, threshold))
+	}
+	const shown = 4
+	if more := len(parts) - shown; more > 0 {
+		parts = append(parts[:shown], fmt.Sprintf("and %d more roles", more))
+	}
+	text := strings.Join(parts, ", ") + " signatures"
+	if s.Complete {
+		text = "complete: " + text
+	}
+	return text
+}
+
+// People are those who must act now, sorted: whoever is invited, and whoever can
+// still sign. Nobody is asked to sign what must first be fixed.
+func People(s *repository.Status) []string {
+	if s.Failed() || s.Complete {
+		return nil
+	}
+	var list []string
+	for _, r := range s.Roles {
+		if r.Complete {
+			continue
+		}
+		list = append(append(list, r.Invites...), canSign(r)...)
+	}
+	list = slices.DeleteFunc(list, func(name string) bool { return !strings.HasPrefix(name, "@") }) // an online key is nobody
+	if len(list) == 0 {
+		return nil
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+func deadline(d *repository.Deadline) string {
+	return fmt.Sprintf("to be merged before %s: %s v%d expires then", d.Expires.Format("2006-01-02 15:04 MST"), d.Role, d.Version)
+}
+
+// artifactFacts tell what exactly an artifact becomes: its length, and its
+// digests as the metadata states them.
+func artifactFacts(a repository.ArtifactChange) []string {
+	if a.After == nil {
+		return nil
+	}
+	length := fmt.Sprintf("%d bytes", a.After.Length)
+	if a.After.Length == 1 {
+		length = "1 byte"
+	}
+	if a.Before != nil && a.Before.Length != a.After.Length {
+		length += fmt.Sprintf(", were %d", a.Before.Length)
+	}
+	facts := []string{length}
+	for _, algorithm := range slices.Sorted(maps.Keys(a.After.Hashes)) {
+		facts = append(facts, algorithm+" "+a.After.Hashes[algorithm])
+	}
+	return facts
+}
+
+// signCommand is what people type to accept an invitation and to sign.
+func signCommand(event string) string { return "tufops-sign sign " + escape.Argument(event) }
 
 func versions(r repository.RoleStatus) string {
 	switch {
@@ -156,7 +248,14 @@ func sign(change string) string {
 func Markdown(s *repository.Status) string {
 	var b strings.Builder
 	code, plain := escape.MarkdownCode, escape.Markdown
-	fmt.Fprintf(&b, "### Signing event %s\n\n%s\n", code(s.Event), Verdict(s))
+	mark := "⏳"
+	switch {
+	case s.Complete:
+		mark = "✅"
+	case s.Failed():
+		mark = "❌"
+	}
+	fmt.Fprintf(&b, "### %s Signing event %s\n\n%s\n", mark, code(s.Event), Verdict(s))
 	if len(s.Roles) > 0 {
 		b.WriteString("\n| role | version | signatures | signed | can still sign |\n| --- | --- | --- | --- | --- |\n")
 	}
@@ -172,21 +271,41 @@ func Markdown(s *repository.Status) string {
 		if k := r.KnownGood; k != nil && differs(r) {
 			count += fmt.Sprintf(", known-good root: %d of %d", len(k.Signed), k.Threshold)
 		}
-		fmt.Fprintf(&b, "| %s %s | %s | %s | %s | %s |\n", mark, code(r.Role), plain(versions(r)), count, names(r.Signed), names(canSign(r)))
+		still := names(canSign(r))
+		if len(r.Invites) > 0 {
+			still = "after " + names(r.Invites) + " joined"
+		}
+		fmt.Fprintf(&b, "| %s %s | %s | %s | %s | %s |\n", mark, code(r.Role), plain(versions(r)), count, names(r.Signed), still)
+	}
+	if people := People(s); len(people) > 0 {
+		does := "shows what is to be signed, and signs"
+		if slices.ContainsFunc(s.Roles, func(r repository.RoleStatus) bool { return len(r.Invites) > 0 }) {
+			does = "shows what is to be signed, accepts an invitation, and signs"
+		}
+		fmt.Fprintf(&b, "\n**Awaited:** %s. This %s:\n\n    %s\n", names(people), does, escape.Terminal(signCommand(s.Event)))
+	}
+	if s.Deadline != nil {
+		text := deadline(s.Deadline)
+		fmt.Fprintf(&b, "\n%s%s.\n", strings.ToUpper(text[:1]), plain(text[1:]))
 	}
 	for _, r := range s.Roles {
-		if len(r.Invites) > 0 {
-			fmt.Fprintf(&b, "\n%s: invited and awaited: %s\n", code(r.Role), names(r.Invites))
-		}
 		if len(r.Artifacts) > 0 {
 			fmt.Fprintf(&b, "\nArtifacts of %s:\n\n", code(r.Role))
 			for _, a := range r.Artifacts {
-				fmt.Fprintf(&b, "* %s %s\n", a.Change, code(a.Path))
+				fmt.Fprintf(&b, "* %s %s", a.Change, code(a.Path))
+				for i, fact := range artifactFacts(a) {
+					if name, value, ok := strings.Cut(fact, " "); i > 0 && ok {
+						fmt.Fprintf(&b, "<br>%s %s", plain(name), code(value))
+					} else {
+						fmt.Fprintf(&b, ", %s", plain(fact))
+					}
+				}
+				b.WriteByte('\n')
 			}
 		}
-		markdownFindings(&b, code(r.Role), r.Findings)
+		markdownFindings(&b, "Findings on "+code(r.Role), r.Findings)
 	}
-	markdownFindings(&b, "The event as a whole", s.Findings)
+	markdownFindings(&b, "Findings on the event as a whole", s.Findings)
 	fmt.Fprintf(&b, "\n<sub>commit %.12s, known-good %.12s</sub>\n", s.Commit, s.Base)
 	return b.String()
 }
@@ -201,11 +320,11 @@ func markdownFindings(b *strings.Builder, title string, list []repository.Findin
 		if f.File != "" {
 			fmt.Fprintf(b, " (%s)", escape.MarkdownCode(f.File))
 		}
-		fmt.Fprintf(b, "<br>rule %s", escape.MarkdownCode(f.Rule))
+		fmt.Fprintf(b, "<br><sub>rule %s", escape.MarkdownCode(f.Rule))
 		if f.Hint != "" {
-			fmt.Fprintf(b, ". %s", escape.Markdown(f.Hint))
+			fmt.Fprintf(b, "; %s", escape.Markdown(f.Hint))
 		}
-		b.WriteByte('\n')
+		b.WriteString("</sub>\n")
 	}
 }
 

@@ -41,6 +41,8 @@ const maxAttempts = 5
 type Sync struct {
 	Head  git.OID  // the branch's head afterwards
 	Roles []string // roles whose metadata was brought in line, one commit each
+
+	Pushed bool // the branch at the remote was moved
 }
 
 // UpdateTargets brings the metadata of every targets role in line with the
@@ -58,7 +60,7 @@ func UpdateTargets(ctx context.Context, o Options) (Sync, error) {
 			return s, err
 		}
 		if err = branch.Move(ctx, s.Head); err == nil {
-			if branch.Pushed() {
+			if s.Pushed = branch.Pushed(); s.Pushed {
 				o.log().Info("pushed", "branch", branch.Name(), "commit", s.Head.Short())
 			}
 			return s, nil

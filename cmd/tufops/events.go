@@ -29,12 +29,18 @@ func writeFlags() []urfave.Flag {
 
 // writing opens what every bot command that writes to a branch works on.
 func writing(c *urfave.Context, env cli.Env) (cli.Common, *repository.Repository, string, error) {
+	if f := c.String("format"); f != "text" && f != "json" {
+		return cli.Common{}, nil, "", cli.Usagef("--format is text or json, not %q", f)
+	}
+	return opening(c, env)
+}
+
+// opening opens the repository, and names the remote if --push is given. The
+// caller closes the repository's Git.
+func opening(c *urfave.Context, env cli.Env) (cli.Common, *repository.Repository, string, error) {
 	common, err := cli.ParseCommon(c, env)
 	if err != nil {
 		return common, nil, "", err
-	}
-	if f := c.String("format"); f != "text" && f != "json" {
-		return common, nil, "", cli.Usagef("--format is text or json, not %q", f)
 	}
 	repo, err := openRepository(c, common)
 	if err != nil {
@@ -129,7 +135,7 @@ expiry, on branch sign/ROLE-vN, unless that branch exists. Prints the branches.
 
 Example:
   tufops create-signing-events --push`,
-		Flags:  writeFlags(),
+		Flags:  append(writeFlags(), dispatchFlag("start "+eventWorkflow+" on events whose branch no push has started it for")),
 		Action: func(c *urfave.Context) error { return createEvents(c, env) },
 	}
 }
@@ -140,6 +146,10 @@ func createEvents(c *urfave.Context, env cli.Env) error {
 		return err
 	}
 	defer repo.Git.Close()
+	forge, err := dispatching(c, env, common)
+	if err != nil {
+		return err
+	}
 	upstream := remote
 	if _, err := repo.Git.RemoteURL(c.Context, remote); errors.As(err, new(*git.RemoteError)) {
 		upstream = ""
@@ -161,8 +171,16 @@ func createEvents(c *urfave.Context, env cli.Env) error {
 	if err := setChanged(c, env, "events", created); err != nil {
 		return err
 	}
+	started := []string{}
+	if forge != nil {
+		list, err := signingevent.StartEvents(c.Context, forge, eventWorkflow, events, c.Bool("dry-run"))
+		started, failed = append(started, list...), errors.Join(failed, err)
+	}
+	if err := summarize(env, eventsSummary(created, c.Bool("dry-run"))); err != nil {
+		return err
+	}
 	if c.String("format") == "json" {
-		return errors.Join(printJSON(env, map[string]any{"schema": 1, "events": list, "dry_run": c.Bool("dry-run")}), failed)
+		return errors.Join(printJSON(env, map[string]any{"schema": 1, "events": list, "started": started, "dry_run": c.Bool("dry-run")}), failed)
 	}
 	for _, e := range events {
 		if e.Created {
@@ -170,6 +188,9 @@ func createEvents(c *urfave.Context, env cli.Env) error {
 		} else {
 			common.Log.Info("the event is open already", "branch", e.Branch)
 		}
+	}
+	for _, branch := range started {
+		common.Log.Info(would(c, "started ", "start ")+eventWorkflow, "branch", branch)
 	}
 	switch {
 	case failed != nil:
@@ -179,4 +200,16 @@ func createEvents(c *urfave.Context, env cli.Env) error {
 		common.Log.Info("dry run: nothing was written")
 	}
 	return failed
+}
+
+func eventsSummary(created []string, dryRun bool) string {
+	if dryRun || len(created) == 0 {
+		return "No signing event was opened."
+	}
+	var b strings.Builder
+	b.WriteString("Signing events opened:\n\n")
+	for _, branch := range created {
+		fmt.Fprintf(&b, "* %s\n", escape.MarkdownCode(branch))
+	}
+	return b.String()
 }

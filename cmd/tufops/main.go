@@ -30,11 +30,14 @@ Example:
 		Commands: []*urfave.Command{
 			statusCommand(env),
 			updateTargetsCommand(env),
+			signingEventCommand(env),
 			createEventsCommand(env),
 			onlineSignCommand(env),
 			onlineSignTargetsCommand(env),
 			buildCommand(env),
 			publishCommand(env),
+			initCommand(env),
+			updateIssueCommand(env),
 			demoCommand(env),
 		},
 	}

@@ -2,19 +2,23 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/tufops/tufops/internal/cli"
 	"github.com/tufops/tufops/internal/escape"
+	"github.com/tufops/tufops/internal/github"
 	"github.com/tufops/tufops/internal/kms/file"
 	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/onlinesign"
 	"github.com/tufops/tufops/repository"
+	"github.com/tufops/tufops/signingevent"
 )
 
 // onlineKeys are the key services of this build.
@@ -54,7 +58,7 @@ $CRYPTO_SIGNER_PATH_PREFIX where PATH is relative.
 
 Example:
   tufops online-sign --push`,
-		Flags:  writeFlags(),
+		Flags:  append(writeFlags(), dispatchFlag("then move branch publish, start "+publishWorkflow+", and "+eventWorkflow+" on every open event")),
 		Action: func(c *urfave.Context) error { return onlineSign(c, env) },
 	}
 }
@@ -65,9 +69,14 @@ func onlineSign(c *urfave.Context, env cli.Env) error {
 		return err
 	}
 	defer repo.Git.Close()
-	done, err := onlinesign.Run(c.Context, onlinesign.Options{
+	forge, err := dispatching(c, env, common)
+	if err != nil {
+		return err
+	}
+	o := onlinesign.Options{
 		Repository: repo, Keys: onlineKeys(env), Now: common.Now(), Remote: to, DryRun: c.Bool("dry-run"), Log: common.Log,
-	})
+	}
+	done, err := onlinesign.Run(c.Context, o)
 	if err != nil {
 		return err
 	}
@@ -86,14 +95,52 @@ func onlineSign(c *urfave.Context, env cli.Env) error {
 	for _, w := range done.Warnings {
 		common.Log.Warn(w)
 	}
+	text := onlineSignText(done, would(c, "Signed", "sign"))
+	if err := summarize(env, "    "+strings.ReplaceAll(text, "\n", "\n    ")); err != nil {
+		return err
+	}
+	started := []string{}
+	if forge != nil {
+		list, err := handOff(c, env, o, forge, len(roles) > 0)
+		if err != nil {
+			return err
+		}
+		started = append(started, list...)
+	}
 	if c.String("format") == "json" {
 		return printJSON(env, map[string]any{
-			"schema": 1, "commit": done.Commit, "signed": signed, "blocked": append([]repository.Finding{}, done.Blocked...),
+			"schema": 1, "commit": done.Commit, "signed": signed, "started": started, "blocked": append([]repository.Finding{}, done.Blocked...),
 			"warnings": append([]string{}, done.Warnings...), "dry_run": c.Bool("dry-run"),
 		})
 	}
-	fmt.Fprint(env.Stdout, onlineSignText(done, would(c, "Signed", "sign")))
+	fmt.Fprint(env.Stdout, text)
+	for _, s := range started {
+		fmt.Fprintf(env.Stdout, "%s %s.\n", would(c, "Started", "start"), escape.Terminal(s))
+	}
 	return nil
+}
+
+// handOff starts what follows on a push to main. What a workflow was asked for
+// by a person or a push is always started; a scheduled run starts publishing
+// only where that is due or has failed.
+func handOff(c *urfave.Context, env cli.Env, o onlinesign.Options, forge *github.Forge, signed bool) (started []string, err error) {
+	if !o.DryRun {
+		if err := setVariable(env, "ONLINE_SIGNED", strconv.FormatBool(signed)); err != nil {
+			return nil, err
+		}
+	}
+	idle := !signed && env.Getenv("GITHUB_EVENT_NAME") == "schedule"
+	done, err := onlinesign.HandOff{Options: o, Workflows: workflows{forge}, Workflow: publishWorkflow, Idle: idle}.Run(c.Context)
+	if done.Started {
+		started = append(started, publishWorkflow+" for commit "+done.Commit.Short())
+	}
+	events, failed := signingevent.Reevaluate(c.Context, signingevent.Options{
+		Repository: o.Repository, Remote: o.Remote, DryRun: o.DryRun, Log: o.Log,
+	}, forge, eventWorkflow)
+	for _, branch := range events {
+		started = append(started, eventWorkflow+" on "+branch)
+	}
+	return started, errors.Join(err, failed)
 }
 
 // reasons say why a new version was made.
@@ -146,7 +193,7 @@ branch and its files.
 
 Example:
   tufops online-sign-targets registry.npmjs.org --push`,
-		Flags:  writeFlags(),
+		Flags:  append(writeFlags(), dispatchFlag("then start "+eventWorkflow+" on the branch, where the push does not")),
 		Action: func(c *urfave.Context) error { return onlineSignTargets(c, env) },
 	}
 }
@@ -157,6 +204,10 @@ func onlineSignTargets(c *urfave.Context, env cli.Env) error {
 		return err
 	}
 	defer repo.Git.Close()
+	forge, err := dispatching(c, env, common)
+	if err != nil {
+		return err
+	}
 	done, err := onlinesign.SignTargets(c.Context, onlinesign.Options{
 		Repository: repo, Keys: onlineKeys(env), Now: common.Now(), Remote: to, DryRun: c.Bool("dry-run"), Log: common.Log,
 	}, c.Args().Slice())
@@ -171,6 +222,16 @@ func onlineSignTargets(c *urfave.Context, env cli.Env) error {
 	}
 	if err := setChanged(c, env, "signed", roles); err != nil {
 		return err
+	}
+	if forge != nil && len(done.Signed) > 0 {
+		branch, err := repo.Git.CurrentBranch(c.Context)
+		if err != nil {
+			return err
+		}
+		event := []signingevent.NewEvent{{Branch: branch, Created: true}}
+		if _, err := signingevent.StartEvents(c.Context, forge, eventWorkflow, event, c.Bool("dry-run")); err != nil {
+			return err
+		}
 	}
 	if c.String("format") == "json" {
 		return printJSON(env, map[string]any{"schema": 1, "commit": done.Commit, "signed": signed, "dry_run": c.Bool("dry-run")})

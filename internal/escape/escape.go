@@ -8,7 +8,8 @@
 //
 // HTML has no function here on purpose: pages go through html/template, which
 // knows whether a value stands in text, an attribute or a URL. Nothing here
-// makes text safe for a shell; such text never reaches one.
+// makes text safe for a shell; such text never reaches one. People do paste:
+// [Argument] is for commands that they are told to type.
 package escape
 
 import (
@@ -93,4 +94,21 @@ func hidden(r rune) bool {
 	const brailleBlank = '\u2800'
 	return !unicode.IsPrint(r) || r == brailleBlank ||
 		unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+}
+
+// Argument returns s as one argument of a command that people are told to type:
+// s itself where no shell could take it for anything else, else in single
+// quotes, in which a POSIX shell leaves everything alone. The command is text
+// like any other and still goes through the function of its sink.
+//
+// The name of a branch may hold ";", "$" or "|": shown bare in a command it
+// would run what a stranger wrote.
+func Argument(s string) string {
+	plain := func(r rune) bool {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("@%+=:,./_-", r)
+	}
+	if s != "" && s[0] != '-' && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

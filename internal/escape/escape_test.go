@@ -3,6 +3,7 @@ package escape_test
 import (
 	"encoding/json"
 	"html"
+	"os/exec"
 	"reflect"
 	"regexp"
 	"strings"
@@ -191,6 +192,53 @@ func FuzzMarkdown(f *testing.F) {
 		}
 		if strings.ContainsAny(inner, "`|\n") {
 			t.Errorf("MarkdownCode(%q) = %q can be broken", s, code)
+		}
+	})
+}
+
+func TestArgument(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                         "''",
+		"sign/root-v14":            "sign/root-v14",
+		"metadata/a+b.json":        "metadata/a+b.json",
+		"-rf":                      "'-rf'",
+		"sign/x;rm$IFS-rf":         "'sign/x;rm$IFS-rf'",
+		"sign/$(id)":               "'sign/$(id)'",
+		"sign/`id`":                "'sign/`id`'",
+		"sign/it's|sh":             `'sign/it'\''s|sh'`,
+		"sign/a b\nc":              "'sign/a b\nc'",
+		"sign/\u202excod.exe":      "'sign/\u202excod.exe'",
+		"~root/x":                  "'~root/x'",
+		"sign/{a,b}":               "'sign/{a,b}'",
+		"sign/*":                   "'sign/*'",
+		"sign/a&b":                 "'sign/a&b'",
+		"sign/ä":                   "'sign/ä'",
+		"https://example.org/a#b?": "'https://example.org/a#b?'",
+	} {
+		if got := escape.Argument(in); got != want {
+			t.Errorf("Argument(%q) = %s, want %s", in, got, want)
+		}
+	}
+}
+
+// FuzzArgument asks a real shell what it understands.
+func FuzzArgument(f *testing.F) {
+	for _, s := range []string{"", "a", "-n", "a'b", "$(id)", "`id`", "a\nb", "~", "*", "{a,b}", "\\", "!!", "a\tb", "\xff"} {
+		f.Add(s)
+	}
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		f.Skip("no POSIX shell")
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if strings.ContainsRune(s, 0) {
+			return // no argument can hold one
+		}
+		cmd := exec.Command(sh)
+		cmd.Stdin = strings.NewReader("printf %s " + escape.Argument(s))
+		out, err := cmd.CombinedOutput()
+		if err != nil || string(out) != s {
+			t.Errorf("the shell read %q from %s, want %q (%v)", out, escape.Argument(s), s, err)
 		}
 	})
 }

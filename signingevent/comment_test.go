@@ -1,0 +1,73 @@
+package signingevent_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/tufops/tufops/internal/metadata"
+	"github.com/tufops/tufops/repository"
+	. "github.com/tufops/tufops/repository/repositorytest"
+	"github.com/tufops/tufops/signingevent"
+)
+
+// TestComments: the comment that README shows, and the call beside it.
+func TestComments(t *testing.T) {
+	w := New(t)
+	w.OnMain(func() {
+		w.Artifact("trusted_root.json", "{\"old\": true}\n")
+		w.Edit("targets", func(s metadata.Object) { List(s, "trusted_root.json", "{\"old\": true}\n") }).Sign("targets", "alice", "bob", "carol")
+		w.Edit("root", func(s metadata.Object) {
+			Roles(s, "targets")["threshold"] = int64(3)
+		}).Sign("root", "alice", "bob")
+	})
+	w.Run("reset", "-q", "--hard", "main")
+	policy := repository.Policy{}
+	var states []*repository.Status
+	var times []time.Time
+	show := func(hours int) {
+		w.Commit("event")
+		states = append(states, w.Status(policy))
+		times = append(times, Start.Add(time.Duration(hours)*time.Hour))
+	}
+	w.Artifact("trusted_root.json", "{\"new\": \"Rekor log 2031\"}\n").Artifact("signing_config.v0.2.json", "{}\n")
+	show(0)
+	w.Edit("targets", func(s metadata.Object) {
+		List(s, "trusted_root.json", "{\"new\": \"Rekor log 2031\"}\n")
+		List(s, "signing_config.v0.2.json", "{}\n")
+	})
+	show(0)
+	w.Sign("targets", "alice")
+	show(5)
+	w.Sign("targets", "carol")
+	show(30)
+	golden(t, "comment.md", signingevent.Shown(nil, times, states...))
+	golden(t, "call.md", signingevent.Called(states[len(states)-1]))
+	golden(t, "note.md", signingevent.Shown([]string{"The token may not set the commit status. It needs statuses: write."}, times[:1], states[2]))
+}
+
+// TestLongComments: what a forge takes is kept, whatever the branch holds, and
+// the hidden line stays whole.
+func TestLongComments(t *testing.T) {
+	w := New(t)
+	w.Edit("targets", func(s metadata.Object) {
+		for i := range 1500 {
+			List(s, strings.Repeat("ä", 60)+string(rune('a'+i%26))+strings.Repeat("x", i/26), "x")
+		}
+	})
+	w.Commit("event")
+	s := w.Status(repository.Policy{})
+	body := signingevent.Shown(nil, []time.Time{Start}, s)
+	if n := utf8.RuneCountInString(body); n > 65_000 {
+		t.Errorf("%d characters", n)
+	}
+	for _, want := range []string{"All of it: `tufops status`", `<!-- tufops:status {"since":"2030-01-01T00:00:00Z","commit":"` + s.Commit, "-->\n"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("%q is missing in the last 600 bytes %q", want, body[len(body)-600:])
+		}
+	}
+	if strings.Count(body, "\n")-strings.Count(signingevent.Markdown(s), "\n") > 10 {
+		t.Error("not cut at the end of a line")
+	}
+}

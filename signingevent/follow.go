@@ -1,0 +1,92 @@
+package signingevent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/tufops/tufops/internal/git"
+)
+
+// StartEvents starts the workflow of events that [CreateEvents] found, where
+// nothing else does: of those just created if the push starts none by itself, and
+// of those that were there already if nobody has opened a pull request for them,
+// which is what a run leaves that was stopped after its push. It returns the
+// branches, and goes on with the others when one fails.
+func StartEvents(ctx context.Context, f Forge, workflow string, events []NewEvent, dryRun bool) ([]string, error) {
+	starts, err := f.PushStartsWorkflows(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("find out whether a push starts workflows: %w", err)
+	}
+	var started []string
+	var errs []error
+	for _, e := range events {
+		if e.Created && starts {
+			continue
+		}
+		if !e.Created {
+			pulls, err := f.Pulls(ctx, e.Branch)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("list the pull requests of %s: %w", e.Branch, err))
+			}
+			if err != nil || len(pulls) > 0 {
+				continue
+			}
+		}
+		if !dryRun {
+			if err := f.Dispatch(ctx, workflow, e.Branch, nil); err != nil {
+				errs = append(errs, fmt.Errorf("start %s on %s: %w", workflow, e.Branch, err))
+				continue
+			}
+		}
+		started = append(started, e.Branch)
+	}
+	return started, errors.Join(errs...)
+}
+
+// Reevaluate starts the workflow of every open event: main has moved, or time
+// has passed, and what was complete may not be so any more. An event is open
+// while its branch at the remote has something that main lacks. It returns the
+// branches, and goes on with the others when one fails.
+func Reevaluate(ctx context.Context, o Options, f Forge, workflow string) ([]string, error) {
+	g := o.Repository.Git
+	main, err := g.Resolve(ctx, "HEAD")
+	if err != nil {
+		return nil, err
+	}
+	refs, err := g.LsRemote(ctx, o.Remote, "refs/heads/sign/*")
+	if err != nil {
+		return nil, err
+	}
+	var started []string
+	var errs []error
+	for _, ref := range slices.Sorted(maps.Keys(refs)) {
+		branch := strings.TrimPrefix(ref, "refs/heads/")
+		if merged, err := isMerged(ctx, g, refs[ref], main); err != nil || merged {
+			if err != nil {
+				errs = append(errs, err)
+			}
+			continue
+		}
+		if !o.DryRun {
+			if err := f.Dispatch(ctx, workflow, branch, nil); err != nil {
+				errs = append(errs, fmt.Errorf("start %s on %s: %w", workflow, branch, err))
+				continue
+			}
+		}
+		started = append(started, branch)
+	}
+	return started, errors.Join(errs...)
+}
+
+// isMerged reports whether main contains a commit. One that is not here yet is
+// newer than what was fetched, and so is not.
+func isMerged(ctx context.Context, g *git.Repo, head, main git.OID) (bool, error) {
+	if _, err := g.Resolve(ctx, string(head)); err != nil {
+		return false, ctx.Err()
+	}
+	return g.IsAncestor(ctx, head, main)
+}
