@@ -101,9 +101,11 @@ func (s *cache) write(name string, data []byte, durable bool) error {
 	if old, err := readFile(path, int64(len(data))); err == nil && bytes.Equal(old, data) {
 		return nil
 	}
-	err := os.MkdirAll(filepath.Dir(path), 0o755)
-	if err == nil {
-		err = s.replace(path, data, durable)
+	err := s.replace(path, data, durable)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.MkdirAll(filepath.Dir(path), 0o755); err == nil {
+			err = s.replace(path, data, durable)
+		}
 	}
 	if err != nil {
 		return &CacheError{Do: "store " + filepath.Base(name) + " in directory", Path: s.dir, Err: reason(err)}

@@ -39,10 +39,8 @@ type CheckOptions struct {
 
 	SourceDir string // root.json and timestamp.json that must be what is served; empty: not asked
 
-	// ValidDays and OfflineValidDays say how many days from now all roles, or
-	// root and the targets roles, must still be valid. 0 for the first is now, for the
-	// second not asked.
-	ValidDays, OfflineValidDays int
+	ValidDays        int // so many days from now all roles must still be valid
+	OfflineValidDays int // the same of root and the targets roles; 0: not asked
 
 	Artifacts    []string // these must be there
 	AllArtifacts bool     // and everything that any targets role lists
@@ -73,14 +71,14 @@ const (
 // somebody has written down.
 var beforeAll = time.Date(-10, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// Check is the smoke test of a published repository. It fetches everything that
-// is served but the artifacts, and these if they are asked for, and goes on as far as anything can
-// still be judged: each fault is reported once, by the check that it belongs to.
+// Check is the smoke test of a published repository. It fetches all metadata, and
+// artifacts if they are asked for, and goes on as far as anything can still be
+// judged. Each fault is reported once, by the check that it belongs to.
 //
-// Everything is looked at once by a client that forgets expiry, so that one
-// expired role hides nothing, and updated to once by a client like any
-// other. A client that starts from a later root has the rest of the same way
-// before it, so the walk from the first root is the proof for each of them.
+// One client forgets expiry, so that one expired role hides nothing, and looks
+// at everything. A second one, like any other, updates. Whoever starts from a
+// later root has the rest of the same way to go, so the walk from the first root
+// speaks for all of them.
 //
 // A fault of the repository or of the way to it is an outcome: ask
 // [CheckReport.Err]. An error means that this machine could not do the
@@ -113,8 +111,8 @@ type checker struct {
 	CheckOptions
 	report *CheckReport
 	now    time.Time
-	base   string // the metadata URL with its slash
-	get    *Client
+	url    string            // of the metadata, with its slash
+	get    *Client           // fetches, and trusts nothing
 	source map[string][]byte // by role: the files of SourceDir
 
 	seen       *update // what the client that forgets expiry has verified
@@ -147,7 +145,7 @@ func newChecker(o CheckOptions) (*checker, error) {
 	}
 	k.now = k.Now().UTC()
 	var err error
-	if k.base, err = baseURL("metadata", o.MetadataURL, ours); err != nil {
+	if k.url, err = baseURL("metadata", o.MetadataURL, ours); err != nil {
 		return nil, err
 	}
 	if o.BaseURL != "" {
@@ -218,7 +216,7 @@ func (k *checker) rootFile() string {
 }
 
 func (k *checker) firstRoot(ctx context.Context) ([]byte, *metadata.Document, error) {
-	from := k.base + "1.root.json"
+	from := k.url + "1.root.json"
 	data, err := k.get.fetch(ctx, metadata.Root, from, RootMaxLength)
 	if err != nil {
 		return nil, nil, err
@@ -247,7 +245,7 @@ func (k *checker) roots(ctx context.Context, anchor []byte) {
 	}
 	k.seen = u
 	first, last := u.anchor.Version(), u.root.Version()
-	k.documents[metadata.Root] = checked{u.root, redact(k.base + fmt.Sprintf("%d.root.json", last))}
+	k.documents[metadata.Root] = checked{u.root, redact(k.url + fmt.Sprintf("%d.root.json", last))}
 	if err != nil {
 		k.fail(CheckRoots, k.problem(err))
 		return
@@ -256,10 +254,10 @@ func (k *checker) roots(ctx context.Context, anchor []byte) {
 	var problems []Problem
 	// A client takes the first number without a file for the end. A gap would
 	// leave it on an old root without a word.
-	if _, err := k.get.fetch(ctx, metadata.Root, k.base+fmt.Sprintf("%d.root.json", last+2), RootMaxLength); !isMissing(err) {
+	if _, err := k.get.fetch(ctx, metadata.Root, k.url+fmt.Sprintf("%d.root.json", last+2), RootMaxLength); !isMissing(err) {
 		if err == nil || !isUnreachable(err) {
 			err = fmt.Errorf("%s does not exist, and %d.root.json does: clients stop at root v%d and never see what follows",
-				redact(k.base+fmt.Sprintf("%d.root.json", last+1)), last+2, last)
+				redact(k.url+fmt.Sprintf("%d.root.json", last+1)), last+2, last)
 		}
 		problems = append(problems, k.problem(err))
 	}
@@ -290,7 +288,7 @@ func (k *checker) roots(ctx context.Context, anchor []byte) {
 // walk goes from an anchor to the newest root with a client that forgets
 // expiry. The update is not nil if there was a root to start from.
 func (k *checker) walk(ctx context.Context, anchor []byte) (*update, error) {
-	c, err := k.client(anchor, Options{MetadataURL: k.base}, beforeAll)
+	c, err := k.client(anchor, Options{MetadataURL: k.url}, beforeAll)
 	if err != nil {
 		return nil, err
 	}
@@ -323,7 +321,7 @@ func (k *checker) walkFromFirst(ctx context.Context, given *update) (begin int64
 		}
 		if last := u.root.Version(); last < anchor {
 			return trouble(fmt.Errorf("%s ends the way from root v1, and %s is v%d: clients that start from an earlier root never get there",
-				redact(k.base+fmt.Sprintf("%d.root.json", last+1)), k.rootFile(), anchor))
+				redact(k.url+fmt.Sprintf("%d.root.json", last+1)), k.rootFile(), anchor))
 		}
 		served = u.cache.memory[filepath.Join(historyDir, fmt.Sprintf("%d.root.json", anchor))] // kept by the walk
 	}
@@ -333,7 +331,7 @@ func (k *checker) walkFromFirst(ctx context.Context, given *update) (begin int64
 	}
 	if !bytes.Equal(doc.Payload(), given.anchor.Payload()) {
 		return trouble(fmt.Errorf("%s has another content than %s: there are two roots v%d, or these are two repositories",
-			redact(k.base+fmt.Sprintf("%d.root.json", anchor)), k.rootFile(), anchor))
+			redact(k.url+fmt.Sprintf("%d.root.json", anchor)), k.rootFile(), anchor))
 	}
 	return 1, nil
 }
@@ -382,13 +380,13 @@ func (k *checker) metadata(ctx context.Context) {
 
 func (k *checker) fileURL(role string, version int64) string {
 	if role == metadata.Timestamp {
-		return redact(k.base + "timestamp.json")
+		return redact(k.url + "timestamp.json")
 	}
-	return redact(k.base + k.seen.versioned(role, version))
+	return redact(k.url + k.seen.versioned(role, version))
 }
 
-// delegated verifies every targets role, for every role that delegates to it. The
-// snapshot lists them all, so its length bounds how many there are.
+// delegated verifies every targets role, for every role that delegates to it.
+// The snapshot lists them all, so its length bounds how many there are.
 func (k *checker) delegated(ctx context.Context) {
 	if !k.reachedTargets() {
 		k.skip(CheckRoles, "targets is not known")
@@ -647,7 +645,7 @@ func (k *checker) compare(ctx context.Context) {
 	if k.rootsGood {
 		name, got = fmt.Sprintf("%d.root.json", k.seen.root.Version()), k.seen.root.Raw()
 	} else {
-		got, err = k.get.fetch(ctx, metadata.Root, k.base+name, RootMaxLength)
+		got, err = k.get.fetch(ctx, metadata.Root, k.url+name, RootMaxLength)
 	}
 	problems = append(problems, k.same(metadata.Root, name, got, err)...)
 
@@ -655,7 +653,7 @@ func (k *checker) compare(ctx context.Context) {
 	if k.seen != nil && k.seen.timestamp != nil {
 		got = k.seen.timestamp.Raw()
 	} else {
-		got, err = k.get.fetch(ctx, metadata.Timestamp, k.base+"timestamp.json", TimestampMaxLength)
+		got, err = k.get.fetch(ctx, metadata.Timestamp, k.url+"timestamp.json", TimestampMaxLength)
 	}
 	problems = append(problems, k.same(metadata.Timestamp, "timestamp.json", got, err)...)
 	if problems != nil {
@@ -673,7 +671,7 @@ func (k *checker) same(role, name string, got []byte, err error) []Problem {
 	case bytes.Equal(got, want):
 		return nil
 	}
-	return []Problem{k.problem(&SourceMismatchError{Role: role, Source: redact(k.base + name), File: filepath.Join(k.SourceDir, role+".json"),
+	return []Problem{k.problem(&SourceMismatchError{Role: role, Source: redact(k.url + name), File: filepath.Join(k.SourceDir, role+".json"),
 		Served: versionOf(role, got), Wanted: versionOf(role, want), ServedSum: sha256.Sum256(got), WantedSum: sha256.Sum256(want)})}
 }
 

@@ -403,7 +403,7 @@ func TestNoSecretIsTold(t *testing.T) {
 	}
 	for _, status := range []int{301, 400, 401, 403, 404, 409, 410, 422, 429, 451, 500, 502, 503} {
 		servers[fmt.Sprint(status)] = func(_ int, r *http.Request, body string) (*http.Response, error) {
-			return reply(status, message("you sent "+shown(r)), "X-Sent: "+shown(r), "X-Accepted-GitHub-Permissions: "+shown(r)+"=write")
+			return reply(status, message("Resource not accessible: you sent "+shown(r)), "X-Sent: "+shown(r), "X-Accepted-GitHub-Permissions: "+shown(r)+"=write")
 		}
 	}
 	for name, server := range servers {

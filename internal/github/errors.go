@@ -144,9 +144,12 @@ func (f *Forge) failed(action, permission string, err error) error {
 	return f.refused(action, permission, code, message, header)
 }
 
+// maxMessage is how much of what GitHub says is passed on.
+const maxMessage = 500
+
 // refused makes an error of a refusal.
 func (f *Forge) refused(action, permission string, code int, message string, header http.Header) error {
-	answer := &AnswerError{Status: code, Message: message}
+	answer := &AnswerError{Status: code, Message: cut(message, maxMessage)}
 	switch {
 	case strings.Contains(message, "not permitted to create or approve pull requests"):
 		return &settingError{
@@ -161,7 +164,7 @@ func (f *Forge) refused(action, permission string, code int, message string, hea
 		if !strings.Contains(message, "not accessible") && !strings.HasPrefix(message, "Must have ") {
 			permission = "" // archived, blocked, single sign-on: not a matter of permissions
 		} else {
-			permission = needed(header.Get("X-Accepted-GitHub-Permissions"), permission)
+			permission = cut(needed(header.Get("X-Accepted-GitHub-Permissions"), permission), maxMessage)
 		}
 		return &signingevent.PermissionError{Action: action, Permission: permission, Err: answer}
 	case code == http.StatusUnauthorized:

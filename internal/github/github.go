@@ -113,7 +113,7 @@ func (f *Forge) Self(ctx context.Context) (string, error) {
 	// app's login ends in [bot] here as in the comments that it writes.
 	var data struct{ Viewer struct{ Login string } }
 	const action = "ask whom the token belongs to"
-	if err := f.query(ctx, action, "", `query { viewer { login } }`, nil, &data); err != nil {
+	if err := f.query(reading(ctx), action, "", `query { viewer { login } }`, nil, &data); err != nil {
 		return "", err
 	}
 	if data.Viewer.Login == "" {

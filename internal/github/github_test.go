@@ -149,6 +149,19 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// TestLongMessages: a server that says a lot is cut short.
+func TestLongMessages(t *testing.T) {
+	long := strings.Repeat("not accessible ", 10000)
+	f, _ := open(t, always(403, message(long), "X-Accepted-GitHub-Permissions: "+strings.Repeat("a=b;", 10000)))
+	if err := callOf(t, "read")(t.Context(), f); err == nil || len(err.Error()) > 3*maxMessage || len(hintOf(err)) > 2*maxMessage {
+		t.Errorf("an error of %d bytes, a hint of %d", len(err.Error()), len(hintOf(err)))
+	}
+	f, _ = open(t, always(422, fmt.Sprintf(`{"message":%q,"errors":[%q]}`, long, long)))
+	if err := callOf(t, "read")(t.Context(), f); err == nil || len(err.Error()) > 2*maxMessage {
+		t.Errorf("an error of %d bytes", len(err.Error()))
+	}
+}
+
 // TestGoneIsDone: what is not there any more need not be removed.
 func TestGoneIsDone(t *testing.T) {
 	f, _ := open(t, always(404, message("Not Found")))

@@ -49,12 +49,20 @@ type transport struct {
 	log    *slog.Logger
 }
 
-type repeatableKey struct{}
+type (
+	repeatableKey struct{}
+	readingKey    struct{}
+)
 
 // repeatable marks requests that may be made again although their method is
 // POST: what they do twice is the same as done once.
 func repeatable(ctx context.Context) context.Context {
 	return context.WithValue(ctx, repeatableKey{}, true)
+}
+
+// reading marks requests that change nothing although their method is POST.
+func reading(ctx context.Context) context.Context {
+	return context.WithValue(repeatable(ctx), readingKey{}, true)
 }
 
 // verdict is what is to be done about the outcome of one try.
@@ -70,6 +78,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Body != nil {
 		defer req.Body.Close()
 	}
+	reads := req.Method == http.MethodGet || req.Context().Value(readingKey{}) != nil
 	again := req.Method != http.MethodPost || req.Context().Value(repeatableKey{}) != nil
 	pause := backoff.NewExponentialBackOff() // with jitter
 	pause.InitialInterval, pause.Multiplier = time.Second, 2
@@ -97,7 +106,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if !v.again || try >= t.budget.Tries || waited+wait > t.budget.Wait {
 			e := &UnavailableError{
 				Method: req.Method, Path: req.URL.Path, Tries: try, Waited: waited, Last: v.last,
-				RateLimited: v.limit, MayBeDone: v.done && req.Method != http.MethodGet, Err: err,
+				RateLimited: v.limit, MayBeDone: v.done && !reads, Err: err,
 			}
 			if v.limit {
 				e.Until = t.forge.now().Add(v.asked)

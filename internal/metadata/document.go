@@ -169,7 +169,7 @@ func (m *Memo) Parse(data []byte) (*Document, error) {
 	if r.err != nil {
 		return nil, r.err
 	}
-	if d.payload, err = Canonical(d.signed); err != nil {
+	if d.payload, err = canonical(d.signed, len(data)); err != nil {
 		return nil, &ParseError{Offset: -1, Path: "signed", Reason: "has no canonical form: " + err.Error()}
 	}
 	return d, nil

@@ -106,7 +106,7 @@ func (s *stage) release() {
 	var table strings.Builder
 	for _, program := range []string{"tufops", "tufops-client"} {
 		file := filepath.Join(dist, program+"_"+runtime.GOOS+"_"+runtime.GOARCH)
-		cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", file, "../../cmd/"+program)
+		cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", file, "../../cmd/"+program)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("build %s: %v\n%s", program, err, out)
@@ -302,5 +302,38 @@ func TestWorkflowsFromPushToPublication(t *testing.T) {
 	}
 	if got, err := s.update("a.txt"); err != nil || got != "one\n" {
 		t.Errorf("a client gets %q (%v), want the artifact", got, err)
+	}
+
+	// Who mirrors the repository gets metadata and artifacts apart.
+	s.run("workflow_dispatch", "mirror.yml", "main", nil, true)
+	for _, name := range []string{"metadata/1.root.json", "metadata/2.targets.json", "metadata/timestamp.json", "artifacts/" + fmt.Sprintf("%x.a.txt", sha256.Sum256([]byte("one\n")))} {
+		if _, err := os.Stat(filepath.Join(s.pages, name)); err != nil {
+			t.Errorf("uploaded artifact: %v", err)
+		}
+	}
+}
+
+// A job that fails leaves an issue for people, and nothing else; the next that
+// succeeds closes it.
+func TestWorkflowsTellOfFailure(t *testing.T) {
+	needAct(t)
+	s := newStage(t)
+	keys, main := s.world.KeyDir, s.world.Upstream.Head("main")
+	s.world.KeyDir = t.TempDir() // the online key is not there
+	s.run("schedule", "online-sign.yml", "main", nil, false)
+	issues := s.forge.Issues()
+	if len(issues) != 1 || issues[0].State != "open" || !slices.Equal(issues[0].Labels, []string{"Online signatures"}) {
+		t.Fatalf("issues are %+v, want one that is open and labelled with the name of the workflow", issues)
+	}
+	if head := s.world.Upstream.Head("main"); head != main || s.world.Upstream.Head("publish") != "" || s.dispatches() != nil {
+		t.Error("something was pushed or started all the same")
+	}
+	s.world.KeyDir = keys
+	s.run("schedule", "online-sign.yml", "main", nil, true)
+	if issues = s.forge.Issues(); len(issues) != 1 || issues[0].State != "closed" {
+		t.Errorf("issues are %+v, want the one closed", issues)
+	}
+	if s.world.Upstream.Head("publish") != s.world.Upstream.Head("main") || len(s.dispatches()) != 1 {
+		t.Error("what was signed then is not published")
 	}
 }

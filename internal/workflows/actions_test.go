@@ -163,7 +163,7 @@ func TestSigningEventOutcome(t *testing.T) {
 	} {
 		tufops := fakeProgram(t, fmt.Sprintf("[ -z '%s' ] || echo 'result=%s' >>\"$GITHUB_OUTPUT\"\nexit %d", test.result, test.result, test.status))
 		output := filepath.Join(t.TempDir(), "output")
-		if out, err := bash(t, run.Run, "TUFOPS="+tufops, "GITHUB_OUTPUT="+output).CombinedOutput(); err != nil {
+		if out, err := bash(t, run.Run, "TUFOPS="+tufops, "GITHUB_OUTPUT="+output, "TUF_ON_CI_TOKEN=one", "TUFOPS_DEFAULT_TOKEN=one").CombinedOutput(); err != nil || len(out) > 0 {
 			t.Fatalf("%+v: %v\n%s", test, err, out)
 		}
 		outputs := make(map[string]string)
@@ -178,6 +178,16 @@ func TestSigningEventOutcome(t *testing.T) {
 		if !test.good && !strings.Contains(string(out), "::error::tufops signing-event did not finish") {
 			t.Errorf("%+v: no reason given: %s", test, out)
 		}
+	}
+}
+
+// Another token than the default one is taken, and people are told.
+func TestSigningEventWarnsOfCustomToken(t *testing.T) {
+	steps := stepsOf(t, "signing-event")
+	out, err := bash(t, steps[len(steps)-2].Run, "TUFOPS="+fakeProgram(t, "exit 3"), "GITHUB_OUTPUT="+filepath.Join(t.TempDir(), "output"),
+		"TUF_ON_CI_TOKEN=custom-secret", "TUFOPS_DEFAULT_TOKEN=default-secret").CombinedOutput()
+	if err != nil || !strings.HasPrefix(string(out), "::warning::This job holds another token") || strings.Contains(string(out), "secret") {
+		t.Errorf("%v, said %q; want a warning without a token", err, out)
 	}
 }
 
@@ -364,6 +374,12 @@ func TestSetupBuildsItsOwnSource(t *testing.T) {
 
 // A download must not be talked down to plain HTTP.
 func TestDownloadInsistsOnTLS(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("curl is not in PATH, and CI is set")
+		}
+		t.Skip("curl is not in PATH")
+	}
 	out, err := bash(t, `source "$SETUP"; download http://127.0.0.1:1/x "$DIR/x"`,
 		"SETUP="+absolute(t, actionsDir+"/setup/setup.sh"), "DIR="+t.TempDir()).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "rotocol") {

@@ -195,8 +195,8 @@ func TestMigrateRepository(t *testing.T) {
 			}
 		}
 	}
-	if changed != 9 {
-		t.Errorf("%d lines were looked at, want 9", changed)
+	if changed != 10 {
+		t.Errorf("%d lines were looked at, want 10", changed)
 	}
 	for name, data := range after {
 		doc, err := parse([]byte(data))
