@@ -10,7 +10,7 @@ COUNT    ?= 10
 RACE ?= $(if $(filter 1,$(shell $(GO) env CGO_ENABLED 2>/dev/null)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check bench schemas screenshot fuzz soak clean need-go need-git need-npm
+.PHONY: help build demo test check bench schemas screenshot fuzz soak mutants clean need-go need-git need-npm
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
@@ -64,6 +64,10 @@ fuzz: need-go ## run every fuzz target for FUZZTIME (60s) each
 
 soak: need-go need-git ## run all tests COUNT (10) times in random order
 	TUFOPS_SOAK=1 $(GO) test $(RACE) -shuffle=on -count=$(COUNT) -timeout 60m ./...
+
+# The tests judge some of them; a quarter of an hour is ample for all.
+mutants: need-go need-git ## judge every mutant of real events, and show which rule refuses what
+	TUFOPS_MUTANTS=all TUFOPS_REQUIRE_CORPUS=1 $(GO) test -count=1 -timeout 30m -v -run '^TestMutants$$' ./repository
 
 clean: ## remove bin/ and build/
 	rm -rf bin build
