@@ -38,6 +38,7 @@ Example:
 			publishCommand(env),
 			initCommand(env),
 			updateIssueCommand(env),
+			rulesCommand(env),
 			demoCommand(env),
 		},
 	}

@@ -123,8 +123,11 @@ func reportDriven(c *urfave.Context, env cli.Env, done signingevent.Driven, form
 	case format == "json":
 		doc := map[string]any{
 			"schema": 1, "event": done.Event, "gone": done.Gone, "merged": done.Merged, "dry_run": c.Bool("dry-run"),
-			"updated": append([]string{}, done.Sync.Roles...), "status": done.Status,
+			"updated": append([]string{}, done.Sync.Roles...),
 			"done": append([]string{}, done.Done...), "notes": append([]string{}, done.Notes...),
+		}
+		if done.Status != nil {
+			doc["status"] = done.Status
 		}
 		if done.Pull != nil {
 			doc["pull"] = map[string]any{"number": done.Pull.Number, "url": done.Pull.URL, "open": done.Pull.Open, "draft": done.Pull.Draft}

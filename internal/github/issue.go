@@ -257,7 +257,7 @@ func (u issueUpdate) close(ctx context.Context, issue *gh.Issue) error {
 
 func (u issueUpdate) closeDuplicate(ctx context.Context, issue *gh.Issue, of int) error {
 	body := fmt.Sprintf("Duplicate of #%d\n", of) // GitHub links the two
-	said := func(c *gh.IssueComment) bool { return strings.HasPrefix(c.GetBody(), strings.TrimSpace(body)) }
+	said := func(c *gh.IssueComment) bool { return strings.TrimSpace(c.GetBody()) == strings.TrimSpace(body) }
 	return u.closeSaying(ctx, issue, "close-duplicate", "not_planned", body, said)
 }
 

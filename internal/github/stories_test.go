@@ -219,7 +219,9 @@ func (s *story) state(commit string) string {
 	return state
 }
 
-func (s *story) edit() { s.Edit("targets", func(o metadata.Object) { List(o, "b.txt", "b") }).Artifact("b.txt", "b") }
+func (s *story) edit() {
+	s.Edit("targets", func(o metadata.Object) { List(o, "b.txt", "b") }).Artifact("b.txt", "b")
+}
 
 func contains(t testing.TB, text string, wants ...string) {
 	t.Helper()

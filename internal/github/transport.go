@@ -292,13 +292,12 @@ func answer(resp *http.Response, err error) string {
 	return strconv.Itoa(resp.StatusCode)
 }
 
-// checkRedirect lets a request be led on within the API, as for a repository
-// that was renamed, with the same method: net/http makes a GET of a POST.
+// checkRedirect lets a request be led on, as for a repository that was renamed,
+// with the same method: net/http makes a GET of a POST. Where to, the transport
+// looks: it goes to the API and nowhere else.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	first := via[0]
 	switch {
-	case !sameOrigin(req.URL, first.URL):
-		return &redirectError{from: first.URL.Host, to: req.URL.Scheme + "://" + req.URL.Host}
 	case req.Method != first.Method:
 		return &redirectError{from: first.URL.Host, to: "another place, for which " + first.Method + " would become " + req.Method}
 	case len(via) > 3:

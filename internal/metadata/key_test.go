@@ -373,6 +373,16 @@ func TestMemo(t *testing.T) {
 			}
 		}
 	}
+	public := func(parse func([]byte) (*metadata.Document, error)) any {
+		doc, err := parse(rootWithKey("another-id", p256))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return doc.Delegations().Keys["another-id"].Public // a pointer
+	}
+	if public(memo.Parse) != public(memo.Parse) || public(memo.Parse) == public(metadata.Parse) {
+		t.Error("the key was decoded again, or remembered by nobody's memo")
+	}
 	if _, err := memo.Parse(rootWithKey("id", with(ed, "keytype", nil))); err == nil {
 		t.Error("a key without a type was read")
 	}

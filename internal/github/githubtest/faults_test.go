@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -265,6 +266,41 @@ func interleave(w *world, choose func([]string) string) string {
 		w.ClosePull(n, "alice")
 	}
 	return strings.Join(log, ", ")
+}
+
+// A run that sends two requests at once has them carried out one after the
+// other: nobody moves while one is under way.
+func TestInterleaveWaits(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, githubtest.Options{})
+	run := func(e githubtest.Endpoint) {
+		var both sync.WaitGroup
+		for range 2 {
+			both.Go(func() { send(w.token, "GET", e.REST+repo+"/pulls", "") })
+		}
+		both.Wait()
+	}
+	moves := 0
+	w.Interleave(func(waiting []string) string {
+		if moves++; moves > 2 { // the first two are the beginnings
+			passed := 0
+			for _, r := range w.Requests() {
+				if r.Order > 0 {
+					passed++
+				}
+			}
+			if passed != moves-3 {
+				t.Errorf("at move %d %d requests are done, want %d", moves, passed, moves-3)
+			}
+		}
+		if moves <= 2 {
+			return []string{"a", "b"}[moves-1]
+		}
+		return waiting[0]
+	}, map[string]func(githubtest.Endpoint){"a": run, "b": run})
+	if got := len(w.Requests()); got != 4 {
+		t.Errorf("there were %d requests, want 4", got)
+	}
 }
 
 // A run whose request is lost, one that gives up waiting, and one that asks
