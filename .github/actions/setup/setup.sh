@@ -63,14 +63,15 @@ entry() {
   printf '%s' "$found"
 }
 
-# build SOURCE PROGRAM FILE builds a program from the source. The toolchain and
-# the modules are those that go.mod and go.sum of that source name.
+# build SOURCE PROGRAM FILE builds a program from the source, with the modules that
+# its go.sum names, and a Go as new as its go.mod wants: one that is not here is
+# downloaded and checked by the go command.
 build() {
   if ! command -v go >/dev/null; then
     echo "::error::$2 has to be built, and there is no Go on this runner; a step before with actions/setup-go brings it" >&2
     return 1
   fi
-  (cd "$1" && CGO_ENABLED=0 GOFLAGS='' GOWORK=off go build -mod=readonly -trimpath -buildvcs=false -o "$3" "./cmd/$2")
+  (cd "$1" && CGO_ENABLED=0 GOFLAGS='' GOWORK=off GOTOOLCHAIN=auto go build -mod=readonly -trimpath -buildvcs=false -o "$3" "./cmd/$2")
 }
 
 # obtain TABLE ASSETS SOURCE PROGRAM FILE leaves the program in FILE. ASSETS is the
