@@ -239,7 +239,8 @@ func (j *judge) rootNotChained(f *findings) {
 	}
 }
 
-// rootHistoryMismatch compares root.json with the newest file in root_history.
+// rootHistoryMismatch stops clients that walk the roots from ending before the
+// newest. It compares root.json with the newest file in root_history.
 func (j *judge) rootHistoryMismatch(f *findings, state *State, level Level) {
 	doc, err := state.Document(metadata.Root)
 	if err != nil {
