@@ -553,7 +553,8 @@ func (e *Event) invitedBy(by string) []string {
 	return list
 }
 
-// unreadable reports a file that is missing or cannot be parsed.
+// unreadable stops a file that is missing, or that no client can read, from being
+// signed and published.
 func (j *judge) unreadable(f *findings, role string, err error) {
 	file := j.event.repo.Path(MetadataFile(role))
 	var missing *MissingError
