@@ -580,7 +580,7 @@ func personCases() []personCase {
 // options are what the forge and the attestation check say of a case.
 func (test personCase) options(w *World) repository.EventOptions {
 	return repository.EventOptions{
-		Pushers: map[git.OID]string{git.OID(strings.TrimSpace(w.Run("rev-parse", "HEAD"))): test.who},
+		Pushers: told(map[git.OID]string{git.OID(strings.TrimSpace(w.Run("rev-parse", "HEAD"))): test.who}),
 		Attested: func(_ context.Context, _ *repository.State, k *metadata.Key) (string, error) {
 			if k.Owner != "@dave" {
 				return "not asked for", nil
@@ -829,4 +829,9 @@ func TestQuorumWords(t *testing.T) {
 			t.Errorf("no finding %s in %q", test.rule, found(w.Status(repository.Policy{})))
 		})
 	}
+}
+
+// told is a forge that tells who pushed what.
+func told(pushers map[git.OID]string) func(context.Context) (map[git.OID]string, error) {
+	return func(context.Context) (map[git.OID]string, error) { return pushers, nil }
 }
