@@ -22,9 +22,10 @@ type EventOptions struct {
 	Base string // revision of the tip of the branch that the event is to be merged into
 
 	// Pushers are the logins under which commits were pushed, where a forge
-	// tells. Of a commit that is not among them nothing is known. A login can
-	// bring a finding about and never take one away.
-	Pushers map[git.OID]string
+	// tells; nil: nobody can. It is asked only if the event brings a person's key.
+	// Of a commit that is not among them nothing is known. A login can bring a
+	// finding about and never take one away.
+	Pushers func(ctx context.Context) (map[git.OID]string, error)
 	// Attested says why a person's key in a state has no hardware attestation
 	// that holds; "" where it has one. An error means that it could not be
 	// looked at. nil: nobody can tell.
@@ -553,7 +554,8 @@ func (e *Event) invitedBy(by string) []string {
 	return list
 }
 
-// unreadable reports a file that is missing or cannot be parsed.
+// unreadable stops a file that is missing, or that no client can read, from being
+// signed and published.
 func (j *judge) unreadable(f *findings, role string, err error) {
 	file := j.event.repo.Path(MetadataFile(role))
 	var missing *MissingError

@@ -342,6 +342,6 @@ func TestFirstCommitOfAKey(t *testing.T) {
 	for login, want := range map[string][]string{"mallory": {"root invite-accepted-by-other warning"}, "dave": nil} {
 		other := map[string]string{"mallory": "dave", "dave": "mallory"}[login]
 		pushers := map[git.OID]string{git.OID(oid()): other, git.OID(brought): login}
-		ruleCase{want: want, complete: true}.check(t, w, repository.Policy{}, repository.EventOptions{Pushers: pushers})
+		ruleCase{want: want, complete: true}.check(t, w, repository.Policy{}, repository.EventOptions{Pushers: told(pushers)})
 	}
 }

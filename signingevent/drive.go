@@ -167,7 +167,11 @@ func (d *driver) round(ctx context.Context) (moved bool, err error) {
 		d.result.Sync.Pushed = d.result.Sync.Pushed || sync.Pushed
 	}
 
-	event, err := d.Repository.OpenEvent(ctx, repository.EventOptions{Name: d.branch, Head: string(head), Base: d.Base})
+	o := repository.EventOptions{Name: d.branch, Head: string(head), Base: d.Base}
+	if d.Forge != nil {
+		o.Pushers = d.pushers
+	}
+	event, err := d.Repository.OpenEvent(ctx, o)
 	if err != nil {
 		return false, err // what kept the metadata back says no more
 	}
@@ -197,6 +201,48 @@ func (d *driver) round(ctx context.Context) (moved bool, err error) {
 		d.failed(err)
 	}
 	return moved, errors.Join(d.errs...)
+}
+
+// pushers tells who pushed the commits of the event, as far as the forge says.
+// Where it does not, nothing is known.
+func (d *driver) pushers(ctx context.Context) (map[git.OID]string, error) {
+	pushes, err := d.Forge.Pushes(ctx, d.branch)
+	if err != nil {
+		d.log().Warn("the forge does not tell who pushed what", "error", err)
+		return nil, ctx.Err()
+	}
+	known := func(commit string) git.OID {
+		if commit == "" {
+			return ""
+		}
+		oid, err := d.Repository.Git.Resolve(ctx, commit)
+		if err != nil {
+			return "" // pushed over since
+		}
+		return oid
+	}
+	base, err := d.Repository.Git.Resolve(ctx, d.Base)
+	if err != nil {
+		return nil, err
+	}
+	by := map[git.OID]string{}
+	for _, p := range slices.Backward(pushes) { // whoever pushed a commit last is its pusher
+		after, before := known(p.After), known(p.Before)
+		if after == "" || p.Before != "" && before == "" {
+			continue
+		}
+		if before == "" {
+			before = base
+		}
+		commits, err := d.Repository.Git.History(ctx, after, before, git.HistoryOptions{})
+		if err != nil {
+			return nil, err
+		}
+		for _, commit := range commits {
+			by[commit] = p.Login
+		}
+	}
+	return by, nil
 }
 
 // moved reports whether the event or its base is not any more where it was

@@ -34,6 +34,7 @@ import (
 
 // What a call needs, as a workflow spells it.
 const (
+	readContents  = "contents: read"
 	readPulls     = "pull-requests: read"
 	writePulls    = "pull-requests: write"
 	writeDraft    = "pull-requests: write and contents: write" // found out by others; GitHub does not say
