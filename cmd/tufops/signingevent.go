@@ -124,7 +124,7 @@ func reportDriven(c *urfave.Context, env cli.Env, done signingevent.Driven, form
 		doc := map[string]any{
 			"schema": 1, "event": done.Event, "gone": done.Gone, "merged": done.Merged, "dry_run": c.Bool("dry-run"),
 			"updated": append([]string{}, done.Sync.Roles...),
-			"done": append([]string{}, done.Done...), "notes": append([]string{}, done.Notes...),
+			"done":    append([]string{}, done.Done...), "notes": append([]string{}, done.Notes...),
 		}
 		if done.Status != nil {
 			doc["status"] = done.Status
