@@ -31,6 +31,8 @@ import (
 var stale = map[string]string{
 	"version stays": "publish finds other bytes under the name of a targets version that is out already, and refuses the whole tree with the timestamp",
 	"main revoked a signer, targets as it was": "root is merged before targets meets its new delegation, no targets verify, and nothing can be published; the tree of the old root could",
+	"targets no longer meets its delegation":   "the same",
+	"a keyid without a key":                    "go-tuf does not verify a role that lists a keyid without a key; such a root is published",
 	"new key of another type":                  "go-tuf does not verify a role that lists a key of an unknown type, whoever has signed; such a root is published",
 }
 
@@ -50,7 +52,11 @@ func TestFreshness(t *testing.T) {
 			harmless[r.Name] = false
 		}
 	}
-	for _, test := range ruleCases() {
+	cases := ruleCases()
+	for _, test := range personCases() {
+		cases = append(cases, test.ruleCase)
+	}
+	for _, test := range cases {
 		var broken []string
 		for _, one := range test.want {
 			broken = append(broken, strings.Fields(one)[1])
