@@ -338,6 +338,8 @@ type Status struct {
 	Deadline *Deadline    `json:"deadline,omitempty"` // nil where no changed role is on the base branch yet
 	Roles    []RoleStatus `json:"roles"`
 	Findings []Finding    `json:"findings"` // of the event as a whole and of its merge result
+
+	Rehearsal *Rehearsal `json:"rehearsal,omitempty"` // nil where there was none, see [Status.AddRehearsal]
 }
 
 // Deadline is the first expiry that the event must beat: of the versions on the
