@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +27,7 @@ type play struct {
 	found   map[string]bool     // kind + path: found now, so it must be found later
 }
 
-// act is a moment, and the targets roles whose dates it is about.
+// act is a moment, and the roles whose dates it is about.
 type act struct {
 	moment
 	roles []string
@@ -109,41 +110,42 @@ func (p *play) way(role string) []string {
 	return way
 }
 
+// maxActs bounds the moments of a rehearsal. Roles that expire last go without
+// where it is reached.
+const maxActs = 50
+
 // acts are the moments of the rehearsal: now, and for each role that the event
 // changes the half of what it has left to live and one day before it expires, as
 // long as nothing else on the way to it must be renewed before. What lives for
 // less than a day is tried tomorrow.
 func (p *play) acts() []act {
 	all := []act{{moment: p.present()}}
-	at := map[time.Time]int{}
-	var end time.Time
-	first := ""
-	add := func(role, name string, when time.Time) {
+	index := map[time.Time]int{}
+	var end *metadata.Document // what expires first, of what kept a moment from being tried
+	ending, without := "", map[string]bool{}
+	add := func(role, name string, at time.Time) {
 		for _, other := range p.way(role) {
-			if doc := p.document(other); other != role && doc != nil && doc.Expired(when) {
-				if first == "" || doc.Expires().Before(end) {
-					first, end = fmt.Sprintf("%s v%d", other, doc.Version()), doc.Expires()
+			if doc := p.document(other); other != role && doc != nil && doc.Expired(at) {
+				if end == nil || doc.Expires().Before(end.Expires()) {
+					end, ending = doc, other
 				}
 				return
 			}
 		}
-		i, ok := at[when]
-		if !ok {
-			i, at[when] = len(all), len(all)
-			all = append(all, act{moment: moment{name, when}})
+		i, ok := index[at]
+		switch {
+		case !ok && len(all) == maxActs:
+			without[role] = true
+			return
+		case !ok:
+			i, index[at] = len(all), len(all)
+			all = append(all, act{moment: moment{name, at}})
 		}
-		if role != metadata.Root {
-			all[i].roles = append(all[i].roles, role)
-		}
+		all[i].roles = append(all[i].roles, role)
 	}
-	for _, role := range repository.SortRoles(sorted(p.changed)) {
+	for _, role := range p.byExpiry() {
+		all[0].roles = append(all[0].roles, role)
 		doc := p.document(role)
-		if doc == nil {
-			continue
-		}
-		if role != metadata.Root {
-			all[0].roles = append(all[0].roles, role)
-		}
 		left := doc.Expires().Sub(p.now)
 		if left <= 0 {
 			continue // it fails now
@@ -155,10 +157,26 @@ func (p *play) acts() []act {
 			add(role, fmt.Sprintf("one day before %s v%d expires", role, doc.Version()), doc.Expires().Add(-day))
 		}
 	}
-	if first != "" {
-		p.result.Unproven = append(p.result.Unproven, fmt.Sprintf("anything from %s on, when %s expires: it is to be renewed before", end.Format(metadata.TimeFormat), first))
+	if end != nil {
+		p.result.Unproven = append(p.result.Unproven, fmt.Sprintf("anything from %s on, when %s v%d expires: it is to be renewed before",
+			end.Expires().Format(metadata.TimeFormat), ending, end.Version()))
+	}
+	if len(without) > 0 {
+		p.result.Unproven = append(p.result.Unproven, fmt.Sprintf("later moments of %s, those that expire last", count(len(without), "role")))
 	}
 	return all
+}
+
+// byExpiry lists the roles that the event changes and that clients come to: root
+// and targets, then the others, which expires first first.
+func (p *play) byExpiry() []string {
+	roles := slices.DeleteFunc(repository.SortRoles(sorted(p.changed)), func(role string) bool { return p.document(role) == nil })
+	first := 0 // of the others
+	for first < len(roles) && (roles[first] == metadata.Root || roles[first] == metadata.Targets) {
+		first++
+	}
+	slices.SortStableFunc(roles[first:], func(a, b string) int { return p.document(a).Expires().Compare(p.document(b).Expires()) })
+	return roles
 }
 
 // update has two users of a kind update to the event: one who was at main's
@@ -266,6 +284,9 @@ func (p *play) look(ctx context.Context, kind kind, u user, a act) error {
 // probe is a path that leads clients to a role: one that it lists, else one that
 // is made up from its patterns; "" where there is none.
 func (p *play) probe(role string) string {
+	if role == metadata.Root {
+		return ""
+	}
 	for _, path := range sorted(p.event.roles[role].Targets()) {
 		return path
 	}

@@ -54,6 +54,7 @@ func Text(s *repository.Status) string {
 		b.WriteString("\nThe event as a whole\n")
 		textFindings(&b, s.Findings)
 	}
+	textRehearsal(&b, s.Rehearsal)
 	fmt.Fprintf(&b, "\n%s\n", Verdict(s))
 	return b.String()
 }
@@ -306,6 +307,7 @@ func Markdown(s *repository.Status) string {
 		markdownFindings(&b, "Findings on "+code(r.Role), r.Findings)
 	}
 	markdownFindings(&b, "Findings on the event as a whole", s.Findings)
+	markdownRehearsal(&b, s.Rehearsal)
 	fmt.Fprintf(&b, "\n<sub>commit %.12s, known-good %.12s</sub>\n", s.Commit, s.Base)
 	return b.String()
 }
