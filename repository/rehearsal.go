@@ -70,7 +70,7 @@ func (s *Status) AddRehearsal(r *Rehearsal) {
 		first := failed[0]
 		message := fmt.Sprintf("%s fails (%s): %s", first.What, first.Who(), first.Message)
 		if n := len(failed) - 1; n > 0 {
-			message += fmt.Sprintf("; and %d more like it", n)
+			message += fmt.Sprintf(" (and %d more steps that fail)", n)
 		}
 		f.add(rehearsalFailed, "", "mend what the message names and have it signed again; see all steps with: tufops status --rehearse --format json", "%s", message)
 	}

@@ -31,19 +31,39 @@ func rehearsed(r *repository.Rehearsal) string {
 	return strings.Join(parts, ", ")
 }
 
-// notable are the steps that people must know of: those that failed, then those
-// that could not be tried. more is how many are left out.
-func notable(r *repository.Rehearsal) (list []repository.RehearsalStep, more int) {
-	list = append(r.With(repository.Failed), r.With(repository.NotYet)...)
-	if more = len(list) - maxSteps; more > 0 {
-		return list[:maxSteps], more
+// notable tells what people must know of: the steps that failed, then those that
+// could not be tried, each once however many moments it has. more is how many
+// are left out.
+func notable(r *repository.Rehearsal) (outcomes []repository.Outcome, lines []string, more int) {
+	type group struct {
+		repository.RehearsalStep
+		others int // moments
 	}
-	return list, 0
-}
-
-// stepLine is a step that is not ok: "update (go-tuf, now): why".
-func stepLine(s repository.RehearsalStep) string {
-	return fmt.Sprintf("%s (%s): %s", s.What, s.Who(), s.Message)
+	var groups []*group
+	byStep := map[[3]string]*group{}
+	for _, s := range append(r.With(repository.Failed), r.With(repository.NotYet)...) {
+		key := [3]string{string(s.Outcome), s.What, s.Client}
+		if g := byStep[key]; g != nil {
+			g.others++
+			continue
+		}
+		byStep[key] = &group{RehearsalStep: s}
+		groups = append(groups, byStep[key])
+	}
+	if more = max(0, len(groups)-maxSteps); more > 0 {
+		groups = groups[:maxSteps]
+	}
+	for _, g := range groups {
+		who := g.Who()
+		switch {
+		case g.others == 1:
+			who += " and at 1 other moment"
+		case g.others > 1:
+			who += fmt.Sprintf(" and at %d other moments", g.others)
+		}
+		outcomes, lines = append(outcomes, g.Outcome), append(lines, fmt.Sprintf("%s (%s): %s", g.What, who, g.Message))
+	}
+	return outcomes, lines, more
 }
 
 func textRehearsal(b *strings.Builder, r *repository.Rehearsal) {
@@ -51,9 +71,9 @@ func textRehearsal(b *strings.Builder, r *repository.Rehearsal) {
 		return
 	}
 	fmt.Fprintf(b, "\nRehearsal: %s\n", rehearsed(r))
-	list, more := notable(r)
-	for _, s := range list {
-		fmt.Fprintf(b, "  %-11s %s\n", s.Outcome, escape.Terminal(stepLine(s)))
+	outcomes, lines, more := notable(r)
+	for i, line := range lines {
+		fmt.Fprintf(b, "  %-11s %s\n", outcomes[i], escape.Terminal(line))
 	}
 	if more > 0 {
 		fmt.Fprintf(b, "  %-11s and %d more steps: see --format json\n", "", more)
@@ -75,12 +95,12 @@ func markdownRehearsal(b *strings.Builder, r *repository.Rehearsal) {
 		return
 	}
 	fmt.Fprintf(b, "\n**Rehearsal:** %s.\n", rehearsed(r))
-	list, more := notable(r)
-	for i, s := range list {
+	outcomes, lines, more := notable(r)
+	for i, line := range lines {
 		if i == 0 {
 			b.WriteByte('\n')
 		}
-		fmt.Fprintf(b, "* **%s** %s\n", s.Outcome, escape.Markdown(stepLine(s)))
+		fmt.Fprintf(b, "* **%s** %s\n", outcomes[i], escape.Markdown(line))
 	}
 	if more > 0 {
 		fmt.Fprintf(b, "* and %d more steps\n", more)
