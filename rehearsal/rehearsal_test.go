@@ -127,6 +127,9 @@ func TestEvents(t *testing.T) {
 		fresh  = "update with an empty cache"
 		read   = "read releases/v1/tool"
 	)
+	pad := func(n int) func(s metadata.Object) {
+		return func(s metadata.Object) { s["x"] = strings.Repeat("x", n) }
+	}
 	in := func(w *World, d time.Duration) string { return w.Now.Add(d).Format(metadata.TimeFormat) }
 	for _, test := range []struct {
 		name     string
@@ -282,16 +285,16 @@ func TestEvents(t *testing.T) {
 			complete: true,
 		},
 		{
-			name:    "a targets file over the limit of clients",
-			event:   func(w *World) { targets(w, func(s metadata.Object) { s["x"] = strings.Repeat("x", 5_000_000) }) },
-			sibling: func(w *World) { targets(w, func(s metadata.Object) { s["x"] = strings.Repeat("x", 4_900_000) }) },
+			name:    "a targets file over the limit of clients", // on root's last day, so that one moment is enough
+			event:   func(w *World) { w.Now = Start.AddDate(0, 0, 364); targets(w, pad(5_000_000)) },
+			sibling: func(w *World) { w.Now = Start.AddDate(0, 0, 364); targets(w, pad(4_900_000)) },
 			failed:  map[string]string{update: both, fresh: both},
 			message: "metadata/2.targets.json",
 		},
 		{
 			name:    "a root over the limit of clients",
-			event:   func(w *World) { root(w, func(s metadata.Object) { s["x"] = strings.Repeat("x", 511_000) }) },
-			sibling: func(w *World) { root(w, func(s metadata.Object) { s["x"] = strings.Repeat("x", 505_000) }) },
+			event:   func(w *World) { root(w, pad(511_000)) },
+			sibling: func(w *World) { root(w, pad(505_000)) },
 			failed:  map[string]string{"walk from root v1 to root v2": both, "walk from root v2 to root v2": "tufops-client", update: both, fresh: "tufops-client"},
 		},
 		{
