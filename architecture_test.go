@@ -51,6 +51,9 @@ var rooms = []room{
 	{"publish", append([]string{"client"}, core...), "holds the storage and no keys; rehearses with our client"},
 	{"signer", core, "trusts the machine it runs on and nothing else"},
 
+	{"rehearsal", []string{"client", "repository", "internal/metadata", "internal/git", "internal/gotuf", "internal/escape"},
+		"tries an event on clients; holds no real key and no storage"},
+
 	{"client", []string{"trustroot", "internal/metadata", "internal/escape"},
 		"knows a TUF repository as files behind a URL, so it cannot lean on the git checkout that it is there to check"},
 
@@ -59,6 +62,7 @@ var rooms = []room{
 	{"trustroot", []string{"internal/metadata", "internal/escape"},
 		"bytes in, findings out, so that the rules and the client may both use it"},
 	{"internal/git", []string{"internal/escape"}, "git and nothing of TUF"},
+	{"internal/gotuf", nil, "go-tuf's client as a second opinion: knows nothing of ours that could colour it"},
 	{"internal/metadata", nil, "TUF documents: pure, so that what it says depends on its arguments alone"},
 
 	// An adapter may import the room whose interface it fits. Only commands

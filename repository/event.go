@@ -338,6 +338,8 @@ type Status struct {
 	Roles    []RoleStatus `json:"roles"`
 	Findings []Finding    `json:"findings"` // of the event as a whole and of its merge result
 	Silenced []Silenced   `json:"silenced,omitempty"`
+
+	Rehearsal *Rehearsal `json:"rehearsal,omitempty"` // nil where there was none, see [Status.AddRehearsal]
 }
 
 // Silenced is a rule whose warnings .tufops.yaml keeps out of a status.

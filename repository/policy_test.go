@@ -39,6 +39,7 @@ var fixed = map[string]string{
 	"metadata-removed":         "what is not read cannot be judged",
 	"metadata-too-large":       "what is not read cannot be judged",
 	"duplicate-json-key":       "what is not read cannot be judged",
+	"rehearsal-failed":         "the rehearsal knows no policy",
 }
 
 func TestFixedRules(t *testing.T) {

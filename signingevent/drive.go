@@ -49,6 +49,10 @@ type DriveOptions struct {
 
 	// Policy changes the policy that main's tip has; nil for not.
 	Policy func(*repository.Policy)
+
+	// Rehearse adds a rehearsal to the verdict, if it finds that the event needs
+	// one; nil for never. An error says that there is no verdict.
+	Rehearse func(context.Context, *repository.Event, *repository.Status) error
 }
 
 // Driven is what [Drive] found and did.
@@ -184,6 +188,11 @@ func (d *driver) round(ctx context.Context) (moved bool, err error) {
 	}
 	if d.result.Status, err = event.Status(ctx, d.Now, policy); err != nil {
 		return false, errors.Join(append(d.errs, err)...)
+	}
+	if d.Rehearse != nil {
+		if err := d.Rehearse(ctx, event, d.result.Status); err != nil {
+			return false, errors.Join(append(d.errs, err)...)
+		}
 	}
 	d.head, d.tip = event.Head, ""
 	if remoteBase {

@@ -57,6 +57,7 @@ func Text(s *repository.Status) string {
 	for _, q := range s.Silenced {
 		fmt.Fprintf(&b, "\nNot shown, by .tufops.yaml on main: %d of %s\n    reason: %s\n", q.Findings, q.Rule, t(q.Reason))
 	}
+	textRehearsal(&b, s.Rehearsal)
 	fmt.Fprintf(&b, "\n%s\n", Verdict(s))
 	return b.String()
 }
@@ -315,6 +316,7 @@ func Markdown(s *repository.Status) string {
 	for _, q := range s.Silenced {
 		fmt.Fprintf(&b, "\nNot shown, by .tufops.yaml on main: %d of %s (%s)\n", q.Findings, code(q.Rule), plain(q.Reason))
 	}
+	markdownRehearsal(&b, s.Rehearsal)
 	fmt.Fprintf(&b, "\n<sub>commit %.12s, known-good %.12s</sub>\n", s.Commit, s.Base)
 	return b.String()
 }

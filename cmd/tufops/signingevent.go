@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -8,6 +9,7 @@ import (
 
 	"github.com/tufops/tufops/internal/cli"
 	"github.com/tufops/tufops/internal/escape"
+	"github.com/tufops/tufops/rehearsal"
 	"github.com/tufops/tufops/repository"
 	"github.com/tufops/tufops/signingevent"
 )
@@ -21,6 +23,9 @@ artifacts, judges the event and, with --push in a workflow on GitHub, makes its
 pull request show that: status comment, who is called, draft or ready, commit
 status. Where no forge is named it prints the report and does the git part.
 
+An event that changes root or a delegation is rehearsed: our client and go-tuf's
+try what a merge would give (see tufops status --rehearse).
+
 It may run twice, late or at the same time as another one. In a fork it does
 nothing. Exit status: 0 complete; 1 an error finding stands, or it failed; 3
 nothing is wrong and people are awaited, or nothing is changed yet.
@@ -33,6 +38,7 @@ Example:
 			&urfave.StringFlag{Name: "base", Value: remote + "/main", Usage: "the event is to be merged into `REV`"},
 			&urfave.StringFlag{Name: "format", Value: "text", Usage: "print `text|markdown|json`"},
 			&urfave.BoolFlag{Name: "allow-legacy-keyids", Usage: "only warn of keyids that are not the hash of their key"},
+			rehearseFlag("try the event on clients whatever it changes"),
 		},
 		Action: func(c *urfave.Context) error { return signingEvent(c, env) },
 	}
@@ -62,6 +68,12 @@ func signingEvent(c *urfave.Context, env cli.Env) error {
 		Workflow: eventWorkflow,
 		Policy: func(p *repository.Policy) {
 			p.AllowLegacyKeyIDs = p.AllowLegacyKeyIDs || c.Bool("allow-legacy-keyids")
+		},
+		Rehearse: func(ctx context.Context, e *repository.Event, s *repository.Status) error {
+			if !c.Bool("rehearse") && !rehearsal.Needed(e) {
+				return nil
+			}
+			return rehearsal.Judge(ctx, e, s, common.Now())
 		},
 	}
 	if to != "" {
