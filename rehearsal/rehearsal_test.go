@@ -180,6 +180,21 @@ func TestEvents(t *testing.T) {
 			message: "not found in targets keyids",
 		},
 		{
+			name: "an online keyid without a key",
+			event: func(w *World) {
+				root(w, func(s metadata.Object) {
+					for _, role := range []string{"timestamp", "snapshot"} {
+						Roles(s, role)["keyids"] = append(Roles(s, role)["keyids"].([]any), Key("online2").ID)
+					}
+				})
+			},
+			sibling: func(w *World) {
+				root(w, func(s metadata.Object) { AddKey(s, "timestamp", "online2"); AddKey(s, "snapshot", "online2") })
+			},
+			failed:  map[string]string{update: "go-tuf", fresh: "go-tuf"},
+			message: "not found in timestamp keyids",
+		},
+		{
 			name: "a root that does not follow",
 			event: func(w *World) {
 				root(w, func(s metadata.Object) { s["version"] = int64(3) })
@@ -254,6 +269,13 @@ func TestEvents(t *testing.T) {
 				})
 			},
 			failed:   map[string]string{update: "go-tuf", fresh: "go-tuf"},
+			complete: true,
+		},
+		{
+			name:     "an empty role with a field that go-tuf drops",
+			event:    func(w *World) { role(w, "team", false, []any{"team/*"}, func(s metadata.Object) { s["delegations"] = nil }) },
+			sibling:  func(w *World) { role(w, "team", false, []any{"team/*"}, nil) },
+			failed:   map[string]string{"look into team": "go-tuf"},
 			complete: true,
 		},
 		{

@@ -23,8 +23,8 @@ artifacts, judges the event and, with --push in a workflow on GitHub, makes its
 pull request show that: status comment, who is called, draft or ready, commit
 status. Where no forge is named it prints the report and does the git part.
 
-An event that changes root or a delegation is rehearsed: ours and go-tuf's client
-try what a merge would give (see tufops status --rehearse).
+An event that changes root or a delegation is rehearsed: two clients try what a
+merge would give (see tufops status --rehearse).
 
 It may run twice, late or at the same time as another one. In a fork it does
 nothing. Exit status: 0 complete; 1 an error finding stands, or it failed; 3

@@ -23,9 +23,9 @@ func statusCommand(env cli.Env) *urfave.Command {
 Exit status: 0 complete; 1 an error finding stands, or it failed;
 3 nothing is wrong and people are awaited, or nothing is changed yet.
 
-With --rehearse two clients, ours and go-tuf's, also try what a merge would give:
-from every root in history, from what main is now, today and while it lives. It
-needs no network.
+With --rehearse two clients, ours and go-tuf's, also try what a merge would
+give: from every root in history, from what main is now, today and while it
+lives. It needs no network.
 
 Example:
   tufops status --head origin/sign/root-v14 --format markdown`,
