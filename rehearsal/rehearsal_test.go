@@ -272,8 +272,10 @@ func TestEvents(t *testing.T) {
 			complete: true,
 		},
 		{
-			name:     "an empty role with a field that go-tuf drops",
-			event:    func(w *World) { role(w, "team", false, []any{"team/*"}, func(s metadata.Object) { s["delegations"] = nil }) },
+			name: "an empty role with a field that go-tuf drops",
+			event: func(w *World) {
+				role(w, "team", false, []any{"team/*"}, func(s metadata.Object) { s["delegations"] = nil })
+			},
 			sibling:  func(w *World) { role(w, "team", false, []any{"team/*"}, nil) },
 			failed:   map[string]string{"look into team": "go-tuf"},
 			complete: true,
@@ -527,6 +529,13 @@ func TestAsBefore(t *testing.T) {
 		}, map[string]string{"update from main's state": "go-tuf"}, "update with an empty cache"},
 		{"targets that had expired", func(w *World) {
 			onMain(w, func() { targets(w, func(s metadata.Object) { s["expires"] = "2029-12-31T00:00:00Z" }) })
+			targets(w, nil)
+		}, nil, "update from main's state"},
+		{"a delegated role that had expired as well", func(w *World) {
+			onMain(w, func() {
+				w.Edit("releases", func(s metadata.Object) { s["expires"] = "2029-12-31T12:00:00Z" }).Sign("releases", "carol")
+				targets(w, func(s metadata.Object) { s["expires"] = "2029-12-31T00:00:00Z" })
+			})
 			targets(w, nil)
 		}, nil, "update from main's state"},
 		{"a first root", func(w *World) {
