@@ -1,7 +1,6 @@
 package rehearsal
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -34,7 +33,8 @@ type act struct {
 }
 
 func (p *play) play(ctx context.Context) error {
-	p.lost, p.found, p.was, p.listing = map[string]bool{}, map[string]bool{}, p.now, map[string][]string{}
+	p.changed, p.listing, p.lost, p.found = map[string]bool{}, map[string][]string{}, map[string]bool{}, map[string]bool{}
+	p.was = p.now
 	p.site = newSite(p.git)
 	if p.main != nil {
 		for _, doc := range []*metadata.Document{p.main.root, p.main.roles[metadata.Targets]} {
@@ -51,7 +51,9 @@ func (p *play) play(ctx context.Context) error {
 			}
 		}
 	}
-	p.changes()
+	for _, role := range p.run.event.Changed() {
+		p.changed[role] = true
+	}
 	for i, act := range p.acts() {
 		s := p.site.clone()
 		overwritten, err := p.keys.publish(ctx, s, p.event, act.at)
@@ -70,22 +72,6 @@ func (p *play) play(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// changes works out which roles the event changes.
-func (p *play) changes() {
-	p.changed = map[string]bool{}
-	for _, role := range p.run.event.Changed() {
-		p.changed[role] = true
-	}
-	if p.main == nil || p.main.root != p.event.root {
-		p.changed[metadata.Root] = true
-	}
-	for role, doc := range p.event.roles {
-		if p.main == nil || p.main.roles[role] == nil || !bytes.Equal(p.main.roles[role].Raw(), doc.Raw()) {
-			p.changed[role] = true
-		}
-	}
 }
 
 // document is the event's version of a role.

@@ -180,6 +180,21 @@ func TestEvents(t *testing.T) {
 			message: "not found in targets keyids",
 		},
 		{
+			name: "an online keyid without a key",
+			event: func(w *World) {
+				root(w, func(s metadata.Object) {
+					for _, role := range []string{"timestamp", "snapshot"} {
+						Roles(s, role)["keyids"] = append(Roles(s, role)["keyids"].([]any), Key("online2").ID)
+					}
+				})
+			},
+			sibling: func(w *World) {
+				root(w, func(s metadata.Object) { AddKey(s, "timestamp", "online2"); AddKey(s, "snapshot", "online2") })
+			},
+			failed:  map[string]string{update: "go-tuf", fresh: "go-tuf"},
+			message: "not found in timestamp keyids",
+		},
+		{
 			name: "a root that does not follow",
 			event: func(w *World) {
 				root(w, func(s metadata.Object) { s["version"] = int64(3) })
@@ -254,6 +269,15 @@ func TestEvents(t *testing.T) {
 				})
 			},
 			failed:   map[string]string{update: "go-tuf", fresh: "go-tuf"},
+			complete: true,
+		},
+		{
+			name: "an empty role with a field that go-tuf drops",
+			event: func(w *World) {
+				role(w, "team", false, []any{"team/*"}, func(s metadata.Object) { s["delegations"] = nil })
+			},
+			sibling:  func(w *World) { role(w, "team", false, []any{"team/*"}, nil) },
+			failed:   map[string]string{"look into team": "go-tuf"},
 			complete: true,
 		},
 		{
@@ -505,6 +529,13 @@ func TestAsBefore(t *testing.T) {
 		}, map[string]string{"update from main's state": "go-tuf"}, "update with an empty cache"},
 		{"targets that had expired", func(w *World) {
 			onMain(w, func() { targets(w, func(s metadata.Object) { s["expires"] = "2029-12-31T00:00:00Z" }) })
+			targets(w, nil)
+		}, nil, "update from main's state"},
+		{"a delegated role that had expired as well", func(w *World) {
+			onMain(w, func() {
+				w.Edit("releases", func(s metadata.Object) { s["expires"] = "2029-12-31T12:00:00Z" }).Sign("releases", "carol")
+				targets(w, func(s metadata.Object) { s["expires"] = "2029-12-31T00:00:00Z" })
+			})
 			targets(w, nil)
 		}, nil, "update from main's state"},
 		{"a first root", func(w *World) {
