@@ -42,7 +42,7 @@ fuzz: need-go ## run every fuzz target for FUZZTIME (30s) each
 		list=$$($(GO) test -list '^Fuzz' $$dir); \
 		for target in $$(echo "$$list" | grep '^Fuzz'); do \
 			echo "$$dir $$target"; \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x $$dir; \
 		done; \
 	done
 
