@@ -26,6 +26,7 @@ func reviewText(pl *plan, user string, now time.Time) *page {
 	if pl.policy.AllowLegacyKeyIDs {
 		p.line("  keyids that are not the hash of their key are allowed here")
 	}
+	reviewLowered(p, pl.policy, pl.agreed)
 	if len(s.Roles) == 0 {
 		p.blank()
 		p.line("The event changes no role yet.")
@@ -347,6 +348,9 @@ func reviewFindings(p *page, list []repository.Finding) {
 		p.fold(8, "    rule %s", where)
 		if f.Hint != "" {
 			p.fold(10, "    hint: %s", f.Hint)
+		}
+		if d := f.Decided(); d != "" {
+			p.fold(6, "    %s", d)
 		}
 	}
 }

@@ -36,6 +36,7 @@ Example:
 			onlineSignTargetsCommand(env),
 			buildCommand(env),
 			publishCommand(env),
+			rulesCommand(env),
 			demoCommand(env),
 		},
 	}
