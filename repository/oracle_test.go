@@ -73,6 +73,31 @@ func openCorpus(t testing.TB) *repository.Repository {
 // stands in docs/divergences.md.
 var extraRoles = map[string][]string{}
 
+// mistakes are the rows that we do not call complete because of what the trust
+// material in them says, by the first letters of the head. Each was put right
+// later, but for the removal of an authority in the first four.
+var mistakes = map[string][]string{
+	"a22a45e4": {"signing-config/media-type", "trusted-root/removed"},
+	"870f2f91": {"signing-config/media-type", "trusted-root/removed"},
+	"fb202d48": {"signing-config/media-type", "trusted-root/removed"},
+	"2a17c996": {"signing-config/media-type", "trusted-root/removed"},
+	"076ae7f2": {"trusted-root/field-too-new"},   // add-operator
+	"1d5b3f47": {"trusted-root/log-id"}, // rekor-tiles
+	"a6c46ad1": {"trusted-root/log-id"},
+	"7a52835d": {"trusted-root/unreadable"}, // log2025-alpha2
+	"797c09b6": {"trusted-root/unreadable"},
+}
+
+// rulesOf names the rules of findings, each once, sorted.
+func rulesOf(list []repository.Finding) []string {
+	var names []string
+	for _, f := range list {
+		names = append(names, f.Rule)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // TestHistoryAsOracle compares our status of 162 states of 28 real signing
 // events with what tuf-on-ci 0.20 recorded.
 func TestHistoryAsOracle(t *testing.T) {
@@ -109,17 +134,20 @@ func TestHistoryAsOracle(t *testing.T) {
 		if got.Complete {
 			strict++
 		} else if want.Valid {
-			t.Logf("%s: stricter: %v", name, blocking(got))
+			t.Logf("%s: stricter: %v", name, rulesOf(blocking(got)))
+			if len(want.Update) == 0 && !slices.Equal(rulesOf(blocking(got)), mistakes[want.Head[:8]]) {
+				t.Errorf("%s: not complete for %v, want %v", name, rulesOf(blocking(got)), mistakes[want.Head[:8]])
+			}
 		}
 		if lenient.Complete {
 			legacy++
 		} else if want.ValidLegacy {
-			t.Logf("%s: stricter with legacy keyids: %v", name, blocking(lenient))
+			t.Logf("%s: stricter with legacy keyids: %v", name, rulesOf(blocking(lenient)))
 		}
 	}
 	t.Logf("complete: %d of 46, with legacy keyids %d of 61", strict, legacy)
-	if strict < 42 || legacy < 57 {
-		t.Errorf("complete on %d and %d rows, want at least 42 and 57", strict, legacy)
+	if strict != 43-len(mistakes) || legacy != 58-len(mistakes) {
+		t.Errorf("complete on %d and %d rows, want %d and %d", strict, legacy, 43-len(mistakes), 58-len(mistakes))
 	}
 }
 
@@ -143,7 +171,11 @@ func compareRoles(t *testing.T, name string, want row, got *repository.Status) {
 		if w.Role != "root" {
 			w.KnownGood = nil
 		}
-		have := recordedRole{w.Role, g.Version, g.PreviousVersion, g.Threshold, g.Signed, g.Missing, g.Invites, g.Artifacts, g.KnownGood}
+		artifacts := []repository.ArtifactChange{}
+		for _, a := range g.Artifacts { // what stands behind the change is not recorded
+			artifacts = append(artifacts, repository.ArtifactChange{Path: a.Path, Change: a.Change})
+		}
+		have := recordedRole{w.Role, g.Version, g.PreviousVersion, g.Threshold, g.Signed, g.Missing, g.Invites, artifacts, g.KnownGood}
 		slices.SortFunc(w.Artifacts, func(a, b repository.ArtifactChange) int {
 			if a.Path < b.Path {
 				return -1

@@ -39,6 +39,9 @@ var fixed = map[string]string{
 	"metadata-removed":         "what is not read cannot be judged",
 	"metadata-too-large":       "what is not read cannot be judged",
 	"duplicate-json-key":       "what is not read cannot be judged",
+
+	"trusted-root/unreadable": "what is not read cannot be judged", "trusted-root/ambiguous": "what is not read cannot be judged",
+	"signing-config/unreadable": "what is not read cannot be judged", "signing-config/ambiguous": "what is not read cannot be judged",
 }
 
 func TestFixedRules(t *testing.T) {

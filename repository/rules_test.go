@@ -665,6 +665,9 @@ func TestRules(t *testing.T) {
 		}
 	}
 	for _, r := range repository.Rules() {
+		if strings.Contains(r.Name, "/") { // checks of trust material, which package trustroot tries one by one
+			continue
+		}
 		if !slices.Contains(good, siblings[r.Name]) {
 			t.Errorf("no case nearly breaks %s and finds nothing: %q", r.Name, siblings[r.Name])
 		}

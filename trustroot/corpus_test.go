@@ -33,24 +33,24 @@ const rsaKey = "warning key-deprecated ctlogs[0].publicKey" // staging's first C
 // is one that somebody has to answer for.
 var versions = []version{
 	{"a146d3cb/tr", "", nil, "2023-11-10", []string{rsaKey,
-		"warning chain-expires-soon timestampAuthorities[0].certChain", "warning url timestampAuthorities[0]"}},
-	{"6533dfb7/tr", "a146d3cb/tr", nil, "2024-08-21", []string{"error entry-removed timestampAuthorities", rsaKey}},
+		"warning chain-ending timestampAuthorities[0].certChain", "warning url timestampAuthorities[0]"}},
+	{"6533dfb7/tr", "a146d3cb/tr", nil, "2024-08-21", []string{"error removed timestampAuthorities", rsaKey}},
 	{"6533dfb7/sc", "", []string{"6533dfb7/tr"}, "2024-08-21", []string{"error media-type mediaType", "warning url oidcUrl"}},
 	{"951cec17/sc", "6533dfb7/sc", []string{"6533dfb7/tr"}, "2024-08-23", []string{"warning url oidcUrl"}},
-	{"3d980cd1/tr", "6533dfb7/tr", nil, "2025-04-09", []string{"error other-environment timestampAuthorities[0]", rsaKey, "warning url timestampAuthorities[0]"}},
-	{"bb447401/sc", "", []string{"3d980cd1/tr"}, "2025-04-25", []string{"error not-in-trusted-root tsaUrls[0].url",
-		"warning operator-missing caUrls[0].operator", "warning operator-missing oidcUrls[0].operator",
-		"warning operator-missing rekorTlogUrls[0].operator", "warning operator-missing tsaUrls[0].operator", "warning url oidcUrls[0]"}},
+	{"3d980cd1/tr", "6533dfb7/tr", nil, "2025-04-09", []string{"error environment timestampAuthorities[0]", rsaKey, "warning url timestampAuthorities[0]"}},
+	{"bb447401/sc", "", []string{"3d980cd1/tr"}, "2025-04-25", []string{"error untrusted tsaUrls[0].url",
+		"warning operator caUrls[0].operator", "warning operator oidcUrls[0].operator",
+		"warning operator rekorTlogUrls[0].operator", "warning operator tsaUrls[0].operator", "warning url oidcUrls[0]"}},
 	{"05bd62b1/sc", "", []string{"36550344/tr"}, "2025-04-25", []string{
-		"warning operator-missing caUrls[0].operator", "warning operator-missing oidcUrls[0].operator",
-		"warning operator-missing rekorTlogUrls[0].operator", "warning operator-missing tsaUrls[0].operator"}},
+		"warning operator caUrls[0].operator", "warning operator oidcUrls[0].operator",
+		"warning operator rekorTlogUrls[0].operator", "warning operator tsaUrls[0].operator"}},
 	{"36550344/tr", "6533dfb7/tr", []string{"05bd62b1/sc"}, "2025-04-25", []string{rsaKey}},
 	{"11ddff02/tr", "36550344/tr", nil, "2025-05-15", []string{
 		"error field-too-new certificateAuthorities[0].operator", "error field-too-new ctlogs[0].operator", "error field-too-new ctlogs[1].operator",
 		"error field-too-new ctlogs[2].operator", "error field-too-new timestampAuthorities[0].operator", "error field-too-new tlogs[0].operator", rsaKey}},
 	{"e5a09078/sc", "05bd62b1/sc", []string{"36550344/tr"}, "2025-05-15", nil},
-	{"260bb561/tr", "36550344/tr", []string{"e5a09078/sc"}, "2025-06-04", []string{"error log-id-mismatch tlogs[1].logId", rsaKey}},
-	{"90c66330/tr", "260bb561/tr", []string{"e5a09078/sc"}, "2025-06-12", []string{rsaKey, "warning identity-changed tlogs[1].logId"}},
+	{"260bb561/tr", "36550344/tr", []string{"e5a09078/sc"}, "2025-06-04", []string{"error log-id tlogs[1].logId", rsaKey}},
+	{"90c66330/tr", "260bb561/tr", []string{"e5a09078/sc"}, "2025-06-12", []string{rsaKey, "warning identity tlogs[1].logId"}},
 	{"1caaab88/sc", "e5a09078/sc", []string{"90c66330/tr"}, "2025-07-22", nil},
 	{"8f89c913/tr", "90c66330/tr", []string{"8f89c913/sc"}, "2025-08-13", []string{"error unreadable tlogs[1].publicKey.validFor.end"}},
 	{"8f89c913/sc", "1caaab88/sc", []string{"2ec248be/tr"}, "2025-08-13", nil},
@@ -61,8 +61,8 @@ var versions = []version{
 	{"41e2dadb/tr", "ddcf69fa/tr", []string{"ddcf69fa/sc"}, "2026-01-14", []string{rsaKey, "warning end-soon ctlogs[2]"}},
 	{"652029d7/tr", "41e2dadb/tr", []string{"ddcf69fa/sc"}, "2026-01-15", []string{rsaKey, "warning reopened ctlogs[2]"}},
 	{"8b4e8006/tr", "652029d7/tr", []string{"3de6037c/sc"}, "2026-06-12", []string{rsaKey,
-		"warning chain-expires-soon timestampAuthorities[1].certChain", "warning subject-mismatch timestampAuthorities[1].subject"}},
-	{"3de6037c/sc", "ddcf69fa/sc", []string{"8b4e8006/tr"}, "2026-06-12", []string{"warning not-in-trusted-root rekorTlogUrls[0].url"}},
+		"warning chain-ending timestampAuthorities[1].certChain", "warning subject timestampAuthorities[1].subject"}},
+	{"3de6037c/sc", "ddcf69fa/sc", []string{"8b4e8006/tr"}, "2026-06-12", []string{"warning untrusted rekorTlogUrls[0].url"}},
 }
 
 // corpus reads the real files, by the first letters of their commit and their

@@ -28,6 +28,7 @@ type Check struct {
 	Name  string // stable, without the kind of the document
 	Level Level
 	Kinds []Kind
+	Fixed bool   // the document cannot be judged without it, so nobody can wave it through
 	Title string // when it breaks, in a few words
 
 	Stops   string // the accident that it stops, in one sentence

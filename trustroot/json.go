@@ -62,7 +62,7 @@ type scanner struct {
 func scan(data []byte) (*node, []member, error) {
 	s := &scanner{data: data}
 	if len(data) > maxSize {
-		return nil, nil, s.fail("it has %d bytes; more than %d are not read", len(data), maxSize)
+		return nil, nil, s.fail("it has more than %d bytes, which is no trust material", maxSize)
 	}
 	for at := 0; at < len(data); {
 		r, size := utf8.DecodeRune(data[at:])

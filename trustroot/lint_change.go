@@ -7,41 +7,41 @@ import (
 )
 
 var (
-	entryRemoved = check(Check{Name: "entry-removed", Level: Error, Kinds: rootOnly,
-		Title:   "a log or an authority that was trusted is removed",
+	entryRemoved = check(Check{Name: "removed", Level: Error, Kinds: rootOnly,
+		Title:   "a log or an authority is removed",
 		Stops:   "everything that it has ever signed stops verifying",
 		Source:  "protobuf-specs: previously used instances must stay; production 2025-01-21 removed a timestamp authority",
-		Example: "timestamp authority GitHub, Inc.: it is removed; what it has signed between 2023-04-14 and now stops verifying",
+		Example: "CT log https://ctfe.example.test/old (sha256 47272b9d3ff5d564) is removed; what it has signed between 2025-03-01 and now stops verifying",
 		Hint:    "keep it and set the end of its window: tufops trusted-root close"})
 	endInPast = check(Check{Name: "end-in-past", Level: Warning, Kinds: rootOnly,
 		Title:   "a change ends a window in the past",
 		Stops:   "what was signed since then stops verifying, without a word to those who have signed it",
 		Source:  "staging 2023-09-06 did it for superseded CT logs, with reason",
-		Example: "CT log https://ctfe.example/2022: it now ends 2022-07-31, 400 days ago; what it has signed since stops verifying",
+		Example: "CT log https://ctfe.example.test/old: it now ends 2025-12-01, 32 days ago; what it has signed since stops verifying",
 		Hint:    "make sure that it has signed nothing since, or choose a later end"})
 	endSoon = check(Check{Name: "end-soon", Level: Warning, Kinds: rootOnly,
-		Title:   "a change ends a window within two weeks",
+		Title:   "a change ends a window in two weeks",
 		Stops:   "a deployment is rolled back and the log that is still in use closes",
 		Source:  "staging 2026-01-14 closed a CT log a week ahead and had to open it again the next day",
-		Example: "CT log https://ctfe.example/2022-2: it now ends 2026-01-21, in 7 days",
+		Example: "CT log https://ctfe.example.test/old: it now ends 2026-01-15, in 14 days",
 		Hint:    "close it only after its successor has been in use for a while"})
 	startLater = check(Check{Name: "start-later", Level: Warning, Kinds: rootOnly,
-		Title:   "a change moves the start of a window later",
+		Title:   "a change moves a start later",
 		Stops:   "what was signed before the new start stops verifying",
 		Source:  "production 2023-02-20, as a correction",
-		Example: "CT log https://ctfe.example/test: it starts 2021-03-14, a week later than before (2021-03-07); what it has signed before stops verifying",
+		Example: "CT log https://ctfe.example.test/2025: it starts 2025-02-01, later than before (2025-01-25); what it has signed before stops verifying",
 		Hint:    "make sure that it has signed nothing before the new start"})
 	reopened = check(Check{Name: "reopened", Level: Warning, Kinds: rootOnly,
-		Title:   "a change opens a window again, or moves its end later",
+		Title:   "a change opens a window again",
 		Stops:   "a log or an authority that was closed for a reason counts again",
 		Source:  "staging 2026-01-15, as a correction",
-		Example: "CT log https://ctfe.example/2022-2: its end moves from 2026-01-21 to open",
+		Example: "CT log https://ctfe.example.test/2025: its end moves from 2025-12-01 to open",
 		Hint:    "make sure why it was closed"})
-	identityChanged = check(Check{Name: "identity-changed", Level: Warning, Kinds: rootOnly,
-		Title:   "the same key or chain gets another log ID, kind, hash or order",
+	identityChanged = check(Check{Name: "identity", Level: Warning, Kinds: rootOnly,
+		Title:   "the same key, another log ID or kind",
 		Stops:   "clients look for a log by its log ID: with another one nothing that it has taken verifies",
 		Source:  "staging 2025-06-13, as a correction",
-		Example: "rekor log https://log2025-1.rekor.example: its log ID changes from RycrnT/11WQ= to 8w1amZ2S5mI=",
+		Example: "rekor log https://log2025-1.rekor.example.test: its log ID changes from RycrnT/11WQ15JtgBXeYVLlFYMtbAka7+JnxUQaOX5E= to 8w1amZ2S5mJIQkQmPxdMuOrL/oJkvFg9MnQXmeOCXck=",
 		Hint:    "make sure that the old value was wrong"})
 )
 

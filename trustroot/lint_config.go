@@ -9,40 +9,40 @@ import (
 
 var (
 	apiVersion = check(Check{Name: "api-version", Level: Error, Kinds: configOnly,
-		Title:   "a service without the version of its interface",
+		Title:   "a service without a version",
 		Stops:   "clients skip services whose version they do not speak, and version 0 is nobody's",
 		Source:  "protobuf-specs: REQUIRED",
-		Example: "CA service https://fulcio.example: majorApiVersion is missing",
+		Example: "CA service https://fulcio.example.test: majorApiVersion is missing or 0",
 		Hint:    "set majorApiVersion, 1 for all but Rekor v2"})
-	operatorMissing = check(Check{Name: "operator-missing", Level: Warning, Kinds: configOnly,
-		Title:   "a service without its operator",
+	operatorMissing = check(Check{Name: "operator", Level: Warning, Kinds: configOnly,
+		Title:   "a service without an operator",
 		Stops:   "clients that ask one service per operator take two services of one operator for independent",
 		Source:  "protobuf-specs: REQUIRED; staging added it on 2025-05-15",
-		Example: "CA service https://fulcio.example (API v1): operator is missing",
+		Example: "CA service https://fulcio.example.test (API v1): operator is missing",
 		Hint:    "name the operator, like sigstore.dev"})
-	selectorInvalid = check(Check{Name: "selector-invalid", Level: Error, Kinds: configOnly,
-		Title:   "a choice of services that clients cannot make",
+	selectorInvalid = check(Check{Name: "selector", Level: Error, Kinds: configOnly,
+		Title:   "a choice that clients cannot make",
 		Stops:   "signers fail only when they sign: nothing checks it before",
 		Source:  "sigstore-go reads the selector when a service is chosen",
-		Example: "rekorTlogConfig asks for EXACT 2, but 1 operator counts now",
+		Example: "tsaConfig asks for EXACT 2, but 1 operator counts now",
 		Hint:    "choose ANY, ALL, or EXACT with a count that the services allow"})
-	notInTrustedRoot = check(Check{Name: "not-in-trusted-root", Level: Error, Kinds: configOnly,
-		Title:   "signers are sent to a service that verifiers do not know",
+	notInTrustedRoot = check(Check{Name: "untrusted", Level: Error, Kinds: configOnly,
+		Title:   "a service that verifiers do not know",
 		Stops:   "people sign, and nobody can verify it",
 		Source:  "staging 2025-04-25: the URLs of the two files differed",
-		Example: "TSA service https://timestamp.example/api/v1/timestamp (API v1): the trusted root has no timestamp authority of that URL; it has https://timestamp.example",
+		Example: "CA service https://fulcio2.example.test (API v1): the trusted root has no certificate authority of that URL; it has https://fulcio.example.test",
 		Hint:    "add it to the trusted root first, or correct the URL"})
-	windowOutsideRoot = check(Check{Name: "window-outside-trusted-root", Level: Error, Kinds: configOnly,
-		Title:   "signers use a service at a time at which verifiers do not trust it",
+	windowOutsideRoot = check(Check{Name: "untimely", Level: Error, Kinds: configOnly,
+		Title:   "a service used while not trusted",
 		Stops:   "what is signed then never verifies",
 		Source:  "the windows of the two files are edited apart; 2025-08-13 leaves two weeks between them, as it should be",
-		Example: "rekor service https://log2025-1.rekor.example (API v2): it is used from 2025-05-01, but trusted only from 2025-05-07",
+		Example: "CA service https://fulcio.example.test (API v1): it is used from 2025-01-31, but trusted only from 2025-02-01",
 		Hint:    "let verifiers trust it before signers use it, and for longer"})
-	siblingStale = check(Check{Name: "sibling-stale", Level: Warning, Kinds: configOnly,
-		Title:   "two signing configurations of one instance disagree",
+	siblingStale = check(Check{Name: "sibling", Level: Warning, Kinds: configOnly,
+		Title:   "two signing configurations disagree",
 		Stops:   "one is edited and the other forgotten: its signers go on with services that are gone",
 		Source:  "staging 2026-07-06: the file for Rekor v2 was a copy of an old version, and stayed so",
-		Example: "rekor service https://global.rekor.example (API v2) of signing_config.v0.2.json is not in this file",
+		Example: "rekor service https://log2025-1.rekor.example.test (API v2), 2025-03-01 -> open, of signing_config.v0.2.json is not in this file",
 		Hint:    "make the same change in both; the one for Rekor v2 may only hold further Rekor v2 logs"})
 )
 
