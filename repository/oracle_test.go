@@ -81,8 +81,8 @@ var mistakes = map[string][]string{
 	"870f2f91": {"signing-config/media-type", "trusted-root/removed"},
 	"fb202d48": {"signing-config/media-type", "trusted-root/removed"},
 	"2a17c996": {"signing-config/media-type", "trusted-root/removed"},
-	"076ae7f2": {"trusted-root/field-too-new"},   // add-operator
-	"1d5b3f47": {"trusted-root/log-id"}, // rekor-tiles
+	"076ae7f2": {"trusted-root/field-too-new"}, // add-operator
+	"1d5b3f47": {"trusted-root/log-id"},        // rekor-tiles
 	"a6c46ad1": {"trusted-root/log-id"},
 	"7a52835d": {"trusted-root/unreadable"}, // log2025-alpha2
 	"797c09b6": {"trusted-root/unreadable"},
