@@ -13,6 +13,7 @@ import (
 	"github.com/tufops/tufops/internal/escape"
 	"github.com/tufops/tufops/internal/git"
 	"github.com/tufops/tufops/internal/metadata"
+	"github.com/tufops/tufops/trustroot"
 )
 
 // EventOptions name a signing event.
@@ -298,6 +299,10 @@ type ArtifactChange struct {
 	Change string `json:"change"` // added, modified, removed
 
 	Before, After *metadata.TargetFile `json:"-"` // as the metadata lists it; nil where it is not listed
+
+	// Meaning says of Sigstore's trust material what the change does. It is made
+	// from the files in git; nil for any other artifact.
+	Meaning *trustroot.Diff `json:"-"`
 }
 
 // artifactChanges compares what two versions of a targets role list.

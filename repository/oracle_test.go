@@ -73,6 +73,31 @@ func openCorpus(t testing.TB) *repository.Repository {
 // stands in docs/divergences.md.
 var extraRoles = map[string][]string{}
 
+// mistakes are the rows that we do not call complete, where trust material is
+// enforced, because of what it says, by the first letters of the head. Each was put right
+// later, but for the removal of an authority in the first four.
+var mistakes = map[string][]string{
+	"a22a45e4": {"signing-config/media-type", "trusted-root/removed"},
+	"870f2f91": {"signing-config/media-type", "trusted-root/removed"},
+	"fb202d48": {"signing-config/media-type", "trusted-root/removed"},
+	"2a17c996": {"signing-config/media-type", "trusted-root/removed"},
+	"076ae7f2": {"trusted-root/field-too-new"}, // add-operator
+	"1d5b3f47": {"trusted-root/log-id"},        // rekor-tiles
+	"a6c46ad1": {"trusted-root/log-id"},
+	"7a52835d": {"trusted-root/unreadable"}, // log2025-alpha2
+	"797c09b6": {"trusted-root/unreadable"},
+}
+
+// rulesOf names the rules of findings, each once, sorted.
+func rulesOf(list []repository.Finding) []string {
+	var names []string
+	for _, f := range list {
+		names = append(names, f.Rule)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // TestHistoryAsOracle compares our status of 162 states of 28 real signing
 // events with what tuf-on-ci 0.20 recorded.
 func TestHistoryAsOracle(t *testing.T) {
@@ -94,6 +119,14 @@ func TestHistoryAsOracle(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
+		enforced, err := e.Status(ctx, want.Now, repository.Policy{EnforceTrust: true})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if enforced.Complete != (got.Complete && mistakes[want.Head[:8]] == nil) {
+			t.Errorf("%s: with trust material enforced complete is %v, blocked by %v", name, enforced.Complete, rulesOf(blocking(enforced)))
+		}
 		lenient, err := e.Status(ctx, want.Now, repository.Policy{AllowLegacyKeyIDs: true})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -109,12 +142,12 @@ func TestHistoryAsOracle(t *testing.T) {
 		if got.Complete {
 			strict++
 		} else if want.Valid {
-			t.Logf("%s: stricter: %v", name, blocking(got))
+			t.Logf("%s: stricter: %v", name, rulesOf(blocking(got)))
 		}
 		if lenient.Complete {
 			legacy++
 		} else if want.ValidLegacy {
-			t.Logf("%s: stricter with legacy keyids: %v", name, blocking(lenient))
+			t.Logf("%s: stricter with legacy keyids: %v", name, rulesOf(blocking(lenient)))
 		}
 	}
 	t.Logf("complete: %d of 46, with legacy keyids %d of 61", strict, legacy)
@@ -145,7 +178,7 @@ func compareRoles(t *testing.T, name string, want row, got *repository.Status) {
 		}
 		artifacts := slices.Clone(g.Artifacts)
 		for i := range artifacts { // which tuf-on-ci does not tell
-			artifacts[i].Before, artifacts[i].After = nil, nil
+			artifacts[i].Before, artifacts[i].After, artifacts[i].Meaning = nil, nil, nil
 		}
 		have := recordedRole{w.Role, g.Version, g.PreviousVersion, g.Threshold, g.Signed, g.Missing, g.Invites, artifacts, g.KnownGood}
 		slices.SortFunc(w.Artifacts, func(a, b repository.ArtifactChange) int {

@@ -48,6 +48,11 @@ type Policy struct {
 	// KeyTypes are the types of keys that an event may add, each as TYPE/SCHEME;
 	// empty for all that this program writes.
 	KeyTypes []string
+	// EnforceTrust lets mistakes in Sigstore's trust material keep an event from
+	// being complete. Without it they are warnings: a repository that is taken over
+	// goes on with the verdicts that it had, nine of which in the history of
+	// Sigstore's staging were mistakes (docs/trust-material.md).
+	EnforceTrust bool
 	// Rules are the decisions about single rules, by name.
 	Rules map[string]Decision
 }
@@ -80,7 +85,7 @@ func (e *PolicyError) Hint() string {
 }
 
 // policyKeys are the names at the top of [PolicyFile].
-var policyKeys = []string{"repositories", "legacy-keyids", "key-types", "attested-keys", "invite-acceptance", "rules"}
+var policyKeys = []string{"repositories", "legacy-keyids", "key-types", "attested-keys", "invite-acceptance", "trust-material", "rules"}
 
 // policyFile is the form of [PolicyFile].
 type policyFile struct {
@@ -89,6 +94,7 @@ type policyFile struct {
 	KeyTypes         []string                `yaml:"key-types"`
 	AttestedKeys     *string                 `yaml:"attested-keys"`
 	InviteAcceptance *string                 `yaml:"invite-acceptance"`
+	TrustMaterial    *string                 `yaml:"trust-material"`
 	Rules            map[string]ruleDecision `yaml:"rules"`
 }
 
@@ -137,6 +143,9 @@ func ParsePolicy(data []byte) (Policy, error) {
 		return Policy{}, err
 	}
 	if p.AllowLegacyKeyIDs, err = choice("legacy-keyids", f.LegacyKeyIDs, "allowed", "refused"); err != nil {
+		return Policy{}, err
+	}
+	if p.EnforceTrust, err = choice("trust-material", f.TrustMaterial, "enforced", "shown"); err != nil {
 		return Policy{}, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Rules)) {

@@ -128,6 +128,7 @@ func (j *judge) whole(s *Status) []Finding {
 	j.stateFileInvalid(f)
 	j.rotationWindow(f)
 	j.artifactsOfUnchangedRoles(f)
+	j.trustMaterial(f, s)
 	j.mergeResult(f, s)
 	return f.list
 }

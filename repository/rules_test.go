@@ -689,7 +689,7 @@ func TestRules(t *testing.T) {
 		}
 	}
 	for _, r := range repository.Rules() {
-		if elsewhere[r.Name] != "" {
+		if isElsewhere(r.Name) {
 			continue
 		}
 		if !slices.Contains(good, siblings[r.Name]) {

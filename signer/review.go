@@ -302,6 +302,7 @@ func reviewArtifacts(p *page, doc, known *metadata.Document, changes []repositor
 		switch c.Change {
 		case "removed":
 			p.line("    - %s", c.Path)
+			reviewMeaning(p, c)
 			continue
 		case "added":
 			p.line("    + %s", c.Path)
@@ -316,6 +317,19 @@ func reviewArtifacts(p *page, doc, known *metadata.Document, changes []repositor
 		for _, name := range otherFields(metadata.Object{}, now.Object, []string{"length", "hashes"}) {
 			p.line("        %s %s", name, metadata.Write(now.Object[name]))
 		}
+		reviewMeaning(p, c)
+	}
+}
+
+// reviewMeaning says what a change of Sigstore's trust material does: it is made
+// from the file in git whose digest stands above, on this machine.
+func reviewMeaning(p *page, c repository.ArtifactChange) {
+	if c.Meaning == nil {
+		return
+	}
+	p.line("      meaning")
+	for _, line := range c.Meaning.Lines() {
+		p.fold(23, "        %s", line)
 	}
 }
 

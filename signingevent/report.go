@@ -47,6 +47,11 @@ func Text(s *repository.Status) string {
 			for _, fact := range artifactFacts(a) {
 				line("", "    %s", t(fact))
 			}
+			if a.Meaning != nil {
+				for _, meaning := range a.Meaning.Lines() {
+					fmt.Fprintf(&b, "      %s\n", t(meaning))
+				}
+			}
 		}
 		textFindings(&b, r.Findings)
 	}
@@ -308,6 +313,11 @@ func Markdown(s *repository.Status) string {
 					}
 				}
 				b.WriteByte('\n')
+			}
+			for _, a := range r.Artifacts {
+				if a.Meaning != nil {
+					fmt.Fprintf(&b, "\n%s\n", strings.Join(a.Meaning.Markdown(), "\n"))
+				}
 			}
 		}
 		markdownFindings(&b, "Findings on "+code(r.Role), r.Findings)

@@ -199,7 +199,8 @@ What maintainers can decide about a rule, they decide in ` + "`.tufops.yaml`" + 
 | --- | --- | --- | --- |
 `)
 	for _, r := range list {
-		fmt.Fprintf(&b, "| [%s](#%s) | %s | %s | %s |\n", r.Name, r.Name, r.Level, r.Gates, r.Title)
+		anchor := strings.ReplaceAll(r.Name, "/", "") // as forges make it from the heading
+		fmt.Fprintf(&b, "| [%s](#%s) | %s | %s | %s |\n", r.Name, anchor, r.Level, r.Gates, r.Title)
 	}
 	for _, r := range list {
 		b.WriteString("\n" + ruleSection(r))

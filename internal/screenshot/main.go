@@ -62,7 +62,7 @@ func draw(comment, picture string) error {
 		return err
 	}
 	out, err := exec.Command("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-device-scale-factor=2",
-		"--window-size=920,715", "--user-data-dir="+filepath.Join(dir, "profile"), "--screenshot="+picture, "file://"+page).CombinedOutput()
+		"--window-size=920,1000", "--user-data-dir="+filepath.Join(dir, "profile"), "--screenshot="+picture, "file://"+page).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("draw %s: %w\n%s", picture, err, out)
 	}
