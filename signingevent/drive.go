@@ -61,6 +61,8 @@ type Driven struct {
 	Pull   *Pull              // nil where there is none
 	Done   []string           // what was written, in order: "opened pull request 4"; in a dry run what would be: "open a pull request"
 	Notes  []string           // what a person should know: what the token may not do, a second pull request
+
+	page string // at the end of a note: where people open the pull request
 }
 
 // maxRounds bounds how often a run starts over because main or the event moved
@@ -306,13 +308,17 @@ func (d *driver) do(write func() error, format string, args ...any) (ok bool, er
 // forge says does: the conversation may be locked, the repository archived.
 func (d *driver) note(denied *PermissionError, err error) {
 	text := "The token may not " + denied.Action + "."
-	var hint interface{ Hint() string }
-	switch {
-	case denied.Permission != "":
+	if denied.Permission != "" {
 		text += " It needs " + denied.Permission + "."
-	case errors.As(err, &hint):
-		advice := hint.Hint()
-		text += fmt.Sprintf(" %v. %s%s.", denied.Err, strings.ToUpper(advice[:1]), advice[1:])
+	} else {
+		if denied.Err != nil {
+			text += " " + strings.TrimRight(denied.Err.Error(), ".") + "."
+		}
+		var hint interface{ Hint() string }
+		if errors.As(err, &hint) && hint.Hint() != "" {
+			advice := hint.Hint()
+			text += " " + strings.ToUpper(advice[:1]) + advice[1:] + "."
+		}
 	}
 	if !slices.Contains(d.notes, text) {
 		d.notes = append(d.notes, text)
@@ -457,7 +463,8 @@ func (d *driver) open(ctx context.Context, event *repository.Event, pulls []Pull
 	case errors.As(err, &denied):
 		d.note(denied, err)
 		if d.CompareURL != nil {
-			d.notes = append(d.notes, "Open the pull request by hand, the bot takes it from there: "+d.CompareURL(d.base, d.branch))
+			d.result.page = d.CompareURL(d.base, d.branch)
+			d.notes = append(d.notes, byHand+d.result.page)
 		}
 		return nil, nil
 	case err != nil:
@@ -466,6 +473,8 @@ func (d *driver) open(ctx context.Context, event *repository.Event, pulls []Pull
 	d.did("open pull request %d", opened.Number)
 	return &opened, nil
 }
+
+const byHand = "Open the pull request by hand, the bot takes it from there: "
 
 // choose picks the pull request that shows the event: an open one into the base
 // branch, the oldest of several, else one that was closed by hand.
@@ -740,7 +749,11 @@ func (d Driven) Markdown() string {
 	var b strings.Builder
 	b.WriteString(Markdown(d.Status))
 	for _, note := range d.Notes {
-		fmt.Fprintf(&b, "\n> **Note** %s\n", escape.Markdown(note))
+		text := escape.Markdown(note)
+		if note == byHand+d.page { // a URL of ours, in which nothing is left to escape
+			text = byHand + "<" + d.page + ">"
+		}
+		fmt.Fprintf(&b, "\n> **Note** %s\n", text)
 	}
 	for i, done := range d.Done {
 		if i == 0 {

@@ -181,3 +181,35 @@ func TestMovedAfterMerge(t *testing.T) {
 		t.Errorf("what was opened is not shown: %+v, did %q", s.gh.Comments(2), done.Done)
 	}
 }
+
+// TestLocked: in a locked conversation the bot cannot write; the rest is done, and
+// the run says what GitHub said.
+func TestLocked(t *testing.T) {
+	s := begin(t, githubtest.Settings{})
+	s.edit()
+	s.push("an artifact")
+	s.gh.Inject(githubtest.Fault{
+		On: func(r *githubtest.Request) bool {
+			return r.Writes() && strings.Contains(r.String(), "comments")
+		},
+		Status: 403, Body: `{"message":"Unable to create comment because issue is locked."}`,
+	})
+	done := s.drive()
+	if done.Pull == nil || !s.gh.Pull(1).Draft || s.state(s.head()) != "pending" {
+		t.Errorf("pull request %+v, status %q", done.Pull, s.state(s.head()))
+	}
+	contains(t, strings.Join(done.Notes, "\n"), "may not comment on #1. GitHub answered 403 Forbidden: Unable to create comment because issue is locked.")
+	s.gh.Heal()
+	s.drive()
+	s.want(1, true, "pending", "@alice @bob @carol")
+}
+
+// TestByHand: where the bot may not open the pull request, people get the page to
+// do so, as a link, and what to change so that it may.
+func TestByHand(t *testing.T) {
+	s := begin(t, githubtest.Settings{ActionsOpenNoPulls: true})
+	s.edit()
+	s.push("an artifact")
+	done := s.drive()
+	contains(t, done.Markdown(), "<https://github.com/octo/tuf/compare/main...sign/test?expand=1>", `Turn on "Allow GitHub Actions to create and approve pull requests"`)
+}
