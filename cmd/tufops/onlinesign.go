@@ -103,24 +103,23 @@ func onlineSign(c *urfave.Context, env cli.Env) error {
 		return err
 	}
 	started := []string{}
+	var failed error // what was signed is told of all the same
 	if forge != nil {
-		list, err := handOff(c, env, o, forge, len(roles) > 0)
-		if err != nil {
-			return err
-		}
+		var list []string
+		list, failed = handOff(c, env, o, forge, len(roles) > 0)
 		started = append(started, list...)
 	}
 	if c.String("format") == "json" {
-		return printJSON(env, map[string]any{
+		return errors.Join(failed, printJSON(env, map[string]any{
 			"schema": 1, "commit": done.Commit, "signed": signed, "started": started, "blocked": append([]repository.Finding{}, done.Blocked...),
 			"warnings": append([]string{}, done.Warnings...), "dry_run": c.Bool("dry-run"),
-		})
+		}))
 	}
 	fmt.Fprint(env.Stdout, text)
 	for _, s := range started {
 		fmt.Fprintf(env.Stdout, "%s %s.\n", would(c, "Started", "start"), escape.Terminal(s))
 	}
-	return nil
+	return failed
 }
 
 // handOff starts what follows on a push to main. What a workflow was asked for
