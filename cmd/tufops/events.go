@@ -141,6 +141,9 @@ Example:
 }
 
 func createEvents(c *urfave.Context, env cli.Env) error {
+	if fork, err := inFork(env); fork || err != nil {
+		return err
+	}
 	common, repo, to, err := writing(c, env)
 	if err != nil {
 		return err

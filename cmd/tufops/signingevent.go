@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -48,7 +47,6 @@ func signingEvent(c *urfave.Context, env cli.Env) error {
 		return err
 	}
 	if fork {
-		fmt.Fprintln(env.Stderr, "This repository is a fork: the bot does nothing here. (TUFOPS_ALLOW_FORK=true lets it.)")
 		return cli.SetOutput(env, "result", "fork")
 	}
 	common, repo, to, err := opening(c, env)
@@ -78,7 +76,10 @@ func signingEvent(c *urfave.Context, env cli.Env) error {
 		return err
 	}
 	result, status := outcome(done, failed)
-	for key, value := range map[string]string{"result": result, "updated": strings.Join(done.Sync.Roles, " "), "pull": pullNumber(done)} {
+	if err := setChanged(c, env, "updated", done.Sync.Roles); err != nil {
+		return err
+	}
+	for key, value := range map[string]string{"result": result, "pull": pullNumber(done)} {
 		if err := cli.SetOutput(env, key, value); err != nil {
 			return err
 		}
@@ -124,7 +125,7 @@ func reportDriven(c *urfave.Context, env cli.Env, done signingevent.Driven, form
 		doc := map[string]any{
 			"schema": 1, "event": done.Event, "gone": done.Gone, "merged": done.Merged, "dry_run": c.Bool("dry-run"),
 			"updated": append([]string{}, done.Sync.Roles...),
-			"done": append([]string{}, done.Done...), "notes": append([]string{}, done.Notes...),
+			"done":    append([]string{}, done.Done...), "notes": append([]string{}, done.Notes...),
 		}
 		if done.Status != nil {
 			doc["status"] = done.Status
