@@ -84,3 +84,48 @@ func TestLongComments(t *testing.T) {
 		t.Error("not cut at the end of a line")
 	}
 }
+
+// TestFullComments: what strangers, git and people who edit our comment can make
+// long is cut, and what matters most goes last.
+func TestFullComments(t *testing.T) {
+	w := New(t)
+	w.Edit("targets", func(s metadata.Object) {
+		for i := range 300 {
+			List(s, strings.Repeat("#", i), "x")
+		}
+	})
+	w.Commit("event")
+	s := w.Status(repository.Policy{})
+	long := strings.Repeat("#", 20_000)
+	edited := signingevent.Shown(nil, []time.Time{Start}, s)
+	edited = edited[:strings.LastIndex(edited, `"summary":"`)] + `"summary":"` + long + `","awaited":"` + long + `"} -->`
+	for name, body := range map[string]string{
+		"notes":         signingevent.Shown([]string{long, long, long, "a", "b", "c", long, long, long, long, long}, []time.Time{Start}, s),
+		"edited":        signingevent.After(edited, Start, s),
+		"edited, notes": signingevent.After(edited, Start, s, long, long, long, long),
+	} {
+		if n := utf8.RuneCountInString(body); n > 65_000 {
+			t.Errorf("%s: %d characters", name, n)
+		}
+		if !strings.HasPrefix(body, "### ") || !strings.Contains(body, "| `targets` |") && !strings.Contains(body, " `targets` | v1") || !strings.HasSuffix(body, " -->\n") {
+			t.Errorf("%s: the role or the hidden line is missing: %.300q ... %q", name, body, body[len(body)-100:])
+		}
+		if again := signingevent.After(body, Start, s); !strings.Contains(again, s.Commit) {
+			t.Errorf("%s: the hidden line is no longer legible", name)
+		}
+	}
+}
+
+// TestLogins: who can be mentioned.
+func TestLogins(t *testing.T) {
+	for name, want := range map[string]bool{
+		"@alice": true, "@Alice-B": true, "@a": true, "@" + strings.Repeat("a", 39): true, "@jku_acme": true, "@a-b_c1": true,
+		"alice": false, "@": false, "@" + strings.Repeat("a", 40): false, "@-a": false, "@a-": false, "@a--b": false, "@org/team": false,
+		"@a_b_c": false, "@_a": false, "@a_": false, "@a-_b": false, "@a_b-c": false, "@größe": false, "@a b": false,
+		"@" + strings.Repeat("a", 35) + "_acm": true, "@" + strings.Repeat("a", 35) + "_acme": false,
+	} {
+		if got := signingevent.Login(name); got != want {
+			t.Errorf("%s is a login: %v", name, got)
+		}
+	}
+}

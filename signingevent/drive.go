@@ -65,6 +65,8 @@ type Driven struct {
 	Pull   *Pull              // nil where there is none
 	Done   []string           // what was written, in order: "opened pull request 4"; in a dry run what would be: "open a pull request"
 	Notes  []string           // what a person should know: what the token may not do, a second pull request
+
+	page string // at the end of a note: where people open the pull request
 }
 
 // maxRounds bounds how often a run starts over because main or the event moved
@@ -117,6 +119,7 @@ type driver struct {
 // somewhere else by the end of it.
 func (d *driver) round(ctx context.Context) (moved bool, err error) {
 	d.errs, d.notes, d.again = nil, nil, false
+	d.result.Merged, d.result.Pull = false, nil // of a round before, for another head
 	g := d.Repository.Git
 	branch, err := g.OpenBranch(ctx, d.Remote)
 	if err != nil {
@@ -300,7 +303,7 @@ func (d *driver) do(write func() error, format string, args ...any) (ok bool, er
 		if err := write(); err != nil {
 			var denied *PermissionError
 			if errors.As(err, &denied) {
-				d.note(denied)
+				d.note(denied, err)
 				return false, nil
 			}
 			return false, err
@@ -310,12 +313,21 @@ func (d *driver) do(write func() error, format string, args ...any) (ok bool, er
 	return true, nil
 }
 
-func (d *driver) note(denied *PermissionError) {
+// note keeps what a permission that lacks means. Where none is named, what the
+// forge says does: the conversation may be locked, the repository archived.
+func (d *driver) note(denied *PermissionError, err error) {
 	text := "The token may not " + denied.Action + "."
 	if denied.Permission != "" {
 		text += " It needs " + denied.Permission + "."
-	} else if hint := denied.Hint(); hint != "" {
-		text += " " + strings.ToUpper(hint[:1]) + hint[1:] + "."
+	} else {
+		if denied.Err != nil {
+			text += " " + strings.TrimRight(denied.Err.Error(), ".") + "."
+		}
+		var hint interface{ Hint() string }
+		if errors.As(err, &hint) && hint.Hint() != "" {
+			advice := hint.Hint()
+			text += " " + strings.ToUpper(advice[:1]) + advice[1:] + "."
+		}
 	}
 	if !slices.Contains(d.notes, text) {
 		d.notes = append(d.notes, text)
@@ -353,19 +365,19 @@ func (d *driver) show(ctx context.Context, event *repository.Event) error {
 		}
 	}
 	d.result.Pull = pull
-	var awaited []string
+	var people []string
+	awaited := b.memo.Awaited // nobody is called to a pull request that is closed
 	switch {
 	case pull == nil:
 		if len(s.Roles) == 0 {
 			return nil
 		}
 	case pull.Open:
-		awaited = People(s)
-		d.failed(d.setDraft(ctx, pull, !s.Complete))
-	default:
-		awaited = b.memo.Awaited // nobody is called to a pull request that is closed
+		people = People(s)
+		awaited = crowd(people)
+		d.failed(d.setDraft(ctx, pull, !s.Complete, b.shows(s, d.notes, awaited)))
 	}
-	d.failed(d.setStatus(ctx, pull, b.status != nil && same(b.status.Body, statusComment(s, d.notes, b.keep(awaited)))))
+	d.failed(d.setStatus(ctx, pull, b.shows(s, d.notes, awaited)))
 	if pull == nil {
 		return nil
 	}
@@ -376,12 +388,12 @@ func (d *driver) show(ctx context.Context, event *repository.Event) error {
 	// The status comment remembers who was called, so it is written after the
 	// call; the very first one before it, since it is to stand on top. Without any
 	// call in the pull request the next run calls.
-	call := func() error { return d.call(ctx, pull, b, call{s.Commit, awaited}) }
+	call := func() error { return d.call(ctx, pull, b, call{s.Commit, people}) }
 	if b.status != nil {
 		if err := call(); err != nil {
 			return err
 		}
-		if same(b.status.Body, statusComment(s, d.notes, b.keep(awaited))) {
+		if b.shows(s, d.notes, awaited) {
 			return nil
 		}
 		body := statusComment(s, d.notes, b.memo.next(d.entry(), awaited))
@@ -400,7 +412,7 @@ func (d *driver) show(ctx context.Context, event *repository.Event) error {
 func (d *driver) tolerate(err error) error {
 	var denied *PermissionError
 	if errors.As(err, &denied) {
-		d.note(denied)
+		d.note(denied, err)
 		return nil
 	}
 	return err
@@ -433,7 +445,7 @@ func (d *driver) open(ctx context.Context, event *repository.Event, pulls []Pull
 		d.log().Info("the event has nothing that its base lacks: there is nothing to open a pull request for", "event", d.branch)
 		return nil, nil
 	}
-	if last := newest(pulls); last != nil && last.Merged && last.Head == string(event.Head) {
+	if last := d.newest(pulls); last != nil && last.Merged && last.Head == string(event.Head) {
 		d.log().Info("the event was merged", "pull-request", last.Number)
 		d.result.Merged = true
 		return nil, nil
@@ -442,7 +454,7 @@ func (d *driver) open(ctx context.Context, event *repository.Event, pulls []Pull
 	if err != nil {
 		return nil, err
 	}
-	n := NewPull{Branch: d.branch, Base: d.base, Title: "Signing event: " + d.branch, Body: body, Draft: !d.result.Status.Complete}
+	n := NewPull{Branch: d.branch, Base: d.base, Title: "Signing event: " + escape.Terminal(d.branch), Body: body, Draft: !d.result.Status.Complete}
 	if d.DryRun {
 		d.did("open a pull request into %s", d.base)
 		return &Pull{Base: d.base, Open: true, Draft: n.Draft}, nil
@@ -458,9 +470,10 @@ func (d *driver) open(ctx context.Context, event *repository.Event, pulls []Pull
 		d.again = true
 		return nil, nil
 	case errors.As(err, &denied):
-		d.note(denied)
+		d.note(denied, err)
 		if d.CompareURL != nil {
-			d.notes = append(d.notes, "Open the pull request by hand, the bot takes it from there: "+d.CompareURL(d.base, d.branch))
+			d.result.page = d.CompareURL(d.base, d.branch)
+			d.notes = append(d.notes, byHand+d.result.page)
 		}
 		return nil, nil
 	case err != nil:
@@ -469,6 +482,8 @@ func (d *driver) open(ctx context.Context, event *repository.Event, pulls []Pull
 	d.did("open pull request %d", opened.Number)
 	return &opened, nil
 }
+
+const byHand = "Open the pull request by hand, the bot takes it from there: "
 
 // choose picks the pull request that shows the event: an open one into the base
 // branch, the oldest of several, else one that was closed by hand.
@@ -499,7 +514,7 @@ func (d *driver) choose(ctx context.Context, event *repository.Event, pulls []Pu
 	}
 	// Whoever closed it wanted the event to stop. A branch of the same name that
 	// was begun anew is another event.
-	last := newest(pulls)
+	last := d.newest(pulls)
 	if last == nil || last.Merged {
 		return nil, nil
 	}
@@ -515,12 +530,16 @@ func (d *driver) choose(ctx context.Context, event *repository.Event, pulls []Pu
 	return last, nil
 }
 
-func newest(pulls []Pull) *Pull {
-	if len(pulls) == 0 {
-		return nil
+// newest is the last pull request into the base branch. What became of the branch
+// elsewhere says nothing about the event, and anybody may open one there.
+func (d *driver) newest(pulls []Pull) *Pull {
+	var last *Pull
+	for _, p := range pulls {
+		if p.Base == d.base && (last == nil || p.Number > last.Number) {
+			last = &p
+		}
 	}
-	p := slices.MaxFunc(pulls, func(a, b Pull) int { return cmp.Compare(a.Number, b.Number) })
-	return &p
+	return last
 }
 
 // pullBody is how a new pull request begins. It is not written again: what
@@ -554,14 +573,15 @@ func (d *driver) pullBody(ctx context.Context, event *repository.Event) (string,
 }
 
 // setDraft makes the pull request a draft or ready. Where the forge has no
-// drafts a label says the same.
-func (d *driver) setDraft(ctx context.Context, p *Pull, draft bool) error {
+// drafts a label says the same; as people can set it too, it is believed only
+// while nothing else has changed.
+func (d *driver) setDraft(ctx context.Context, p *Pull, draft, unchanged bool) error {
 	labelled := slices.Contains(p.Labels, DraftLabel)
 	if p.Draft == draft && !labelled {
 		return nil
 	}
 	verb := map[bool]string{true: "make the pull request a draft", false: "make the pull request ready"}[draft]
-	if p.Draft != draft && !(draft && labelled) && !d.noDrafts { // the label says that there are no drafts here
+	if p.Draft != draft && !(draft && labelled && unchanged) && !d.noDrafts { // the label says that there are no drafts here
 		done, err := d.do(func() error {
 			err := d.Forge.SetDraft(ctx, *p, draft)
 			if draft && errors.As(err, new(*PermissionError)) {
@@ -616,11 +636,7 @@ func (d *driver) setStatus(ctx context.Context, pull *Pull, look bool) error {
 
 // describe is the commit status in words, within what GitHub takes.
 func describe(s *repository.Status) string {
-	text := []rune(escape.Terminal(Summary(s)))
-	if len(text) > 140 {
-		text = append(text[:139], '…')
-	}
-	return string(text)
+	return cut(escape.Terminal(Summary(s)), 140)
 }
 
 // startAgain starts the workflow that a push of ours would have started, had it
@@ -643,7 +659,7 @@ func (d *driver) startAgain(ctx context.Context) error {
 
 func (d *driver) entry() entry {
 	s := d.result.Status
-	return entry{Since: d.Now.UTC().Truncate(1e9), Commit: s.Commit, Summary: Summary(s)}
+	return entry{Since: d.Now.UTC().Truncate(1e9), Commit: s.Commit, Summary: cut(Summary(s), maxSummary)}
 }
 
 // ownComments lists the comments with our hidden lines that we have written.
@@ -701,11 +717,14 @@ func readBoard(comments []Comment) board {
 	return b
 }
 
-// keep is the memo as it is, if it still holds.
-func (b board) keep(awaited []string) memo {
+// shows reports whether the status comment says all this already.
+func (b board) shows(s *repository.Status, notes []string, awaited string) bool {
+	if b.status == nil {
+		return false
+	}
 	m := b.memo
 	m.Awaited = awaited
-	return m
+	return same(b.status.Body, statusComment(s, notes, m))
 }
 
 // mustCall reports whether those who must act have to be told: whether they are
@@ -719,7 +738,7 @@ func (b board) mustCall(c call) bool {
 	case len(b.calls) == 0:
 		return true
 	case b.known:
-		return !slices.Equal(b.memo.Awaited, c.people)
+		return b.memo.Awaited != crowd(c.people)
 	}
 	people := func(marker string) string {
 		return marker[strings.LastIndex(strings.TrimSuffix(marker, markerEnd), " "):]
@@ -739,7 +758,11 @@ func (d Driven) Markdown() string {
 	var b strings.Builder
 	b.WriteString(Markdown(d.Status))
 	for _, note := range d.Notes {
-		fmt.Fprintf(&b, "\n> **Note** %s\n", escape.Markdown(note))
+		text := escape.Markdown(note)
+		if note == byHand+d.page { // a URL of ours, in which nothing is left to escape
+			text = byHand + "<" + d.page + ">"
+		}
+		fmt.Fprintf(&b, "\n> **Note** %s\n", text)
 	}
 	for i, done := range d.Done {
 		if i == 0 {

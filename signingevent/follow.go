@@ -14,8 +14,9 @@ import (
 // StartEvents starts the workflow of events that [CreateEvents] found, where
 // nothing else does: of those just created if the push starts none by itself, and
 // of those that were there already if nobody has opened a pull request for them,
-// which is what a run leaves that was stopped after its push. It returns the
-// branches, and goes on with the others when one fails.
+// which is what a run leaves that was stopped after its push. Such a branch may be
+// anybody's; where the workflow cannot be started on it, that is not a failure. It
+// returns the branches, and goes on with the others when one fails.
 func StartEvents(ctx context.Context, f Forge, workflow string, events []NewEvent, dryRun bool) ([]string, error) {
 	starts, err := f.PushStartsWorkflows(ctx)
 	if err != nil {
@@ -38,7 +39,9 @@ func StartEvents(ctx context.Context, f Forge, workflow string, events []NewEven
 		}
 		if !dryRun {
 			if err := f.Dispatch(ctx, workflow, e.Branch, nil); err != nil {
-				errs = append(errs, fmt.Errorf("start %s on %s: %w", workflow, e.Branch, err))
+				if e.Created || !errors.Is(err, ErrNotFound) {
+					errs = append(errs, fmt.Errorf("start %s on %s: %w", workflow, e.Branch, err))
+				}
 				continue
 			}
 		}
@@ -51,6 +54,9 @@ func StartEvents(ctx context.Context, f Forge, workflow string, events []NewEven
 // has passed, and what was complete may not be so any more. An event is open
 // while its branch at the remote has something that main lacks. It returns the
 // branches, and goes on with the others when one fails.
+//
+// Branches are anybody's: one from which the workflow cannot be started, as it
+// began before there was one or has removed it, is told to the log and no failure.
 func Reevaluate(ctx context.Context, o Options, f Forge, workflow string) ([]string, error) {
 	g := o.Repository.Git
 	main, err := g.Resolve(ctx, "HEAD")
@@ -65,6 +71,9 @@ func Reevaluate(ctx context.Context, o Options, f Forge, workflow string) ([]str
 	var errs []error
 	for _, ref := range slices.Sorted(maps.Keys(refs)) {
 		branch := strings.TrimPrefix(ref, "refs/heads/")
+		if !strings.HasPrefix(ref, "refs/heads/sign/") {
+			continue // the pattern matches the end of a name: refs/tags/refs/heads/sign/x
+		}
 		if merged, err := isMerged(ctx, g, refs[ref], main); err != nil || merged {
 			if err != nil {
 				errs = append(errs, err)
@@ -72,7 +81,12 @@ func Reevaluate(ctx context.Context, o Options, f Forge, workflow string) ([]str
 			continue
 		}
 		if !o.DryRun {
-			if err := f.Dispatch(ctx, workflow, branch, nil); err != nil {
+			err := f.Dispatch(ctx, workflow, branch, nil)
+			if errors.Is(err, ErrNotFound) {
+				o.log().Warn("workflow cannot be started on the event", "workflow", workflow, "branch", branch, "error", err)
+				continue
+			}
+			if err != nil {
 				errs = append(errs, fmt.Errorf("start %s on %s: %w", workflow, branch, err))
 				continue
 			}

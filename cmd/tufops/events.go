@@ -49,9 +49,9 @@ func opening(c *urfave.Context, env cli.Env) (cli.Common, *repository.Repository
 	if !c.Bool("push") {
 		return common, repo, "", nil
 	}
-	url, err := repo.Git.RemotePushURL(c.Context, remote)
+	urls, err := repo.Git.RemotePushURLs(c.Context, remote)
 	if err == nil {
-		err = cli.RefuseSimulatedClock(env, url)
+		err = cli.RefuseSimulatedClock(env, urls...)
 	}
 	if err != nil {
 		repo.Git.Close()
@@ -141,6 +141,9 @@ Example:
 }
 
 func createEvents(c *urfave.Context, env cli.Env) error {
+	if fork, err := inFork(env); fork || err != nil {
+		return err
+	}
 	common, repo, to, err := writing(c, env)
 	if err != nil {
 		return err

@@ -8,7 +8,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
+	"github.com/tufops/tufops/internal/cli"
 	"github.com/tufops/tufops/internal/github/githubtest"
 	"github.com/tufops/tufops/onlinesign/onlinesigntest"
 	"github.com/tufops/tufops/repository"
@@ -57,7 +59,9 @@ func TestSigningEventCommand(t *testing.T) {
 	if len(gh.Pulls()) > 0 || w.Upstream.Head("sign/new") != head {
 		t.Error("a dry run wrote something")
 	}
-	file("GITHUB_OUTPUT")
+	if got := lines(file("GITHUB_OUTPUT")); !slices.Equal(got, []string{"pull=", "result=findings", "updated="}) {
+		t.Errorf("dry run: step outputs %q", got)
+	}
 	file("GITHUB_STEP_SUMMARY")
 	plain := w.Upstream.Clone("plain", "--branch", "sign/new")
 	status, stdout, stderr = tufops(t, w, nil, "-C", plain.Dir, "signing-event")
@@ -225,5 +229,72 @@ func TestHandOffNeverGoesBack(t *testing.T) {
 	}
 	if w.Upstream.Head("publish") != head {
 		t.Errorf("publish went from %s to %s", head, w.Upstream.Head("publish"))
+	}
+}
+
+// TestForks: no command of the bot writes anything in a fork.
+func TestForks(t *testing.T) {
+	w, dir, _ := eventsWorld(t)
+	w.Wait(3600 * 24 * time.Hour) // everything is due
+	gh := githubtest.New(t, githubtest.Options{Dir: w.Upstream.Dir, Settings: githubtest.Settings{Workflows: []string{eventWorkflow, publishWorkflow}}})
+	env, _ := workflowEnv(t, gh, "schedule")
+	env["GITHUB_RUN_ID"] = "1"
+	env["GITHUB_EVENT_PATH"] = filepath.Join(t.TempDir(), "event.json")
+	if err := os.WriteFile(env["GITHUB_EVENT_PATH"], []byte(`{"schedule": "0 0 * * *", "repository": {"fork": true}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := w.Upstream.Run("for-each-ref")
+	main := w.Upstream.Clone("main")
+	for _, args := range [][]string{
+		{"-C", dir, "signing-event", "--push"},
+		{"-C", main.Dir, "create-signing-events", "--push", "--dispatch"},
+		{"-C", main.Dir, "online-sign", "--push", "--dispatch"},
+		{"-C", main.Dir, "online-sign-targets", "targets", "--push", "--dispatch"},
+		{"-C", main.Dir, "update-issue", "--workflow", "x", "--success", "false"},
+	} {
+		status, stdout, stderr := tufops(t, w, env, args...)
+		if status != 0 || stdout != "" || !strings.Contains(stderr, "is a fork: the bot does nothing here") {
+			t.Errorf("%q: status %d, stdout %q, stderr %q", args, status, stdout, stderr)
+		}
+	}
+	if w.Upstream.Run("for-each-ref") != before || len(gh.Requests()) > 0 {
+		t.Errorf("something was written in a fork: %v", gh.Requests())
+	}
+}
+
+// TestSignedIsTold: what was signed and pushed is reported also where nothing can
+// be started afterwards.
+func TestSignedIsTold(t *testing.T) {
+	for _, format := range []string{"text", "json"} {
+		w, _, _ := eventsWorld(t)
+		gh := githubtest.New(t, githubtest.Options{Dir: w.Upstream.Dir}) // without a workflow to start
+		env, file := workflowEnv(t, gh, "push")
+		w.Wait(24 * time.Hour)
+		main := w.Upstream.Clone("main")
+		before := w.Upstream.Head("main")
+		status, stdout, stderr := tufops(t, w, env, "-C", main.Dir, "online-sign", "--push", "--dispatch", "--format", format)
+		if status != 1 || !strings.Contains(stderr, publishWorkflow) || w.Upstream.Head("main") == before {
+			t.Fatalf("status %d, stderr %q", status, stderr)
+		}
+		var doc struct{ Signed []struct{ Role string } }
+		if format == "text" && !strings.HasPrefix(stdout, "Signed ") || format == "json" && (json.Unmarshal([]byte(stdout), &doc) != nil || len(doc.Signed) == 0) {
+			t.Errorf("%s: stdout %q", format, stdout)
+		}
+		if got := file("GITHUB_ENV"); got != "ONLINE_SIGNED=true\n" {
+			t.Errorf("environment %q", got)
+		}
+	}
+}
+
+// TestLongSummary: GitHub shows no summary of more than a mebibyte.
+func TestLongSummary(t *testing.T) {
+	summary := filepath.Join(t.TempDir(), "summary")
+	env := cli.Env{LookupEnv: func(string) (string, bool) { return summary, true }}
+	if err := summarize(env, "# title\n"+strings.Repeat("* ä line of a report\n", 100_000)); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(summary)
+	if err != nil || len(data) > 1<<20 || len(data) < 900_000 || !utf8.Valid(data) || !strings.HasSuffix(string(data), "\n* ä line of a report\n\nThis report is too long for a summary. All of it stands in the log.\n\n") {
+		t.Errorf("%v, %d bytes, ending in %q", err, len(data), data[max(0, len(data)-200):])
 	}
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -54,7 +53,6 @@ func signingEvent(c *urfave.Context, env cli.Env) error {
 		return err
 	}
 	if fork {
-		fmt.Fprintln(env.Stderr, "This repository is a fork: the bot does nothing here. (TUFOPS_ALLOW_FORK=true lets it.)")
 		return cli.SetOutput(env, "result", "fork")
 	}
 	common, repo, to, err := opening(c, env)
@@ -90,7 +88,10 @@ func signingEvent(c *urfave.Context, env cli.Env) error {
 		return err
 	}
 	result, status := outcome(done, failed)
-	for key, value := range map[string]string{"result": result, "updated": strings.Join(done.Sync.Roles, " "), "pull": pullNumber(done)} {
+	if err := setChanged(c, env, "updated", done.Sync.Roles); err != nil {
+		return err
+	}
+	for key, value := range map[string]string{"result": result, "pull": pullNumber(done)} {
 		if err := cli.SetOutput(env, key, value); err != nil {
 			return err
 		}

@@ -37,6 +37,9 @@ Example:
 }
 
 func updateIssue(c *urfave.Context, env cli.Env) error {
+	if fork, err := inFork(env); fork || err != nil {
+		return err
+	}
 	common, err := cli.ParseCommon(c, env)
 	if err != nil {
 		return err

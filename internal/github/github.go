@@ -175,11 +175,12 @@ func pullOf(p *gh.PullRequest) signingevent.Pull {
 	return pull
 }
 
-// OpenPull implements [signingevent.Forge].
+// OpenPull implements [signingevent.Forge]. A title that is too long is cut.
 func (f *Forge) OpenPull(ctx context.Context, p signingevent.NewPull) (signingevent.Pull, error) {
 	action := fmt.Sprintf("open a pull request for branch %q", p.Branch)
+	title := cut(p.Title, maxTitle)
 	made, _, err := f.client.PullRequests.Create(ctx, f.owner, f.name, &gh.NewPullRequest{
-		Title: &p.Title, Head: &p.Branch, Base: &p.Base, Body: &p.Body, Draft: &p.Draft,
+		Title: &title, Head: &p.Branch, Base: &p.Base, Body: &p.Body, Draft: &p.Draft,
 	})
 	if err != nil {
 		return signingevent.Pull{}, f.failed(action, writePulls, err)
