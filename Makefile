@@ -2,7 +2,7 @@
 # downloaded once; after that nothing here but check and schemas asks the network.
 
 GO       ?= go
-FUZZTIME ?= 30s
+FUZZTIME ?= 60s
 COUNT    ?= 10
 
 # The race detector needs cgo. Where there is no C compiler Go turns cgo off
@@ -10,7 +10,7 @@ COUNT    ?= 10
 RACE ?= $(if $(filter 1,$(shell $(GO) env CGO_ENABLED 2>/dev/null)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check bench schemas screenshot fuzz soak clean need-go need-git need-npm
+.PHONY: help build demo test check bench schemas screenshot fuzz soak mutants clean need-go need-git need-npm
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
@@ -52,17 +52,22 @@ schemas: need-go need-npm ## get GitHub's API schemas into build/
 screenshot: need-go ## draw the picture of the pull request comment
 	$(GO) run ./internal/screenshot signingevent/testdata/comment.md docs/images/pull-request.png
 
-fuzz: need-go ## run every fuzz target for FUZZTIME (30s) each
+# Without a bound on minimising, a target that starts processes does nothing else.
+fuzz: need-go ## run every fuzz target for FUZZTIME (60s) each
 	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n 1 dirname | sort -u); do \
 		list=$$($(GO) test -list '^Fuzz' $$dir); \
 		for target in $$(echo "$$list" | grep '^Fuzz'); do \
 			echo "$$dir $$target"; \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$dir; \
 		done; \
 	done
 
 soak: need-go need-git ## run all tests COUNT (10) times in random order
 	TUFOPS_SOAK=1 $(GO) test $(RACE) -shuffle=on -count=$(COUNT) -timeout 60m ./...
+
+# The tests judge some of them; a quarter of an hour is ample for all.
+mutants: need-go need-git ## judge every mutant of real events, and show which rule refuses what
+	TUFOPS_MUTANTS=all TUFOPS_REQUIRE_CORPUS=1 $(GO) test -count=1 -timeout 30m -v -run '^TestMutants$$' ./repository
 
 clean: ## remove bin/ and build/
 	rm -rf bin build

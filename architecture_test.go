@@ -73,6 +73,9 @@ var rooms = []room{
 	{"internal/yubikey", []string{"signer", "internal/metadata", "internal/escape"}, "adapter"},
 	{"internal/pkcs11", []string{"signer", "internal/metadata", "internal/escape"}, "adapter"},
 
+	{"internal/workflows", nil, "files for a forge that runs them; knows neither git nor TUF"},
+	{"schema", nil, "data: what the programs print, for those who read it"},
+
 	{"internal/cli", []string{"internal/escape"}, "the frame of the programs; knows no command"},
 	{"internal/escape", nil, "makes text from strangers safe to show"},
 }

@@ -20,6 +20,16 @@ type EventOptions struct {
 	Name string // the branch, sign/NAME; shown, never interpreted
 	Head string // revision of the event's newest commit
 	Base string // revision of the tip of the branch that the event is to be merged into
+
+	// Pushers are the logins under which commits were pushed, where a forge
+	// tells; nil: nobody can. It is asked only if the event brings a person's key.
+	// Of a commit that is not among them nothing is known. A login can bring a
+	// finding about and never take one away.
+	Pushers func(ctx context.Context) (map[git.OID]string, error)
+	// Attested says why a person's key in a state has no hardware attestation
+	// that holds; "" where it has one. An error means that it could not be
+	// looked at. nil: nobody can tell.
+	Attested func(ctx context.Context, s *State, k *metadata.Key) (string, error)
 }
 
 // Event is a signing event: what a branch proposes, next to what was agreed
@@ -43,6 +53,7 @@ type Event struct {
 	changed  []string
 	foreign  []git.Change
 	commits  []git.OID // of the event itself, newest first
+	options  EventOptions
 }
 
 // BaseError says that the base of an event cannot be found.
@@ -70,7 +81,7 @@ func (e *BaseError) Hint() string {
 // there is no TUF repository at all; whatever is wrong with the content of the
 // branch becomes a finding of [Event.Status].
 func (r *Repository) OpenEvent(ctx context.Context, o EventOptions) (*Event, error) {
-	e := &Event{Name: o.Name, repo: r}
+	e := &Event{Name: o.Name, repo: r, options: o}
 	var err error
 	if e.Head, err = r.Git.Resolve(ctx, o.Head); err != nil {
 		return nil, fmt.Errorf("head of the event: %w", err)
@@ -315,18 +326,6 @@ func artifactChanges(from, to *metadata.Document) []ArtifactChange {
 	return changes
 }
 
-// Policy is what the maintainers of a repository have decided where the rules
-// leave a choice. The zero value is the strict default.
-type Policy struct {
-	// AllowLegacyKeyIDs turns keyid-mismatch into a warning. Staging roots 5 to 8
-	// and production root 11 hold such ids.
-	AllowLegacyKeyIDs bool
-	// Repositories are the folders of all TUF repositories in the git
-	// repository, "" for its top: an event must not touch two. Empty where there
-	// is only one.
-	Repositories []string
-}
-
 // Status is the verdict on a signing event. Its JSON form is documented in
 // docs/format.md and versioned by Schema.
 type Status struct {
@@ -338,8 +337,16 @@ type Status struct {
 	Deadline *Deadline    `json:"deadline,omitempty"` // nil where no changed role is on the base branch yet
 	Roles    []RoleStatus `json:"roles"`
 	Findings []Finding    `json:"findings"` // of the event as a whole and of its merge result
+	Silenced []Silenced   `json:"silenced,omitempty"`
 
 	Rehearsal *Rehearsal `json:"rehearsal,omitempty"` // nil where there was none, see [Status.AddRehearsal]
+}
+
+// Silenced is a rule whose warnings .tufops.yaml keeps out of a status.
+type Silenced struct {
+	Rule     string `json:"rule"`
+	Findings int    `json:"findings"` // how many are left out
+	Reason   string `json:"reason"`
 }
 
 // Deadline is the first expiry that the event must beat: of the versions on the
@@ -414,7 +421,7 @@ func (e *Event) Status(ctx context.Context, now time.Time, policy Policy) (*Stat
 			s.Deadline = &Deadline{Role: role, Version: doc.Version(), Expires: doc.Expires().UTC()}
 		}
 	}
-	whole := j.whole(s)
+	whole := j.settle(j.whole(s))
 	if j.err != nil {
 		return nil, j.err
 	}
@@ -435,6 +442,7 @@ func (e *Event) Status(ctx context.Context, now time.Time, policy Policy) (*Stat
 	for _, f := range s.Findings {
 		s.Complete = s.Complete && !f.Blocks()
 	}
+	s.Silenced = j.silenced
 	return s, nil
 }
 
@@ -454,6 +462,8 @@ type judge struct {
 	now    time.Time
 	policy Policy
 	err    error // git failed: there is no verdict
+
+	silenced []Silenced
 }
 
 // failed notes an error that leaves no verdict. What is wrong with content is
@@ -522,11 +532,8 @@ func (j *judge) role(role string) RoleStatus {
 		s.KnownGood = &KnownGoodStatus{Threshold: q.Threshold, Signed: holders(q.Signed), Missing: holders(q.Missing)}
 	}
 	v.head(f)
-	s.Findings = f.list
-	if s.Findings == nil {
-		s.Findings = []Finding{}
-	}
-	s.Complete = len(s.Invites) == 0 && !f.blocked()
+	s.Findings = j.settle(f.list)
+	s.Complete = len(s.Invites) == 0 && !slices.ContainsFunc(s.Findings, Finding.Blocks)
 	return s
 }
 
@@ -549,12 +556,15 @@ func (e *Event) invitedBy(by string) []string {
 	return list
 }
 
-// unreadable reports a file that is missing or cannot be parsed.
+// unreadable stops a file that is missing, or that no client can read, from being
+// signed and published.
 func (j *judge) unreadable(f *findings, role string, err error) {
 	file := j.event.repo.Path(MetadataFile(role))
 	var missing *MissingError
 	var large *TooLargeError
 	switch {
+	case errors.As(err, &missing) && !j.had(role):
+		f.add(metadataRemoved, file, "make it: tufops-sign delegate "+escape.Argument(j.event.Name)+" "+escape.Argument(role), "%s is delegated, but %s does not exist", role, MetadataFile(role))
 	case errors.As(err, &missing):
 		f.add(metadataRemoved, file, "restore it: git checkout "+short(j.event.MergeBase)+" -- "+escape.Argument(file), "the event removes the metadata of role %s, which is still delegated", role)
 	case errors.As(err, &large):
@@ -566,4 +576,10 @@ func (j *judge) unreadable(f *findings, role string, err error) {
 		}
 		f.add(metadataInvalid, file, "restore the file from main, or fix the place that the message names", "%v", err)
 	}
+}
+
+// had reports whether the known-good state has metadata of a role.
+func (j *judge) had(role string) bool {
+	_, ok := j.event.KnownGood.File(MetadataFile(role))
+	return ok
 }

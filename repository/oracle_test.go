@@ -143,7 +143,11 @@ func compareRoles(t *testing.T, name string, want row, got *repository.Status) {
 		if w.Role != "root" {
 			w.KnownGood = nil
 		}
-		have := recordedRole{w.Role, g.Version, g.PreviousVersion, g.Threshold, g.Signed, g.Missing, g.Invites, g.Artifacts, g.KnownGood}
+		artifacts := slices.Clone(g.Artifacts)
+		for i := range artifacts { // which tuf-on-ci does not tell
+			artifacts[i].Before, artifacts[i].After = nil, nil
+		}
+		have := recordedRole{w.Role, g.Version, g.PreviousVersion, g.Threshold, g.Signed, g.Missing, g.Invites, artifacts, g.KnownGood}
 		slices.SortFunc(w.Artifacts, func(a, b repository.ArtifactChange) int {
 			if a.Path < b.Path {
 				return -1

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 
@@ -22,6 +24,43 @@ const PolicyFile = ".tufops.yaml"
 
 // maxPolicy bounds the policy file, in bytes.
 const maxPolicy = 100_000
+
+// maxReason bounds a reason, in bytes: it is shown with every finding that it
+// lowers.
+const maxReason = 500
+
+// Policy is what the maintainers of a repository have decided where the rules
+// leave a choice. The zero value is the strict default.
+//
+// A policy reaches as far as the verdict on an event (gate E) and no further.
+// What gates S and P is harm to clients, and clients know no policy: a reason
+// that convinces maintainers does not keep a client from failing. So
+// [Repository.Signable] and [Repository.Published] take none, and neither a
+// hostile nor an unreadable file can make them refuse or pass anything.
+type Policy struct {
+	// AllowLegacyKeyIDs turns keyid-mismatch into a warning. Staging roots 5 to 8
+	// and production root 11 hold such ids.
+	AllowLegacyKeyIDs bool
+	// Repositories are the folders of all TUF repositories in the git
+	// repository, "" for its top: an event must not touch two. Empty where there
+	// is only one.
+	Repositories []string
+	// KeyTypes are the types of keys that an event may add, each as TYPE/SCHEME;
+	// empty for all that this program writes.
+	KeyTypes []string
+	// Rules are the decisions about single rules, by name.
+	Rules map[string]Decision
+}
+
+// Decision is what maintainers have decided about one rule.
+type Decision struct {
+	// Level is one of [Rule.Decisions]: off keeps warnings of the rule out of a
+	// status, warning takes their gate from errors, error gives one to warnings.
+	Level Level
+	// Reason is why, in the maintainers' words. It is empty only where the
+	// decision makes the rule stricter.
+	Reason string
+}
 
 // PolicyError says that the policy file of a commit cannot be used.
 type PolicyError struct {
@@ -37,24 +76,35 @@ func (e *PolicyError) Unwrap() error { return e.Err }
 
 // Hint says what to do.
 func (e *PolicyError) Hint() string {
-	return "fix the file on main; known keys are repositories and legacy-keyids"
+	return "fix the file on main; known keys are " + strings.Join(policyKeys, ", ")
 }
+
+// policyKeys are the names at the top of [PolicyFile].
+var policyKeys = []string{"repositories", "legacy-keyids", "key-types", "attested-keys", "invite-acceptance", "rules"}
 
 // policyFile is the form of [PolicyFile].
 type policyFile struct {
-	Repositories []string `yaml:"repositories"`  // folders of the TUF repositories in this git repository
-	LegacyKeyIDs string   `yaml:"legacy-keyids"` // allowed, or refused (default)
+	Repositories     []string                `yaml:"repositories"`
+	LegacyKeyIDs     *string                 `yaml:"legacy-keyids"`
+	KeyTypes         []string                `yaml:"key-types"`
+	AttestedKeys     *string                 `yaml:"attested-keys"`
+	InviteAcceptance *string                 `yaml:"invite-acceptance"`
+	Rules            map[string]ruleDecision `yaml:"rules"`
+}
+
+type ruleDecision struct {
+	Level  Level  `yaml:"level"`
+	Reason string `yaml:"reason"`
 }
 
 // Policy reads the policy file at a commit; without one it is the strict
-// default. Keys that are not known are errors: a misspelt rule would else be no
-// rule.
+// default. A file that is not as documented is a *[PolicyError], down to a key
+// that is not known: a misspelt rule would else be no rule.
 func (r *Repository) Policy(ctx context.Context, commit git.OID) (Policy, error) {
-	var p Policy
 	fail := func(err error) (Policy, error) { return Policy{}, &PolicyError{Commit: commit, Err: err} }
 	entry, ok, err := r.Git.Lookup(ctx, commit, PolicyFile)
 	if err != nil || !ok {
-		return p, err
+		return Policy{}, err
 	}
 	if !entry.Mode.IsRegular() {
 		return fail(errors.New("it is not a regular file"))
@@ -63,39 +113,263 @@ func (r *Repository) Policy(ctx context.Context, commit git.OID) (Policy, error)
 	if err != nil {
 		return fail(err)
 	}
-	var f policyFile
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	dec.KnownFields(true)
-	if err := dec.Decode(&f); err != nil && !errors.Is(err, io.EOF) {
+	p, err := ParsePolicy(data)
+	if err != nil {
 		return fail(err)
 	}
-	if err := dec.Decode(new(any)); !errors.Is(err, io.EOF) {
-		return fail(errors.New("it holds more than one document"))
+	if len(p.Repositories) > 0 && !slices.Contains(p.Repositories, r.dir) {
+		return fail(fmt.Errorf("the TUF repository in folder %q is not one of repositories (%q): name one with --tuf-dir", r.dir, p.Repositories))
 	}
-	switch f.LegacyKeyIDs {
-	case "", "refused":
-	case "allowed":
-		p.AllowLegacyKeyIDs = true
-	default:
-		return fail(fmt.Errorf("legacy-keyids is %q, not allowed or refused", f.LegacyKeyIDs))
+	return p, nil
+}
+
+// ParsePolicy reads the content of a policy file.
+func ParsePolicy(data []byte) (Policy, error) {
+	f, err := decodePolicy(data)
+	if err != nil {
+		return Policy{}, err
 	}
+	p := Policy{Rules: map[string]Decision{}}
+	if p.Repositories, err = f.folders(); err != nil {
+		return Policy{}, err
+	}
+	if p.KeyTypes, err = f.keyTypes(); err != nil {
+		return Policy{}, err
+	}
+	if p.AllowLegacyKeyIDs, err = choice("legacy-keyids", f.LegacyKeyIDs, "allowed", "refused"); err != nil {
+		return Policy{}, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.Rules)) {
+		d := Decision(f.Rules[name])
+		if err := d.check(name); err != nil {
+			return Policy{}, err
+		}
+		p.Rules[name] = d
+	}
+	for _, key := range []struct {
+		name   string
+		value  *string
+		yes    string
+		no     string
+		raises *Rule
+	}{
+		{"attested-keys", f.AttestedKeys, "required", "optional", keyNotAttested},
+		{"invite-acceptance", f.InviteAcceptance, "own-login", "any-login", inviteAcceptedByOther},
+	} {
+		strict, err := choice(key.name, key.value, key.yes, key.no)
+		if err != nil {
+			return Policy{}, err
+		}
+		if _, twice := p.Rules[key.raises.Name]; twice && key.value != nil {
+			return Policy{}, fmt.Errorf("%s and rules both decide about %s: keep one of the two", key.name, key.raises.Name)
+		}
+		if strict {
+			p.Rules[key.raises.Name] = Decision{Level: LevelError}
+		}
+	}
+	if len(p.Rules) == 0 {
+		p.Rules = nil
+	}
+	return p, nil
+}
+
+// choice is whether a key says yes; it says no where it is not there.
+func choice(name string, value *string, yes, no string) (bool, error) {
+	switch {
+	case value == nil || *value == no:
+		return false, nil
+	case *value == yes:
+		return true, nil
+	}
+	return false, fmt.Errorf("%s is %q, not %s or %s", name, *value, yes, no)
+}
+
+// decodePolicy reads the form of the file. It takes names, lists and text and
+// nothing else: YAML makes a number of 0.10 and a truth value of true, and an
+// alias can grow without bound.
+func decodePolicy(data []byte) (policyFile, error) {
+	var f policyFile
+	var doc yaml.Node
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
+		return f, nil // nothing but comments
+	} else if err != nil {
+		return f, errors.New(strings.TrimPrefix(oneLine(err.Error()), "yaml: "))
+	}
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return f, errors.New("it holds more than one document")
+	}
+	top := doc.Content[0]
+	if err := plainYAML(top); err != nil {
+		return f, err
+	}
+	if top.Kind != yaml.MappingNode {
+		return f, fmt.Errorf("line %d: it does not hold keys like rules and key-types", top.Line)
+	}
+	if err := knownKeys(top, "", policyKeys); err != nil {
+		return f, err
+	}
+	for i := 0; i < len(top.Content); i += 2 {
+		if top.Content[i].Value != "rules" || top.Content[i+1].Kind != yaml.MappingNode {
+			continue
+		}
+		list := top.Content[i+1].Content
+		for j := 0; j < len(list); j += 2 {
+			if list[j+1].Kind == yaml.MappingNode {
+				if err := knownKeys(list[j+1], "rule "+list[j].Value+": ", []string{"level", "reason"}); err != nil {
+					return f, err
+				}
+			}
+		}
+	}
+	if err := top.Decode(&f); err != nil {
+		return f, errors.New(strings.TrimPrefix(oneLine(err.Error()), "yaml: unmarshal errors: "))
+	}
+	return f, nil
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// plainYAML refuses what is neither a mapping, a list nor text, and a key that
+// stands twice.
+func plainYAML(n *yaml.Node) error {
+	switch {
+	case n.Kind == yaml.AliasNode || n.Anchor != "":
+		return fmt.Errorf("line %d: anchors and aliases are not read", n.Line)
+	case n.Kind == yaml.ScalarNode && (n.ShortTag() == "!!null" || strings.TrimSpace(n.Value) == ""):
+		return fmt.Errorf("line %d: nothing stands where a value belongs", n.Line)
+	case n.Kind == yaml.ScalarNode && n.ShortTag() != "!!str":
+		return fmt.Errorf("line %d: %s is not text; put it in quotes if it is meant to be", n.Line, n.Value)
+	case n.Kind == yaml.MappingNode:
+		seen := map[string]bool{}
+		for i := 0; i < len(n.Content); i += 2 {
+			key := n.Content[i]
+			if key.Kind != yaml.ScalarNode || key.ShortTag() != "!!str" {
+				return fmt.Errorf("line %d: a key is not text", key.Line)
+			}
+			if seen[key.Value] {
+				return fmt.Errorf("line %d: %q stands twice", key.Line, key.Value)
+			}
+			seen[key.Value] = true
+		}
+	}
+	for _, c := range n.Content {
+		if err := plainYAML(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func knownKeys(n *yaml.Node, where string, known []string) error {
+	for i := 0; i < len(n.Content); i += 2 {
+		if key := n.Content[i]; !slices.Contains(known, key.Value) {
+			return fmt.Errorf("line %d: %sthere is no key %q, only %s", key.Line, where, key.Value, strings.Join(known, ", "))
+		}
+	}
+	return nil
+}
+
+func (f policyFile) folders() ([]string, error) {
+	var list []string
 	for _, dir := range f.Repositories {
 		clean := path.Clean(dir)
 		if !filepath.IsLocal(dir) {
-			return fail(fmt.Errorf("repositories lists %q, which is no folder of this git repository", dir))
+			return nil, fmt.Errorf("repositories lists %q, which is no folder of this git repository", dir)
 		}
 		if clean == "." {
 			clean = ""
 		}
-		if slices.Contains(p.Repositories, clean) {
-			return fail(fmt.Errorf("repositories lists %q twice", dir))
+		if slices.Contains(list, clean) {
+			return nil, fmt.Errorf("repositories lists %q twice", dir)
 		}
-		p.Repositories = append(p.Repositories, clean)
+		list = append(list, clean)
 	}
-	if len(p.Repositories) > 0 && !slices.Contains(p.Repositories, r.dir) {
-		return fail(fmt.Errorf("the TUF repository in folder %q is not one of repositories (%q): name one with --tuf-dir", r.dir, f.Repositories))
+	return list, nil
+}
+
+func (f policyFile) keyTypes() ([]string, error) {
+	if f.KeyTypes != nil && len(f.KeyTypes) == 0 {
+		return nil, errors.New("key-types is empty: no key could ever be added")
 	}
-	return p, nil
+	for i, t := range f.KeyTypes {
+		if !slices.Contains(writtenTypes, t) {
+			return nil, fmt.Errorf("key-types lists %q, which cannot be written, only %s", t, strings.Join(writtenTypes, ", "))
+		}
+		if slices.Contains(f.KeyTypes[:i], t) {
+			return nil, fmt.Errorf("key-types lists %q twice", t)
+		}
+	}
+	return f.KeyTypes, nil
+}
+
+// check says why a decision about a rule cannot be made.
+func (d Decision) check(name string) error {
+	r := ruleNamed(name)
+	switch {
+	case r == nil:
+		return fmt.Errorf("rules names %q, which is no rule; list them with: tufops rules", name)
+	case d.Level == "":
+		return fmt.Errorf("rules gives %s no level", name)
+	case r.Fixed:
+		return fmt.Errorf("rules gives %s the level %s, but it can neither be lowered nor silenced: without it a role is not what its people have agreed to", name, d.Level)
+	case !slices.Contains(r.Decisions(), d.Level):
+		var can []string
+		for _, l := range r.Decisions() {
+			can = append(can, string(l))
+		}
+		return fmt.Errorf("rules gives %s the level %q; it has the level %s and can be given %s", name, d.Level, r.Level, strings.Join(can, " or "))
+	case d.Reason == "" && d.Level != LevelError:
+		return fmt.Errorf("rules gives %s the level %s without a reason", name, d.Level)
+	case len(d.Reason) > maxReason:
+		return fmt.Errorf("the reason for %s has %d bytes, more than %d", name, len(d.Reason), maxReason)
+	}
+	return nil
+}
+
+// allows reports whether an event may add a key of a type.
+func (p Policy) allows(typeAndScheme string) bool {
+	if len(p.KeyTypes) > 0 {
+		return slices.Contains(p.KeyTypes, typeAndScheme)
+	}
+	return slices.Contains(writtenTypes, typeAndScheme)
+}
+
+// decide gives each finding on an event the level that the policy gives its
+// rule. left are those that it keeps out; a finding that the rule itself has
+// made a warning of is neither lowered again nor told with a reason.
+func (p Policy) decide(list []Finding) (shown, left []Finding) {
+	shown = []Finding{}
+	for _, f := range list {
+		d, ok := p.Rules[f.Rule]
+		switch {
+		case !ok:
+		case d.Level == LevelOff:
+			left = append(left, f)
+			continue
+		case d.Level == LevelWarning && f.Level != LevelWarning:
+			f.Level, f.Gates, f.Lowered, f.Reason = LevelWarning, "", f.Level, d.Reason
+		case d.Level == LevelError:
+			f.Level, f.Gates, f.Reason = ruleNamed(f.Rule).Raised, "E", d.Reason
+		}
+		shown = append(shown, f)
+	}
+	return shown, left
+}
+
+// settle applies the policy to what the rules have found, and counts what it
+// keeps out.
+func (j *judge) settle(list []Finding) []Finding {
+	shown, left := j.policy.decide(list)
+	for _, f := range left {
+		i := slices.IndexFunc(j.silenced, func(s Silenced) bool { return s.Rule == f.Rule })
+		if i < 0 {
+			i = len(j.silenced)
+			j.silenced = append(j.silenced, Silenced{Rule: f.Rule, Reason: j.policy.Rules[f.Rule].Reason})
+		}
+		j.silenced[i].Findings++
+	}
+	return shown
 }
 
 // others are the folders of the other TUF repositories in the same git

@@ -13,8 +13,15 @@ import (
 )
 
 var (
-	rootNotChained = rule("root-not-chained", LevelError, "SP",
-		"a root that its predecessor's keys have not signed reaches clients, which stop there for good")
+	rootNotChained = rule(Rule{
+		Name: "root-not-chained", Level: LevelError, Gates: "SP", Fixed: true,
+		Title:   "a root its predecessor did not sign",
+		Stops:   "a root that its predecessor's keys have not signed reaches clients, which stop there for good",
+		Source:  "TUF specification, #update-root step 4",
+		Breaks:  "in the history of main a root does not meet the threshold of its predecessor or its own; in an event that is the rule quorum",
+		Example: "the known-good root version 2 has 0 of 2 signatures by the delegation of root version 1",
+		Hint:    "do not sign anything; find out who merged it, and revert it on main",
+	})
 )
 
 // Published is what clients should see of one commit of main: per role the
@@ -509,8 +516,15 @@ func (p *Published) judge() {
 	}
 }
 
-var consistentSnapshotOff = rule("consistent-snapshot-off", LevelError, "EP",
-	"clients look for file names without a version, which are not published")
+var consistentSnapshotOff = rule(Rule{
+	Name: "consistent-snapshot-off", Level: LevelError, Gates: "EP",
+	Title:   "root has no consistent_snapshot",
+	Stops:   "clients look for file names without a version, which are not published",
+	Source:  "TUF specification, #consistent-snapshots",
+	Breaks:  "root does not set consistent_snapshot to true",
+	Example: "root version 2 does not set consistent_snapshot",
+	Hint:    "set it to true: tufops-sign delegate keeps it, a hand edit must not change it",
+})
 
 // Commit is what the tree was built from.
 func (p *Published) Commit() git.OID { return p.commit }

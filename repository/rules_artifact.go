@@ -18,16 +18,51 @@ import (
 )
 
 var (
-	artifactMissing = rule("artifact-missing", LevelError, "E",
-		"clients are promised a file that cannot be published")
-	artifactUnlisted = rule("artifact-unlisted", LevelError, "E",
-		"a file that people believe they release is in no signed metadata")
-	artifactMismatch = rule("artifact-mismatch", LevelError, "EP",
-		"people sign the hash of another file than the one in git")
-	artifactOutsideDelegation = rule("artifact-outside-delegation", LevelError, "E",
-		"clients never find it: they ask the role that the path is delegated to")
-	artifactPathUnsafe = rule("artifact-path-unsafe", LevelError, "EP",
-		"a target path becomes a file name on clients and servers: it must not leave its folder")
+	artifactMissing = rule(Rule{
+		Name: "artifact-missing", Level: LevelError, Gates: "E",
+		Title:   "listed, but no such file",
+		Stops:   "clients are promised a file that cannot be published",
+		Source:  "TUF specification, #fetch-target",
+		Breaks:  "a targets role lists an artifact that is not below targets/",
+		Example: "targets lists b.txt, but there is no such file in targets/",
+		Hint:    "bring the metadata in line: tufops update-targets, or restore the file",
+	})
+	artifactUnlisted = rule(Rule{
+		Name: "artifact-unlisted", Level: LevelError, Gates: "E",
+		Title:   "a file that no metadata lists",
+		Stops:   "a file that people believe they release is in no signed metadata",
+		Source:  "artifacts and metadata are changed in two steps, and one is easily forgotten",
+		Breaks:  "a file below targets/ is covered by a role and not listed by it; a warning for a name that begins with a dot",
+		Example: "targets/b.txt is in git, but targets does not list it",
+		Hint:    "bring the metadata in line: tufops update-targets, or remove the file",
+	})
+	artifactMismatch = rule(Rule{
+		Name: "artifact-mismatch", Level: LevelError, Gates: "EP",
+		Title:   "another file than the one listed",
+		Stops:   "people sign the hash of another file than the one in git",
+		Source:  "trusted_root.json was changed after targets had been signed, in three recorded events",
+		Breaks:  "length or hash of a file differ from what the metadata lists, or no hash is of a kind that clients know",
+		Example: "targets lists a.txt with a length of 2 bytes; the file in git has 7",
+		Hint:    "bring the metadata in line: tufops update-targets",
+	})
+	artifactOutsideDelegation = rule(Rule{
+		Name: "artifact-outside-delegation", Level: LevelError, Gates: "E",
+		Title:   "a path that the role has not",
+		Stops:   "clients never find it: they ask the role that the path is delegated to",
+		Source:  "TUF specification, #update-targets: a client follows the paths of delegations",
+		Breaks:  "a delegated role lists an artifact that no path pattern of its delegation covers",
+		Example: "releases lists other/x, but no path pattern of its delegation covers that",
+		Hint:    "move it to a path that is delegated to releases",
+	})
+	artifactPathUnsafe = rule(Rule{
+		Name: "artifact-path-unsafe", Level: LevelError, Gates: "EP", Fixed: true,
+		Title:   "a target path that is dangerous",
+		Stops:   "a target path becomes a file name on clients and servers: it must not leave its folder",
+		Source:  "CVE-2021-41149: a target name wrote a file elsewhere",
+		Breaks:  "a target path is absolute, has an empty segment, . or .., a backslash or something invisible, or differs from another only in case",
+		Example: `targets lists "../x", which has the path segment ".."`,
+		Hint:    "rename the artifact",
+	})
 )
 
 func printable(r rune) bool { return unicode.IsPrint(r) }
@@ -146,42 +181,39 @@ func measure(data []byte) Measured {
 // maxListed bounds how many findings of one kind are spelled out.
 const maxListed = 20
 
+// artifactRules are the rules about the artifacts that one targets role lists.
+type artifactRules struct {
+	view
+	f      *findings
+	role   string
+	counts map[*Rule]int     // findings so far, those that are not spelled out among them
+	folded map[string]string // target paths so far, in lower case
+}
+
+// syncArtifacts is what cures most of them.
+const syncArtifacts = "bring the metadata in line: tufops update-targets"
+
+func (a *artifactRules) report(r *Rule, level Level, file, hint, format string, args ...any) {
+	if a.counts[r]++; a.counts[r] <= maxListed {
+		a.f.addAs(r, level, file, hint, format, args...)
+	}
+}
+
 // artifacts compares what a targets role lists with the files in git: all of
 // them, or those at the paths of v.only.
 func (v view) artifacts(f *findings, doc *metadata.Document, role string) {
-	sync := "bring the metadata in line: tufops update-targets"
-	counts := map[*Rule]int{}
-	report := func(r *Rule, level Level, file, hint, format string, args ...any) {
-		if counts[r]++; counts[r] <= maxListed {
-			f.addAs(r, level, file, hint, format, args...)
-		}
-	}
+	a := &artifactRules{view: v, f: f, role: role, counts: map[*Rule]int{}, folded: map[string]string{}}
 	listed := doc.Targets()
-	folded := map[string]string{}
 	var have []File
 	var paths []string
 	for _, target := range sortedKeys(listed) {
 		if v.only != nil && !v.only[ArtifactFile(target)] {
 			continue
 		}
-		if why := UnsafeTargetPath(target); why != "" {
-			report(artifactPathUnsafe, LevelError, v.file(), "rename the artifact", "%s lists %q, which %s", role, target, why)
+		if a.pathUnsafe(target) || a.outsideDelegation(target) || a.missing(target) {
 			continue
 		}
-		if other, twice := folded[strings.ToLower(target)]; twice {
-			report(artifactPathUnsafe, LevelError, v.file(), "rename one of them", "%s lists %q and %q, which differ only in case", role, other, target)
-		}
-		folded[strings.ToLower(target)] = target
-		if d, ok := v.state.Delegation(role); ok && role != metadata.Targets && !d.Covers(target) {
-			report(artifactOutsideDelegation, LevelError, v.file(), "move it to a path that is delegated to "+role, "%s lists %s, but no path pattern of its delegation covers that", role, target)
-			continue
-		}
-		file, ok := v.state.File(ArtifactFile(target))
-		if !ok || !file.Regular() {
-			report(artifactMissing, LevelError, v.event.repo.Path(ArtifactFile(target)), sync+", or restore the file",
-				"%s lists %s, but there is no such file in targets/", role, target)
-			continue
-		}
+		file, _ := v.state.File(ArtifactFile(target))
 		have, paths = append(have, file), append(paths, target)
 	}
 	measured, err := v.event.repo.Measure(v.ctx, have)
@@ -190,26 +222,72 @@ func (v view) artifacts(f *findings, doc *metadata.Document, role string) {
 		return
 	}
 	for i, target := range paths {
-		if why := measured[i].differs(listed[target]); why != "" {
-			report(artifactMismatch, LevelError, v.event.repo.Path(have[i].Path), sync, "%s lists %s with %s", role, target, why)
-		}
+		a.mismatch(target, have[i], measured[i], listed[target])
 	}
 	for _, file := range v.state.unlisted(role, listed) {
-		if v.only != nil && !v.only[file.Path] {
-			continue
-		}
-		level := LevelError
-		if hiddenName(strings.TrimPrefix(file.Path, "targets/")) {
-			level = LevelWarning
-		}
-		report(artifactUnlisted, level, v.event.repo.Path(file.Path), sync+", or remove the file",
-			"%s is in git, but %s does not list it", file.Path, role)
-	}
-	for r, n := range counts {
-		if n > maxListed {
-			f.add(r, v.file(), sync, "%d more artifacts of %s like these", n-maxListed, role)
+		if v.only == nil || v.only[file.Path] {
+			a.unlisted(file)
 		}
 	}
+	for _, r := range rules {
+		if n := a.counts[r]; n > maxListed {
+			f.add(r, v.file(), syncArtifacts, "%d more artifacts of %s like these", n-maxListed, role)
+		}
+	}
+}
+
+// pathUnsafe stops a target path that leaves its folder on clients and servers,
+// or is the same file as another one there. It reports whether the path can
+// stand for no file at all.
+func (a *artifactRules) pathUnsafe(target string) bool {
+	if why := UnsafeTargetPath(target); why != "" {
+		a.report(artifactPathUnsafe, LevelError, a.file(), "rename the artifact", "%s lists %q, which %s", a.role, target, why)
+		return true
+	}
+	if other, twice := a.folded[strings.ToLower(target)]; twice {
+		a.report(artifactPathUnsafe, LevelError, a.file(), "rename one of them", "%s lists %q and %q, which differ only in case", a.role, other, target)
+	}
+	a.folded[strings.ToLower(target)] = target
+	return false
+}
+
+// outsideDelegation stops an artifact that no client finds, since it asks
+// another role for it.
+func (a *artifactRules) outsideDelegation(target string) bool {
+	d, ok := a.state.Delegation(a.role)
+	if !ok || a.role == metadata.Targets || d.Covers(target) {
+		return false
+	}
+	a.report(artifactOutsideDelegation, LevelError, a.file(), "move it to a path that is delegated to "+a.role, "%s lists %s, but no path pattern of its delegation covers that", a.role, target)
+	return true
+}
+
+// missing stops a promise of a file that cannot be published.
+func (a *artifactRules) missing(target string) bool {
+	if file, ok := a.state.File(ArtifactFile(target)); ok && file.Regular() {
+		return false
+	}
+	a.report(artifactMissing, LevelError, a.event.repo.Path(ArtifactFile(target)), syncArtifacts+", or restore the file",
+		"%s lists %s, but there is no such file in targets/", a.role, target)
+	return true
+}
+
+// mismatch stops people from signing the hash of another file than the one in
+// git.
+func (a *artifactRules) mismatch(target string, file File, m Measured, listed metadata.TargetFile) {
+	if why := m.differs(listed); why != "" {
+		a.report(artifactMismatch, LevelError, a.event.repo.Path(file.Path), syncArtifacts, "%s lists %s with %s", a.role, target, why)
+	}
+}
+
+// unlisted stops a file that people believe they release and no metadata lists.
+func (a *artifactRules) unlisted(file File) {
+	level := LevelError
+	if hiddenName(strings.TrimPrefix(file.Path, "targets/")) {
+		level = LevelWarning
+	}
+	a.report(artifactUnlisted, level, a.event.repo.Path(file.Path), syncArtifacts+", or remove the file",
+		"%s is in git, but %s does not list it", file.Path, a.role)
 }
 
 // unlisted are the files of a role that its metadata does not list; hidden

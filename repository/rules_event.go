@@ -12,26 +12,105 @@ import (
 )
 
 var (
-	onlineMetadataChanged = rule("online-metadata-changed", LevelError, "E",
-		"a merge brings back an old timestamp, or conflicts with the next online signing (rs#693)")
-	foreignChange = rule("foreign-change", LevelError, "E",
-		"an event that is reviewed for its metadata changes workflows or rules along the way")
-	notARegularFile = rule("not-a-regular-file", LevelError, "E",
-		"a link makes a reader outside git read another file than the one that was reviewed")
-	rootHistoryRewritten = rule("root-history-rewritten", LevelError, "EP",
-		"clients that walk the root chain get another root than the one that was signed then")
-	rootHistoryMismatch = rule("root-history-mismatch", LevelError, "EP",
-		"clients that walk the root chain stop before the newest root")
-	metadataRemoved = rule("metadata-removed", LevelError, "ESP",
-		"a role loses its metadata while clients are still sent to it")
-	orphanMetadata = rule("orphan-metadata", LevelWarning, "",
-		"a file looks like a role but no delegation reaches it")
-	stateFileInvalid = rule("state-file-invalid", LevelError, "E",
-		"invitations that nobody can read hide who is about to get a key")
-	mergeResultIncomplete = rule("merge-result-incomplete", LevelError, "E",
-		"an event that was complete on its own base is not, once merged: an old main lists a revoked key")
-	rotationWindow = rule("rotation-window", LevelWarning, "",
-		"clients see a short failure when online keys and targets keys change at once")
+	onlineMetadataChanged = rule(Rule{
+		Name: "online-metadata-changed", Level: LevelError, Gates: "E",
+		Title:   "snapshot or timestamp changed",
+		Stops:   "a merge brings back an old timestamp, or conflicts with the next online signing",
+		Source:  "sigstore/root-signing#693: the timestamp job made a ceremony unmergeable, 2023-03-01",
+		Breaks:  "the event changes snapshot.json or timestamp.json by so much as a byte, adds or removes one",
+		Example: "the event changes metadata/timestamp.json, which only online-sign may",
+		Hint:    "undo it: git checkout 0123456789 -- metadata/timestamp.json",
+	})
+	foreignChange = rule(Rule{
+		Name: "foreign-change", Level: LevelError, Gates: "E",
+		Title:   "a file that is no part of the event",
+		Stops:   "an event that is reviewed for its metadata changes workflows or rules along the way",
+		Source:  "a signing event is merged by people who look at keys and artifacts, not at workflows",
+		Breaks:  "the event changes a file outside metadata/, targets/ and keys/: below .github/, .tufops.yaml, or below another of the TUF repositories that .tufops.yaml lists; a warning elsewhere",
+		Example: "the event changes .github/workflows/ci.yml, which decides how events are handled",
+		Hint:    "propose it in a pull request of its own",
+	})
+	notARegularFile = rule(Rule{
+		Name: "not-a-regular-file", Level: LevelError, Gates: "E", Fixed: true,
+		Title:   "a link or submodule",
+		Stops:   "a link makes a reader outside git read another file than the one that was reviewed",
+		Source:  "path traversal through links in archives and checkouts, CWE-59",
+		Breaks:  "a link, submodule or device stands in metadata/, targets/ or keys/, or one of the three is not a folder",
+		Example: "targets/other/link is 120000, not a regular file",
+		Hint:    "replace it by a file",
+	})
+	rootHistoryRewritten = rule(Rule{
+		Name: "root-history-rewritten", Level: LevelError, Gates: "EP", Fixed: true,
+		Title:   "an old root changed or removed",
+		Stops:   "clients that walk the root chain get another root than the one that was signed then",
+		Source:  "TUF specification, #update-root: a client asks for every root between its own and the newest",
+		Breaks:  "an existing metadata/root_history/N.root.json is changed or removed, at the head or by the merge",
+		Example: "the event changes metadata/root_history/1.root.json",
+		Hint:    "undo it: git checkout 0123456789 -- metadata/root_history/1.root.json",
+	})
+	rootHistoryMismatch = rule(Rule{
+		Name: "root-history-mismatch", Level: LevelError, Gates: "EP", Fixed: true,
+		Title:   "root_history and root.json disagree",
+		Stops:   "clients that walk the root chain stop before the newest root",
+		Source:  "TUF specification, #update-root; tuf-on-ci before 0.9 forgot the copy in a version bump",
+		Breaks:  "the newest file in root_history is missing or differs from root.json, or its versions have a gap; awaited where the next signature writes the file anew",
+		Example: "root.json has version 2, and metadata/root_history/2.root.json does not exist",
+		Hint:    "copy it: cp metadata/root.json metadata/root_history/2.root.json",
+	})
+	metadataRemoved = rule(Rule{
+		Name: "metadata-removed", Level: LevelError, Gates: "ESP", Fixed: true,
+		Title:   "a delegated role without metadata",
+		Stops:   "a role loses its metadata while clients are still sent to it",
+		Source:  "TUF specification, #update-targets: a role that the snapshot lists must be there",
+		Breaks:  "a file that the known-good state has is gone while its role is still delegated, or a delegated targets role has none (timestamp and snapshot may be missing until the first online-sign)",
+		Example: "the event removes the metadata of role releases, which is still delegated",
+		Hint:    "restore it: git checkout 0123456789 -- metadata/releases.json",
+	})
+	orphanMetadata = rule(Rule{
+		Name: "orphan-metadata", Level: LevelWarning, Gates: "",
+		Title:   "metadata that nobody delegates to",
+		Stops:   "a file looks like a role but no delegation reaches it: people believe it is in force",
+		Source:  "roles that were renamed or removed and left their file behind",
+		Breaks:  "no delegation reaches a metadata file",
+		Example: "no delegation reaches metadata/stray.json: it is neither judged nor published",
+		Hint:    "remove the file, or delegate to the role: tufops-sign delegate sign/test stray",
+	})
+	hashBinMissing = rule(Rule{
+		Name: "hash-bin-missing", Level: LevelError, Gates: "E",
+		Title:   "a hash bin without metadata",
+		Stops:   "clients cannot find the artifacts whose names hash into a bin that has no metadata",
+		Source:  "TAP 15: succinct hash bin delegations name every bin, and a client asks for the one it needs",
+		Breaks:  "a role that the event changes delegates to hash bins of which some have no file, or the event removes the file of one",
+		Example: "targets delegates to the 2 hash bins bin-*, only 1 with metadata",
+		Hint:    "add the missing files, one for each bin, also for those that list nothing",
+	})
+	stateFileInvalid = rule(Rule{
+		Name: "state-file-invalid", Level: LevelError, Gates: "E",
+		Title:   "invitations that cannot be read",
+		Stops:   "invitations that nobody can read hide who is about to get a key",
+		Source:  "two readers of one file must see the same invitations",
+		Breaks:  "metadata/.signing-event-state is not of the documented shape, or invites to a role that nobody signs by hand",
+		Example: `@dave is invited to "nowhere", which is no role that people sign`,
+		Hint:    "remove the file, then invite again with tufops-sign delegate",
+	})
+	mergeResultIncomplete = rule(Rule{
+		Name: "merge-result-incomplete", Level: LevelError, Gates: "E", Fixed: true,
+		Title:   "not complete once merged",
+		Stops:   "an event that was complete on its own base is not, once merged: an old base lists a revoked key",
+		Source:  "real events merge long after they began, with a median of 12 days",
+		Breaks:  "merging the head into the tip of the base branch conflicts, or gives a changed offline role that is not complete there; awaited where the merge lacks only more of what the head itself lacks",
+		Example: "merged into the tip 0123456789 of its base branch, targets version 2 has 1 of 2 signatures (missing: @dave)",
+		Hint:    "merge main into the event: git merge origin/main (on branch sign/test), then have it signed again where needed",
+	})
+	rotationWindow = rule(Rule{
+		Name: "rotation-window", Level: LevelWarning, Gates: "",
+		Title:   "keys that clients see change at once",
+		Stops:   "clients see a short failure when online keys and targets keys change at once",
+		Source:  "a client between two files of one publication knows only one of the two roots",
+		Breaks:  "online keys and the keys of targets change in one event, or an outgoing online key has no URI and so cannot sign along",
+		Example: "the event changes the online keys and the keys of targets at once: clients may fail until everything is published",
+		Hint:    "make two events: first the online keys, then the keys of targets",
+	})
 )
 
 // whole judges the event as a whole and its merge result. roles are the
@@ -44,6 +123,7 @@ func (j *judge) whole(s *Status) []Finding {
 	j.rootHistory(f, s)
 	j.rootNotChained(f)
 	j.metadataRemoved(f)
+	j.hashBinMissing(f)
 	j.orphanMetadata(f)
 	j.stateFileInvalid(f)
 	j.rotationWindow(f)
@@ -52,6 +132,8 @@ func (j *judge) whole(s *Status) []Finding {
 	return f.list
 }
 
+// onlineMetadataChanged stops a merge from bringing back an old timestamp, or from
+// conflicting with the next online signing.
 func (j *judge) onlineMetadataChanged(f *findings) {
 	for _, role := range []string{metadata.Snapshot, metadata.Timestamp} {
 		a, had := j.event.KnownGood.File(MetadataFile(role))
@@ -66,6 +148,8 @@ func (j *judge) onlineMetadataChanged(f *findings) {
 
 func short(oid git.OID) string { return fmt.Sprintf("%.10s", oid) }
 
+// foreignChange stops workflows and policy from being changed along the way, in an
+// event that is reviewed for its metadata.
 func (j *judge) foreignChange(f *findings) {
 	others := 0
 	var first string
@@ -93,6 +177,8 @@ func (j *judge) foreignChange(f *findings) {
 // below reports whether a path belongs to the TUF repository in a folder.
 func below(dir, p string) bool { return (&Repository{dir: dir}).owns(p) }
 
+// notARegularFile stops links, with which a reader outside git reads another file
+// than the one that was reviewed.
 func (j *judge) notARegularFile(f *findings) {
 	for _, p := range j.event.Proposed.order {
 		if file := j.event.Proposed.files[p]; !file.Regular() {
@@ -106,7 +192,8 @@ func (j *judge) notARegularFile(f *findings) {
 	}
 }
 
-// rootHistory runs the two rules about root_history.
+// rootHistory stops clients that walk the roots from getting another root than
+// was signed, or none. It runs the two rules about root_history.
 func (j *judge) rootHistory(f *findings, s *Status) {
 	e := j.event
 	for _, old := range e.KnownGood.Files("metadata/root_history") {
@@ -133,7 +220,8 @@ func (j *judge) rootHistory(f *findings, s *Status) {
 	j.rootHistoryMismatch(f, e.Proposed, level)
 }
 
-// rootNotChained looks at the last link of the known-good root's chain: what
+// rootNotChained stops people from signing on top of a root that no client
+// follows. It looks at the last link of the known-good root's chain: what
 // people sign next is judged by that root. The signer, online-sign and publish
 // verify the whole chain.
 func (j *judge) rootNotChained(f *findings) {
@@ -162,7 +250,8 @@ func (j *judge) rootNotChained(f *findings) {
 	}
 }
 
-// rootHistoryMismatch compares root.json with the newest file in root_history.
+// rootHistoryMismatch stops clients that walk the roots from ending before the
+// newest. It compares root.json with the newest file in root_history.
 func (j *judge) rootHistoryMismatch(f *findings, state *State, level Level) {
 	doc, err := state.Document(metadata.Root)
 	if err != nil {
@@ -170,7 +259,7 @@ func (j *judge) rootHistoryMismatch(f *findings, state *State, level Level) {
 	}
 	name := RootFile(doc.Version())
 	file := j.event.repo.Path(name)
-	hint := fmt.Sprintf("copy it: cp %s %s", j.event.repo.Path(MetadataFile(metadata.Root)), file)
+	hint := fmt.Sprintf("copy it: cp %s %s", escape.Argument(j.event.repo.Path(MetadataFile(metadata.Root))), escape.Argument(file))
 	root, _ := state.File(MetadataFile(metadata.Root))
 	copied, ok := state.File(name)
 	switch {
@@ -192,7 +281,8 @@ func (j *judge) rootHistoryMismatch(f *findings, state *State, level Level) {
 	}
 }
 
-// metadataRemoved reports files that the known-good state has and that are
+// metadataRemoved stops a role from losing its metadata while clients are still
+// sent to it. It reports files that the known-good state has and that are
 // gone, and delegated targets roles without a file. Roles that the event
 // changes have been judged already.
 func (j *judge) metadataRemoved(f *findings) {
@@ -210,20 +300,49 @@ func (j *judge) metadataRemoved(f *findings) {
 			f.add(metadataRemoved, j.event.repo.Path(file), "restore it: git checkout "+short(j.event.MergeBase)+" -- "+escape.Argument(j.event.repo.Path(file)),
 				"the event removes %s, while %s is still delegated", file, role)
 		case !metadata.IsOnline(role):
-			f.add(metadataRemoved, j.event.repo.Path(file), "make it: tufops-sign delegate "+j.event.Name+" "+role,
+			f.add(metadataRemoved, j.event.repo.Path(file), "make it: tufops-sign delegate "+escape.Argument(j.event.Name)+" "+escape.Argument(role),
 				"%s is delegated, but %s does not exist", role, file)
 		}
 		f.role = ""
 	}
 }
 
+// hashBinMissing stops a gap that clients fall into by the hash of a name. A
+// delegation to bins is not a list of roles, so metadata-removed does not see it.
+func (j *judge) hashBinMissing(f *findings) {
+	e := j.event
+	for _, role := range e.Proposed.TargetsRoles() {
+		doc, err := e.Proposed.Document(role)
+		if err != nil || doc.Delegations() == nil || doc.Delegations().Succinct == nil {
+			continue
+		}
+		bins := doc.Delegations().Succinct
+		count := func(s *State) (n int64) {
+			for _, name := range s.Roles() {
+				if _, ok := doc.Delegation(name); ok && strings.HasPrefix(name, bins.NamePrefix+"-") {
+					n++
+				}
+			}
+			return n
+		}
+		all, have := int64(1)<<bins.BitLength, count(e.Proposed)
+		if have < all && (slices.Contains(e.changed, role) || have < count(e.KnownGood)) {
+			f.role = role
+			f.add(hashBinMissing, e.repo.Path(MetadataFile(role)), "add the missing files, one for each bin, also for those that list nothing",
+				"%s delegates to the %d hash bins %s-*, only %d with metadata", role, all, bins.NamePrefix, have)
+			f.role = ""
+		}
+	}
+}
+
+// orphanMetadata shows a file that looks like a role in force and is none.
 func (j *judge) orphanMetadata(f *findings) {
 	if !j.event.Proposed.delegationsKnown() {
 		return // a file that cannot be read may delegate to it
 	}
 	for _, role := range j.event.Proposed.Roles() {
 		if _, delegated := j.event.Proposed.Delegation(role); !delegated {
-			f.add(orphanMetadata, j.event.repo.Path(MetadataFile(role)), "remove the file, or delegate to the role: tufops-sign delegate "+j.event.Name+" "+role,
+			f.add(orphanMetadata, j.event.repo.Path(MetadataFile(role)), "remove the file, or delegate to the role: tufops-sign delegate "+escape.Argument(j.event.Name)+" "+escape.Argument(role),
 				"no delegation reaches %s: it is neither judged nor published", MetadataFile(role))
 		}
 	}
@@ -239,6 +358,7 @@ func (s *State) delegationsKnown() bool {
 	return true
 }
 
+// stateFileInvalid stops invitations that hide who is about to get a key.
 func (j *judge) stateFileInvalid(f *findings) {
 	file := j.event.repo.Path(StateFile)
 	hint := "remove the file, then invite again with tufops-sign delegate"
@@ -255,7 +375,8 @@ func (j *judge) stateFileInvalid(f *findings) {
 	}
 }
 
-// rotationWindow: new root with old timestamp fails in every client, and the
+// rotationWindow shows that clients may see a short failure: a new root with an
+// old timestamp fails in every client, and the
 // reverse; the outgoing online key bridges that only if the rest stays.
 func (j *judge) rotationWindow(f *findings) {
 	e := j.event
@@ -312,7 +433,7 @@ func (j *judge) artifactsOfUnchangedRoles(f *findings) {
 	}
 }
 
-// mergeResult judges what merging the head into the base branch's tip would
+// mergeResult stops an event that is complete on an old base alone. It judges what merging the head into the base branch's tip would
 // give, with the tip's root as known-good. What the head itself lacks has been
 // said there.
 func (j *judge) mergeResult(f *findings, s *Status) {
@@ -320,7 +441,7 @@ func (j *judge) mergeResult(f *findings, s *Status) {
 	if len(e.changed) == 0 || e.Merged == e.Proposed && e.Tip == e.KnownGood {
 		return
 	}
-	update := fmt.Sprintf("merge main into the event: git merge origin/main (on branch %s), then have it signed again where needed", e.Name)
+	update := fmt.Sprintf("merge main into the event: git merge origin/main (on branch %s), then have it signed again where needed", escape.Argument(e.Name))
 	if e.Merged == nil {
 		f.add(mergeResultIncomplete, e.Conflicts[0], update, "merging the event into the tip %.10s of its base branch conflicts in %s", e.Base, strings.Join(e.Conflicts, ", "))
 		return
@@ -354,7 +475,8 @@ func (j *judge) reportMerge(f *findings, head *RoleStatus, merged *findings, hin
 	level := LevelAwaited
 	var lacks []string
 	file := ""
-	for _, one := range merged.list {
+	list, _ := j.policy.decide(merged.list)
+	for _, one := range list {
 		if !one.Blocks() {
 			continue
 		}
@@ -413,4 +535,26 @@ func (e *Event) versions(ctx context.Context, role string) ([]version, error) {
 		list[i].doc, _ = e.repo.document(files[i])
 	}
 	return list, nil
+}
+
+// first is the oldest commit of the event at which a role's file is as wanted;
+// "" where there is none.
+func (e *Event) first(ctx context.Context, role string, wanted func(*metadata.Document) bool) (git.OID, error) {
+	for _, commit := range slices.Backward(e.commits[:min(len(e.commits), maxEventCommits)]) {
+		entry, ok, err := e.repo.Git.Lookup(ctx, commit, e.repo.Path(MetadataFile(role)))
+		if err != nil {
+			return "", err
+		}
+		if !ok {
+			continue
+		}
+		doc, err := e.repo.read(ctx, File{Path: MetadataFile(role), Mode: entry.Mode, OID: entry.OID})
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		if err == nil && wanted(doc) {
+			return commit, nil
+		}
+	}
+	return "", nil
 }

@@ -3,34 +3,131 @@ package repository
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
+	"github.com/tufops/tufops/internal/escape"
 	"github.com/tufops/tufops/internal/metadata"
 )
 
 var (
-	keyUnused = rule("key-unused", LevelWarning, "",
-		"a key that no role lists waits for somebody to list it unseen")
-	keyTypeNotAllowed = rule("key-type-not-allowed", LevelError, "E",
-		"deployed clients cannot verify the key: a P-384 online key broke cosign (rss#25)")
-	keyOwnerInvalid = rule("keyowner-invalid", LevelError, "E",
-		"nobody can tell who holds a key, or where it is")
-	keyOwnerChanged = rule("keyowner-changed", LevelError, "E",
-		"a key that one person holds is booked for another, who then seems to have signed")
-	ownerConfusable = rule("owner-confusable", LevelWarning, "",
-		"a look-alike login passes for a known signer")
-	newKeyUnproven = rule("new-key-unproven", LevelWarning, "",
-		"a key is listed that the person does not hold: it never signed what adds it")
-	onlineURIUnpinned = rule("online-uri-unpinned", LevelError, "E",
-		"a key URI without a version cannot be signed with, or changes its key (rs#1347)")
-	delegationPathForeign = rule("delegation-path-foreign", LevelWarning, "",
-		"a role speaks for artifacts of another")
-	nestedDelegation = rule("nested-delegation", LevelWarning, "",
-		"people look one level deep; a delegated role that delegates is easily overlooked")
-	thresholdOfOne = rule("threshold-of-one", LevelWarning, "",
-		"one stolen key, or one person under pressure, signs for all")
-	rootJumpLong = rule("root-jump-long", LevelWarning, "",
-		"clients that walk at most 32 roots in one update are left behind")
+	keyUnused = rule(Rule{
+		Name: "key-unused", Level: LevelWarning, Gates: "",
+		Title:   "a key that no role lists",
+		Stops:   "a key that no role lists waits for somebody to list it unseen",
+		Source:  "keys of people who had left stayed in real metadata",
+		Breaks:  "no role of the file lists a key that stands in its keys",
+		Example: "no role of targets lists the key of @dave (keyid 14a683edf8761d00dc57b7c9a45b52da052abf8283cbda1070ddf9c99336058e)",
+		Hint:    "remove it from keys, or list it for a role with tufops-sign delegate",
+	})
+	keyTypeNotAllowed = rule(Rule{
+		Name: "key-type-not-allowed", Level: LevelError, Gates: "E",
+		Title:   "a key that clients cannot use",
+		Stops:   "deployed clients cannot verify the key",
+		Source:  "sigstore/root-signing-staging#25: a P-384 online key broke cosign; the key type of root v9, cosign#3614",
+		Breaks:  "a key that the event adds has a type and scheme that key-types in .tufops.yaml does not list; without that list, one that this program does not write. Keys that are there already may be of every type that can be read",
+		Example: "the new key of @dave has type ml-dsa and scheme ml-dsa-65/1, which deployed clients may not verify",
+		Hint:    "use an ECDSA P-256 key",
+	})
+	keyOwnerInvalid = rule(Rule{
+		Name: "keyowner-invalid", Level: LevelError, Gates: "E",
+		Title:   "a key of nobody",
+		Stops:   "nobody can tell who holds a key, or where it is",
+		Source:  "a status that lists people is only as good as the names on the keys",
+		Breaks:  "a key that the event adds or changes has neither an owner nor an online URI, or both, or an owner that is not like @alice; a warning where GitHub would not accept the login",
+		Example: "keyid 0885f89b5bc44d7cd8fde9765576244d337c66e374d9b016294eafde31087987 has neither an owner nor an online URI",
+		Hint:    "remove the key and add it again with tufops-sign delegate",
+	})
+	keyOwnerChanged = rule(Rule{
+		Name: "keyowner-changed", Level: LevelError, Gates: "E",
+		Title:   "a key changes hands",
+		Stops:   "a key that one person holds is booked for another, who then seems to have signed",
+		Source:  "the owner of a key is a field of our own, which no client checks",
+		Breaks:  "a public key that has an owner gets another one (none to owner, and a corrected URI, are no finding)",
+		Example: "the key of @carol (keyid 1f44dad83ab600c7bfe15b3e06d1fd5d0a14f6cc619bcfe176d79a8fea4fa1c7) is now said to be of @dave",
+		Hint:    "remove the key; the new person brings their own",
+	})
+	ownerConfusable = rule(Rule{
+		Name: "owner-confusable", Level: LevelWarning, Gates: "",
+		Title:   "an owner that looks like another",
+		Stops:   "a look-alike login passes for a known signer",
+		Source:  "Unicode TR 39, confusable identifiers",
+		Breaks:  "a new owner differs from another only by look-alikes: l, 1 and i; o and 0; rn and m; hyphens and underscores",
+		Example: "the new owner @a1ice looks like @alice",
+		Hint:    "check the spelling with the person",
+	})
+	newKeyUnproven = rule(Rule{
+		Name: "new-key-unproven", Level: LevelWarning, Gates: "", Raised: LevelAwaited,
+		Title:   "a new key that has not signed",
+		Stops:   "a key is listed that the person does not hold, or that somebody else holds",
+		Source:  "a ceremony in which everybody signs with the key they bring proves that they have it",
+		Breaks:  "a key that the event adds for a person has signed neither the payload that adds it nor the role it is for; awaited if .tufops.yaml raises it, since that person cures it by signing",
+		Example: "the new key of @dave (keyid 14a683edf8761d00dc57b7c9a45b52da052abf8283cbda1070ddf9c99336058e) has signed neither targets nor the role it is for",
+		Hint:    "wait until @dave has signed, or ask them for the fingerprint of their key",
+	})
+	inviteAcceptedByOther = rule(Rule{
+		Name: "invite-accepted-by-other", Level: LevelWarning, Gates: "", Raised: LevelError,
+		Title:   "somebody else brings a person's key",
+		Stops:   "somebody with push rights brings a key of their own in the name of the person who was invited",
+		Source:  "an invitation names a login, and the login that a forge saw pushing is the only one that is not self-chosen",
+		Breaks:  "a key that the event adds for a person was first listed in a commit that another login pushed; known only where the forge tells, which it does not on a signer's machine",
+		Example: "the new key of @dave (keyid 14a683edf8761d00dc57b7c9a45b52da052abf8283cbda1070ddf9c99336058e) came with commit 0123456789, which @mallory pushed",
+		Hint:    "ask @dave for the fingerprint of their key, or have the invitation accepted again",
+	})
+	keyNotAttested = rule(Rule{
+		Name: "key-not-attested", Level: LevelWarning, Gates: "", Raised: LevelError,
+		Title:   "a new key that may be in a file",
+		Stops:   "a key that was to be made in hardware can be copied",
+		Source:  "sigstore/root-signing#1364: the check was lost in a migration",
+		Breaks:  "a key that the event adds for a person has no hardware attestation in keys/, or one that does not hold; only where the program can check one, unless .tufops.yaml asks for it",
+		Example: "the new key of @dave (keyid 14a683edf8761d00dc57b7c9a45b52da052abf8283cbda1070ddf9c99336058e) is not attested: keys/ holds nothing for it",
+		Hint:    "have @dave attest the key on its device, and commit the attestation below keys/",
+	})
+	onlineURIUnpinned = rule(Rule{
+		Name: "online-uri-unpinned", Level: LevelError, Gates: "E",
+		Title:   "an online key without a version",
+		Stops:   "a key URI without a version cannot be signed with, or changes its key one day",
+		Source:  "sigstore/root-signing#1347: a migration was merged and reverted for it, 2024-08-30",
+		Breaks:  "the URI of a Google Cloud, Azure or Vault key that the event adds or changes names no key version; a warning for an alias at AWS",
+		Example: "the online key URI gcpkms:projects/p/locations/l/keyRings/r/cryptoKeys/k names no version of the key",
+		Hint:    "name the version of the key: tufops-sign delegate sign/test timestamp --online-key URI",
+	})
+	delegationPathForeign = rule(Rule{
+		Name: "delegation-path-foreign", Level: LevelWarning, Gates: "",
+		Title:   "a path outside the role's folder",
+		Stops:   "a role speaks for artifacts of another",
+		Source:  "TUF specification, #file-formats-targets: paths say what a role is trusted for",
+		Breaks:  "a delegation of role R lists a path outside R/",
+		Example: `targets delegates "*.md" to releases, which is outside releases/`,
+		Hint:    "delegate only paths below releases/",
+	})
+	nestedDelegation = rule(Rule{
+		Name: "nested-delegation", Level: LevelWarning, Gates: "",
+		Title:   "a delegated role delegates",
+		Stops:   "people look one level deep: a delegated role that delegates is easily overlooked",
+		Source:  "events are reviewed role by role, and editing deeper levels is not supported yet",
+		Breaks:  "a delegated role delegates to another",
+		Example: "releases is a delegated role and delegates to nightly",
+		Hint:    "delegate from targets instead",
+	})
+	thresholdOfOne = rule(Rule{
+		Name: "threshold-of-one", Level: LevelWarning, Gates: "",
+		Title:   "one person alone can sign",
+		Stops:   "one stolen key, or one person under pressure, signs for all",
+		Source:  "TUF specification, #key-management-and-migration: offline roles should need several keys",
+		Breaks:  "the event leaves an offline role that it delegates anew with a threshold of one and a key of a person",
+		Example: "one person alone can sign releases",
+		Hint:    "ask for two signatures: tufops-sign delegate sign/test releases --threshold 2",
+	})
+	rootJumpLong = rule(Rule{
+		Name: "root-jump-long", Level: LevelWarning, Gates: "",
+		Title:   "more roots than clients walk",
+		Stops:   "clients that walk at most 32 roots in one update are left behind",
+		Source:  "TUF specification, #update-root step 2: a client bounds the roots that it takes in one update",
+		Breaks:  "a client that was built with a root a year ago would need more than 32 new ones",
+		Example: "root version 1 was made on 2030-01-01: a client that was built with it a year ago or less needs more than 32 new roots in one update",
+		Hint:    "wait with changes that can wait, and put several into one root",
+	})
 )
 
 // keyRules judge the keys of a root or targets file that the event changes.
@@ -41,6 +138,8 @@ func (v view) keyRules(f *findings) {
 	v.keyOwnerChanged(f)
 	v.ownerConfusable(f)
 	v.newKeyUnproven(f)
+	v.inviteAcceptedByOther(f)
+	v.keyNotAttested(f)
 	v.onlineURIUnpinned(f)
 	v.thresholdOfOne(f)
 	if v.doc.Type() == metadata.Targets {
@@ -88,6 +187,7 @@ func (v view) listing(visit func(d metadata.Delegation, id string)) {
 	}
 }
 
+// keyUnused shows a key that waits for somebody to list it unseen.
 func (v view) keyUnused(f *findings) {
 	listed := map[string]bool{}
 	v.listing(func(_ metadata.Delegation, id string) { listed[id] = true })
@@ -100,16 +200,15 @@ func (v view) keyUnused(f *findings) {
 }
 
 // writtenTypes are the key types that new keys may have, by type and scheme.
-var writtenTypes = map[string]bool{
-	"ecdsa/ecdsa-sha2-nistp256": true, "ecdsa/ecdsa-sha2-nistp384": true, "ed25519/ed25519": true, "rsa/rsassa-pss-sha256": true,
-}
+var writtenTypes = []string{"ecdsa/ecdsa-sha2-nistp256", "ecdsa/ecdsa-sha2-nistp384", "ed25519/ed25519", "rsa/rsassa-pss-sha256"}
 
-// keyTypeNotAllowed judges key material that the event adds: what is there, or
+// keyTypeNotAllowed stops a key that deployed clients cannot use. It judges key
+// material that the event adds: what is there, or
 // was imported, may be of any type that can be read.
 func (v view) keyTypeNotAllowed(f *findings) {
 	keys, _ := v.keys()
 	for _, k := range keys {
-		if !v.hadPublicKey(k) && !writtenTypes[k.Type+"/"+k.Scheme] {
+		if !v.hadPublicKey(k) && !v.policy.allows(k.Type+"/"+k.Scheme) {
 			f.add(keyTypeNotAllowed, v.file(), "use an ECDSA P-256 key", "the new key of %s has type %s and scheme %s, which deployed clients may not verify", holderOf(k), k.Type, k.Scheme)
 		}
 	}
@@ -118,6 +217,7 @@ func (v view) keyTypeNotAllowed(f *findings) {
 // login is what GitHub accepts as one, with the @.
 var login = regexp.MustCompile(`^@[a-z0-9]+(-[a-z0-9]+)*$`)
 
+// keyOwnerInvalid stops a key of which nobody can tell who holds it or where it is.
 func (v view) keyOwnerInvalid(f *findings) {
 	keys, added := v.keys()
 	hint := "remove the key and add it again with tufops-sign delegate"
@@ -140,6 +240,8 @@ func (v view) keyOwnerInvalid(f *findings) {
 	}
 }
 
+// keyOwnerChanged stops the key of one person from being booked for another, who
+// would then seem to have signed.
 func (v view) keyOwnerChanged(f *findings) {
 	if v.known == nil || v.known.Delegations() == nil {
 		return
@@ -159,6 +261,7 @@ func (v view) keyOwnerChanged(f *findings) {
 // lookAlike folds what people take for the same letter.
 var lookAlike = strings.NewReplacer("l", "i", "1", "i", "0", "o", "rn", "m", "-", "", "_", "")
 
+// ownerConfusable shows a login that passes for that of a known signer.
 func (v view) ownerConfusable(f *findings) {
 	keys, added := v.keys()
 	for _, k := range keys {
@@ -186,7 +289,7 @@ func (v view) ownedBefore(owner string) bool {
 	return false
 }
 
-// newKeyUnproven looks for a signature of each new person's key over the payload
+// newKeyUnproven shows a key that its person may not hold. It looks for a signature of each new person's key over the payload
 // that adds it, or over the present metadata of a role that it is for. While that
 // role lacks its quorum the person is asked to sign anyway, and nothing is said.
 func (v view) newKeyUnproven(f *findings) {
@@ -202,7 +305,6 @@ func (v view) newKeyUnproven(f *findings) {
 			}
 		}
 	}
-	keys, added := v.keys()
 	all := v.doc.Delegations()
 	for _, k := range metadata.Check(metadata.Delegation{Role: v.role, Keys: all.Keys, KeyIDs: sortedKeys(all.Keys)}, v.doc).Signed {
 		proven[k.Fingerprint()] = true
@@ -212,14 +314,85 @@ func (v view) newKeyUnproven(f *findings) {
 			mark(d, doc)
 		}
 	}
-	for _, k := range keys {
-		if added(k) && k.Owner != "" && k.Unusable == nil && !v.hadPublicKey(k) && !proven[k.Fingerprint()] {
+	for _, k := range v.newKeys() {
+		if k.Unusable == nil && !proven[k.Fingerprint()] {
 			f.add(newKeyUnproven, v.file(), "wait until "+k.Owner+" has signed, or ask them for the fingerprint of their key",
 				"the new key of %s (keyid %s) has signed neither %s nor the role it is for", k.Owner, k.ID, v.role)
 		}
 	}
 }
 
+// newKeys are the keys that the event adds for people.
+func (v view) newKeys() []*metadata.Key {
+	keys, added := v.keys()
+	return slices.DeleteFunc(keys, func(k *metadata.Key) bool { return k.Owner == "" || !added(k) || v.hadPublicKey(k) })
+}
+
+// inviteAcceptedByOther shows a key that somebody with push rights may have
+// brought in another's name. Whether the person was ever invited does not
+// matter: who forges an acceptance can leave the invitation out.
+//
+// It goes by the first commit of the event that lists the key for its owner.
+// Who rewrites history becomes the pusher of what they rewrite, so that the key
+// cannot be moved under another login. Where the forge does not tell, and on a
+// signer's machine it never does, nothing is said, whatever the policy: else
+// nobody could sign.
+func (v view) inviteAcceptedByOther(f *findings) {
+	keys := v.newKeys()
+	if v.event.options.Pushers == nil || len(keys) == 0 {
+		return
+	}
+	pushers, err := v.event.options.Pushers(v.ctx)
+	if err != nil {
+		v.failed(err)
+		return
+	}
+	for _, k := range keys {
+		commit, err := v.event.first(v.ctx, v.role, func(doc *metadata.Document) bool {
+			all := doc.Delegations()
+			return all != nil && all.Keys[k.ID] != nil && string(metadata.Write(all.Keys[k.ID].Object)) == string(metadata.Write(k.Object))
+		})
+		if err != nil {
+			v.failed(err)
+			return
+		}
+		pusher := strings.TrimPrefix(pushers[commit], "@")
+		if pusher != "" && !strings.EqualFold("@"+pusher, k.Owner) {
+			f.add(inviteAcceptedByOther, v.file(), fmt.Sprintf("ask %s for the fingerprint of their key, or have the invitation accepted again", k.Owner),
+				"the new key of %s (keyid %s) came with commit %s, which @%s pushed", k.Owner, k.ID, short(commit), pusher)
+		}
+	}
+}
+
+// keyNotAttested shows a new key that can be copied, since nothing says that it
+// was made in hardware. Keys that are there already are not judged: an
+// emergency must not wait for the attestation of an old one.
+//
+// Where nobody can tell, nothing is said, unless the policy asks for attested
+// keys: what was asked for and not looked at is not granted.
+func (v view) keyNotAttested(f *findings) {
+	attested, required := v.event.options.Attested, v.policy.Rules[keyNotAttested.Name].Level == LevelError
+	if attested == nil && !required {
+		return
+	}
+	for _, k := range v.newKeys() {
+		why := "this program cannot check it"
+		if attested != nil {
+			var err error
+			if why, err = attested(v.ctx, v.state, k); err != nil {
+				v.failed(fmt.Errorf("attestation of the key of %s (keyid %s): %w", k.Owner, k.ID, err))
+				return
+			}
+		}
+		if why != "" {
+			f.add(keyNotAttested, v.file(), fmt.Sprintf("have %s attest the key on its device, and commit the attestation below keys/", k.Owner),
+				"the new key of %s (keyid %s) is not attested: %s", k.Owner, k.ID, why)
+		}
+	}
+}
+
+// onlineURIUnpinned stops a key URI that nothing can be signed with, or that names
+// another key one day.
 func (v view) onlineURIUnpinned(f *findings) {
 	keys, added := v.keys()
 	for _, k := range keys {
@@ -239,12 +412,14 @@ func (v view) onlineURIUnpinned(f *findings) {
 			unpinned, level = strings.HasPrefix(rest, "alias/") || strings.Contains(rest, ":alias/"), LevelWarning
 		}
 		if unpinned {
-			f.addAs(onlineURIUnpinned, level, v.file(), "name the version of the key: tufops-sign delegate "+v.event.Name+" timestamp --online-key URI",
+			f.addAs(onlineURIUnpinned, level, v.file(), "name the version of the key: tufops-sign delegate "+escape.Argument(v.event.Name)+" timestamp --online-key URI",
 				"the online key URI %s names no version of the key", k.OnlineURI)
 		}
 	}
 }
 
+// thresholdOfOne shows a role that one stolen key, or one person under pressure,
+// signs alone.
 func (v view) thresholdOfOne(f *findings) {
 	for _, d := range v.doc.Delegations().Roles {
 		old, had := metadata.Delegation{}, false
@@ -261,11 +436,12 @@ func (v view) thresholdOfOne(f *findings) {
 			}
 		}
 		if people && d.Threshold == 1 {
-			f.add(thresholdOfOne, v.file(), fmt.Sprintf("ask for two signatures: tufops-sign delegate %s %s --threshold 2", v.event.Name, d.Role), "one person alone can sign %s", d.Role)
+			f.add(thresholdOfOne, v.file(), fmt.Sprintf("ask for two signatures: tufops-sign delegate %s %s --threshold 2", escape.Argument(v.event.Name), escape.Argument(d.Role)), "one person alone can sign %s", d.Role)
 		}
 	}
 }
 
+// delegationPathForeign shows a role that speaks for another's artifacts.
 func (v view) delegationPathForeign(f *findings) {
 	for _, d := range v.doc.Delegations().Roles {
 		for _, p := range d.Paths {
@@ -276,6 +452,7 @@ func (v view) delegationPathForeign(f *findings) {
 	}
 }
 
+// nestedDelegation shows delegations where people do not look for them.
 func (v view) nestedDelegation(f *findings) {
 	if v.role != metadata.Targets && len(v.doc.Delegations().Roles) > 0 {
 		f.add(nestedDelegation, v.file(), "delegate from targets instead", "%s is a delegated role and delegates to %s", v.role, v.doc.Delegations().Roles[0].Role)
@@ -285,12 +462,14 @@ func (v view) nestedDelegation(f *findings) {
 // maxJump is how many new roots common clients take in one update.
 const maxJump = 32
 
-// rootJumpLong counts the roots of the last year.
+// rootJumpLong shows that clients will be left behind. It counts the roots of the
+// last year.
 func (v view) rootJumpLong(f *findings) {
-	if v.role != metadata.Root || v.doc.Version() <= maxJump {
+	from := v.doc.Version() - maxJump - 1
+	if v.role != metadata.Root || from < 1 {
 		return
 	}
-	old, err := v.state.RootVersion(v.ctx, v.doc.Version()-maxJump)
+	old, err := v.state.RootVersion(v.ctx, from)
 	if v.ctx.Err() != nil {
 		v.failed(v.ctx.Err())
 		return

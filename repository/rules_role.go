@@ -61,6 +61,7 @@ func (v view) structure(f *findings) {
 	v.tooLarge(f)
 	v.specVersion(f)
 	v.versionNotIncreased(f)
+	v.versionJump(f)
 	v.signatureDuplicate(f)
 	v.quorum(f)
 	if v.fileChanged() && v.doc.Delegations() != nil {
@@ -69,6 +70,12 @@ func (v view) structure(f *findings) {
 	if v.doc.Type() == metadata.Targets {
 		v.artifacts(f, v.doc, v.role)
 	}
+	v.consistentSnapshotOff(f)
+}
+
+// consistentSnapshotOff stops a root that sends clients to file names which are
+// not published.
+func (v view) consistentSnapshotOff(f *findings) {
 	if v.role == metadata.Root && v.fileChanged() && !v.doc.ConsistentSnapshot() {
 		f.add(consistentSnapshotOff, v.file(), "set it to true: tufops-sign delegate keeps it, a hand edit must not change it",
 			"root version %d does not set consistent_snapshot", v.doc.Version())
@@ -76,34 +83,141 @@ func (v view) structure(f *findings) {
 }
 
 var (
-	metadataInvalid = rule("metadata-invalid", LevelError, "ES",
-		"a file that no client can read is signed and published")
-	duplicateJSONKey = rule("duplicate-json-key", LevelError, "ESP",
-		"two readers of one file see two documents, because one takes the first of a repeated name and one the last")
-	metadataTooLarge = rule("metadata-too-large", LevelError, "EP",
-		"clients refuse the file because it exceeds their limit, and stop updating")
-	specVersionUnsupported = rule("spec-version-unsupported", LevelError, "EP",
-		"clients refuse a major version of the specification that they do not know (#update-root)")
-	versionNotIncreased = rule("version-not-increased", LevelError, "E",
-		"two contents with one version: a client that has seen one refuses or never sees the other (rollback rule)")
-	expired = rule("expired", LevelError, "EP",
-		"clients refuse metadata that is no longer valid (#freeze attack)")
-	expiryTooFar = rule("expiry-too-far", LevelError, "E",
-		"metadata outlives the period that its signers agreed to")
-	periodInvalid = rule("period-invalid", LevelError, "E",
-		"a role would never, or always, be due for re-signing")
-	quorumRule = rule("quorum", LevelAwaited, "ESP",
-		"clients refuse metadata that fewer than threshold keys have signed")
-	delegationUnsatisfied = rule("delegation-unsatisfied", LevelAwaited, "E",
-		"the keys or threshold of a role change and its present metadata silently stops verifying (tuf-on-ci issue 95)")
-	signatureInvalid = rule("signature-invalid", LevelAwaited, "E",
-		"a signature by the wrong key or over other content is counted on (staging, 2024-03-27)")
-	signatureDuplicate = rule("signature-duplicate", LevelError, "EP",
-		"clients refuse a file that one keyid signs twice")
-	signatureUnknown = rule("signature-unknown", LevelWarning, "",
-		"signatures of unknown origin travel along unnoticed")
-	signatureLost = rule("signature-lost", LevelWarning, "",
-		"a merge or an edit drops a signature that a person has already given")
+	metadataInvalid = rule(Rule{
+		Name: "metadata-invalid", Level: LevelError, Gates: "ES", Fixed: true,
+		Title:   "metadata that cannot be read",
+		Stops:   "a file that no client can read is signed and published",
+		Source:  "broken roots in main stopped a deployment for weeks in 2022, sigstore/root-signing#118",
+		Breaks:  "a metadata file is no regular file, not JSON, not of its type, lacks a field, or has a date in a form that not every client reads",
+		Example: "it holds metadata of type snapshot, not targets",
+		Hint:    "restore the file from main, or fix the place that the message names",
+	})
+	duplicateJSONKey = rule(Rule{
+		Name: "duplicate-json-key", Level: LevelError, Gates: "ESP", Fixed: true,
+		Title:   "an object names a key twice",
+		Stops:   "two readers of one file see two documents, because one takes the first of a repeated name and one the last",
+		Source:  "RFC 8259, section 4: what a receiver does with repeated names is unpredictable",
+		Breaks:  "an object in metadata has a name twice, or two that differ only in case",
+		Example: `signed names "_type" twice`,
+		Hint:    "remove one of the two by hand, then sign again",
+	})
+	metadataTooLarge = rule(Rule{
+		Name: "metadata-too-large", Level: LevelError, Gates: "EP", Fixed: true,
+		Title:   "bigger than clients read",
+		Stops:   "clients refuse the file because it exceeds their limit, and stop updating",
+		Source:  "TUF specification, #goals-to-protect-against-specific-attacks: endless data",
+		Breaks:  "root has more than 512,000 bytes, timestamp more than 16,384, snapshot more than 2,000,000, a targets role more than 5,000,000",
+		Example: "the file has 514751 bytes; common clients read at most 512000",
+		Hint:    "move artifacts or delegations to another role",
+	})
+	specVersionUnsupported = rule(Rule{
+		Name: "spec-version-unsupported", Level: LevelError, Gates: "EP", Fixed: true,
+		Title:   "not version 1 of the specification",
+		Stops:   "clients refuse a major version of the specification that they do not know",
+		Source:  "TUF specification, #file-formats-root: spec_version",
+		Breaks:  "spec_version does not begin with 1.",
+		Example: `spec_version is "2.0.0"; clients know major version 1`,
+		Hint:    "spec_version must begin with 1.",
+	})
+	versionNotIncreased = rule(Rule{
+		Name: "version-not-increased", Level: LevelError, Gates: "E", Fixed: true,
+		Title:   "new content, no new version",
+		Stops:   "two contents with one version: a client that has seen one refuses or never sees the other",
+		Source:  "TUF specification, #goals-to-protect-against-specific-attacks: rollback; a targets version fell back in 2022, sigstore/root-signing#413",
+		Breaks:  "the content changed and the version did not grow, for root by exactly one; or a role that comes back has no higher version than the snapshot lists of it",
+		Example: "the content changes but the version goes from 1 to 1",
+		Hint:    "edit it with tufops update-targets or tufops-sign delegate, which set the version",
+	})
+	versionJump = rule(Rule{
+		Name: "version-jump", Level: LevelError, Gates: "E", Fixed: true,
+		Title:   "the version grows far too much",
+		Stops:   "one signed version near the largest number leaves no room for another: clients would refuse every later one as a rollback",
+		Source:  "TUF specification, #goals-to-protect-against-specific-attacks: fast-forward",
+		Breaks:  "the version of a role other than root grows by more than a million; a new role starts above a million over what the snapshot lists",
+		Example: "the version goes from 1 to 9223372036854775807, by more than 1000000",
+		Hint:    "edit it again with tufops update-targets or tufops-sign delegate, which set the version",
+	})
+	expired = rule(Rule{
+		Name: "expired", Level: LevelError, Gates: "EP",
+		Title:   "its time is over",
+		Stops:   "clients refuse metadata that is no longer valid, all of them at the same moment",
+		Source:  "TUF specification, #goals-to-protect-against-specific-attacks: freeze; timestamps of Sigstore lapsed in 2021 and 2022",
+		Breaks:  "expires is not after now: of an offline role that the event changes (E), of root, targets, snapshot or timestamp as published (P); a delegated role that is published is a warning",
+		Example: "targets version 2 expired on 2030-01-01T00:00:00Z; it is now 2030-01-01T00:00:00Z",
+		Hint:    "make a new version: tufops-sign delegate sign/test targets --expiry-days N, or tufops create-signing-events",
+	})
+	expiryTooFar = rule(Rule{
+		Name: "expiry-too-far", Level: LevelError, Gates: "E",
+		Title:   "valid for longer than agreed",
+		Stops:   "metadata outlives the period that its signers agreed to, and a stolen copy stays good for as long",
+		Source:  "wrong expiry dates were signed in 2022, sigstore/root-signing#227",
+		Breaks:  "expires is later than now and the expiry period of the role; not judged on the merge result, since main is newer than the head",
+		Example: "it expires on 2031-01-01T00:00:01Z, later than 2031-01-01T00:00:00Z: now and the expiry period of 365 days",
+		Hint:    "edit the role again with tufops-sign delegate, which sets the date",
+	})
+	periodInvalid = rule(Rule{
+		Name: "period-invalid", Level: LevelError, Gates: "E",
+		Title:   "periods that make no sense",
+		Stops:   "a role would never, or always, be due for re-signing",
+		Source:  "deadlines that contradicted each other, sigstore/root-signing#1355",
+		Breaks:  "there is no expiry period, one under a day or over a hundred years, or the signing period is not shorter than it (a missing one is half of it)",
+		Example: "targets has a signing period of 365 days, not less than its expiry period of 365",
+		Hint:    "set both: tufops-sign delegate sign/test targets --expiry-days N --signing-days N",
+	})
+	quorumRule = rule(Rule{
+		Name: "quorum", Level: LevelAwaited, Gates: "ESP", Fixed: true,
+		Title:   "fewer signatures than the threshold",
+		Stops:   "clients refuse metadata that fewer than threshold keys have signed",
+		Source:  "TUF specification, #update-root step 4 and #update-targets",
+		Breaks:  "fewer valid signatures by distinct public keys than the threshold asks for; of root also by the known-good root's delegation. A warning says that changes are shown against an older version, since one was merged without its quorum",
+		Example: "targets version 2 has 1 of 2 signatures (missing: @bob, @carol)",
+		Hint:    "sign with: tufops-sign sign sign/test",
+	})
+	delegationUnsatisfied = rule(Rule{
+		Name: "delegation-unsatisfied", Level: LevelAwaited, Gates: "E", Fixed: true,
+		Title:   "signatures miss the new delegation",
+		Stops:   "the keys or threshold of a role change and its present metadata silently stops verifying",
+		Source:  "theupdateframework/tuf-on-ci#95",
+		Breaks:  "a changed delegation leaves the present metadata of the delegated offline role below its threshold",
+		Example: "releases version 1 has 0 of 1 signatures (missing: @dave)",
+		Hint:    "sign with: tufops-sign sign sign/test",
+	})
+	signatureInvalid = rule(Rule{
+		Name: "signature-invalid", Level: LevelAwaited, Gates: "E", Fixed: true,
+		Title:   "a signature that does not verify",
+		Stops:   "a signature by the wrong key or over other content is counted on",
+		Source:  "theupdateframework/tuf-on-ci#236: one of two signatures did not verify, staging, 2024-03-27",
+		Breaks:  "a signature by a listed key, empty placeholders aside, does not verify over this content; a warning once the quorum is met without it",
+		Example: "the signature of @bob (keyid fb81ed92e13b2a663a6a057402ff7c4a8e3d224373e2dbf49ba14a5941195550) does not count: the signature does not verify over this content",
+		Hint:    "sign again with: tufops-sign sign sign/test",
+	})
+	signatureDuplicate = rule(Rule{
+		Name: "signature-duplicate", Level: LevelError, Gates: "EP", Fixed: true,
+		Title:   "one keyid signs twice",
+		Stops:   "clients refuse a file that one keyid signs twice",
+		Source:  "TUF specification, #file-formats-object-format; go-tuf and python-tuf fail to parse it",
+		Breaks:  "the list of signatures has a keyid more than once",
+		Example: "keyid 08d9675a8316d8aeadd6230e29bd4bb4cbd5ea704a84a30d17faaf1968b2740e stands twice in the list of signatures",
+		Hint:    "remove the second entry by hand",
+	})
+	signatureUnknown = rule(Rule{
+		Name: "signature-unknown", Level: LevelWarning, Gates: "", Fixed: true,
+		Title:   "a signature of nobody",
+		Stops:   "signatures of unknown origin travel along unnoticed",
+		Source:  "signatures of removed keys stayed in real metadata, sigstore/root-signing#1331",
+		Breaks:  "a signature is by a key that neither the proposed nor the known-good delegation lists; empty placeholders are no finding",
+		Example: "a signature by keyid 603c0ae8eb40e832f312015b4c578abfb031d872752dea5c7a4a0eda7b67c6cf, which targets lists neither now nor before",
+		Hint:    "nothing to do: it is kept and never counts",
+	})
+	signatureLost = rule(Rule{
+		Name: "signature-lost", Level: LevelWarning, Gates: "", Fixed: true,
+		Title:   "a signature is gone again",
+		Stops:   "a merge or an edit drops a signature that a person has already given",
+		Source:  "people had to be asked for the same signature a second time",
+		Breaks:  "an earlier commit of the event had a valid signature over the very content of the head, and the head has not",
+		Example: "the signature of @carol that commit 0123456789 had over this same content is gone",
+		Hint:    "take it back: git checkout 0123456789 -- metadata/targets.json, or sign again",
+	})
 )
 
 // sizeLimits are the bytes that common clients read of each kind of metadata.
@@ -111,12 +225,14 @@ var sizeLimits = map[string]int{
 	metadata.Root: 512_000, metadata.Timestamp: 16_384, metadata.Snapshot: 2_000_000, metadata.Targets: 5_000_000,
 }
 
+// duplicateJSONKey stops a file that two readers read as two documents.
 func (v view) duplicateJSONKey(f *findings) {
 	if dups := v.doc.Duplicates(); len(dups) > 0 {
 		f.add(duplicateJSONKey, v.file(), "remove one of the two by hand, then sign again", "%s", dups[0])
 	}
 }
 
+// tooLarge stops a file that clients refuse to read to its end.
 func (v view) tooLarge(f *findings) {
 	if size, limit := len(v.doc.Raw()), sizeLimits[v.doc.Type()]; size > limit {
 		f.add(metadataTooLarge, v.file(), "move artifacts or delegations to another role",
@@ -124,12 +240,15 @@ func (v view) tooLarge(f *findings) {
 	}
 }
 
+// specVersion stops a file whose specification clients do not know.
 func (v view) specVersion(f *findings) {
 	if major, _, _ := strings.Cut(v.doc.SpecVersion(), "."); major != "1" {
 		f.add(specVersionUnsupported, v.file(), "spec_version must begin with 1.", "spec_version is %q; clients know major version 1", v.doc.SpecVersion())
 	}
 }
 
+// versionNotIncreased stops two contents under one version, which clients take
+// for a rollback or never see.
 func (v view) versionNotIncreased(f *findings) {
 	version := v.doc.Version()
 	if v.known == nil {
@@ -155,6 +274,26 @@ func (v view) versionNotIncreased(f *findings) {
 	}
 }
 
+// maxVersionGrowth is how far a version may grow in one event: by a version a
+// minute for two years, so no practice of anybody comes near it. From there to
+// the largest number takes more events than there will ever be, while one step
+// to it would end the role: no client takes a lower version again.
+const maxVersionGrowth = 1_000_000
+
+// versionJump stops a fast-forward: one signed version so high that no other
+// can follow. Root grows by exactly one anyway.
+func (v view) versionJump(f *findings) {
+	before := v.from.listed(v.role)
+	if v.known != nil {
+		before = v.known.Version()
+	}
+	if version := v.doc.Version(); v.role != metadata.Root && version-before > maxVersionGrowth {
+		f.add(versionJump, v.file(), "edit it again with tufops update-targets or tufops-sign delegate, which set the version",
+			"the version goes from %d to %d, by more than %d", before, version, maxVersionGrowth)
+	}
+}
+
+// expired stops metadata that clients refuse from being signed and published.
 func (v view) expired(f *findings) {
 	if v.doc.Expired(v.now) {
 		f.add(expired, v.file(), v.bump(), "%s version %d expired on %s; it is now %s",
@@ -162,7 +301,8 @@ func (v view) expired(f *findings) {
 	}
 }
 
-// dateForm: history holds dates with fractions, but python-tuf reads none.
+// dateForm stops a date that some clients cannot read: history holds dates with
+// fractions, but python-tuf reads none.
 func (v view) dateForm(f *findings) {
 	want := v.doc.Expires().Format(metadata.TimeFormat)
 	if have, _ := v.doc.Signed()["expires"].(string); v.fileChanged() && have != want {
@@ -171,9 +311,10 @@ func (v view) dateForm(f *findings) {
 }
 
 func (v view) bump() string {
-	return fmt.Sprintf("make a new version: tufops-sign delegate %s %s --expiry-days N, or tufops create-signing-events", v.event.Name, v.role)
+	return fmt.Sprintf("make a new version: tufops-sign delegate %s %s --expiry-days N, or tufops create-signing-events", escape.Argument(v.event.Name), escape.Argument(v.role))
 }
 
+// expiryTooFar stops metadata that outlives what its signers agreed to.
 func (v view) expiryTooFar(f *findings) {
 	p := metadata.PeriodOf(v.doc.Signed())
 	latest := v.now.Add(days(p.Expiry))
@@ -184,6 +325,7 @@ func (v view) expiryTooFar(f *findings) {
 	}
 }
 
+// periodInvalid stops a role that would never, or always, be due for re-signing.
 func (v view) periodInvalid(f *findings) {
 	v.period(f, v.role, v.doc.Signed())
 	if v.role == metadata.Root && v.fileChanged() {
@@ -197,9 +339,9 @@ func (v view) periodInvalid(f *findings) {
 
 func (v view) period(f *findings, role string, o metadata.Object) {
 	p := metadata.PeriodOf(o)
-	hint := fmt.Sprintf("set both: tufops-sign delegate %s %s --expiry-days N --signing-days N", v.event.Name, role)
+	hint := fmt.Sprintf("set both: tufops-sign delegate %s %s --expiry-days N --signing-days N", escape.Argument(v.event.Name), escape.Argument(role))
 	if metadata.IsOnline(role) {
-		hint = fmt.Sprintf("set both: tufops-sign delegate %s %s --%s-expiry-days N --%s-signing-days N", v.event.Name, role, role, role)
+		hint = fmt.Sprintf("set both: tufops-sign delegate %s %s --%s-expiry-days N --%s-signing-days N", escape.Argument(v.event.Name), role, role, role)
 	}
 	switch {
 	case p.Expiry == 0:
@@ -213,7 +355,7 @@ func (v view) period(f *findings, role string, o metadata.Object) {
 	}
 }
 
-// quorum checks the signatures by the proposed delegation and, for root, by the
+// quorum stops metadata that too few have signed. It checks the signatures by the proposed delegation and, for root, by the
 // known-good root's too (#update-root step 4). While an invitation to a role
 // that this one delegates is open nobody is asked to sign, so nothing is said.
 func (v view) quorum(f *findings) {
@@ -274,8 +416,9 @@ func (v view) quorum(f *findings) {
 	}
 }
 
-// signatureInvalid reports listed keys whose signature does not verify. While
-// the quorum lacks they are asked to sign again.
+// signatureInvalid stops a signature by the wrong key, or over other content,
+// from being counted on. While the quorum lacks its people are asked to sign
+// again.
 func (v view) signatureInvalid(f *findings, q metadata.Quorum) {
 	level := LevelWarning
 	if !q.Met() {
@@ -299,6 +442,8 @@ func holderOf(k *metadata.Key) string {
 	return "an unnamed key"
 }
 
+// signatureDuplicate stops a file that clients refuse because one keyid signs it
+// twice.
 func (v view) signatureDuplicate(f *findings) {
 	seen := map[string]bool{}
 	for _, s := range v.doc.Signatures() {
@@ -310,6 +455,8 @@ func (v view) signatureDuplicate(f *findings) {
 	}
 }
 
+// signatureUnknown shows signatures of unknown origin, which would travel along
+// unnoticed.
 func (v view) signatureUnknown(f *findings) {
 	listed := map[string]bool{}
 	for _, s := range []*State{v.from, v.state} {
@@ -326,7 +473,8 @@ func (v view) signatureUnknown(f *findings) {
 	}
 }
 
-// signatureLost looks through the commits of the event for a signature over the
+// signatureLost shows that a merge or an edit dropped what somebody had signed.
+// It looks through the commits of the event for a signature over the
 // very payload of the head that the head no longer has.
 func (v view) signatureLost(f *findings) {
 	if v.state != v.event.Proposed || v.event.Head == v.event.MergeBase {
@@ -345,7 +493,7 @@ func (v view) signatureLost(f *findings) {
 		for id, holder := range v.validSignatures(old.doc) {
 			if _, still := has[id]; !still {
 				has[id] = holder
-				f.add(signatureLost, v.file(), fmt.Sprintf("take it back: git checkout %.10s -- %s, or sign again", old.commit, v.file()),
+				f.add(signatureLost, v.file(), fmt.Sprintf("take it back: git checkout %.10s -- %s, or sign again", old.commit, escape.Argument(v.file())),
 					"the signature of %s that commit %.10s had over this same content is gone", holder, old.commit)
 			}
 		}

@@ -3,12 +3,16 @@ package repository_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/tufops/tufops/internal/git"
 	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/repository"
 	. "github.com/tufops/tufops/repository/repositorytest"
@@ -30,28 +34,50 @@ func found(s *repository.Status) []string {
 	return list
 }
 
-// TestRules breaks one rule at a time: the whole set of findings must be that
+// ruleCase is an event and what the rules find in it.
+type ruleCase struct {
+	name     string
+	event    func(w *World)
+	want     []string // findings
+	complete bool
+}
+
+// ruleCases break one rule at a time: the whole set of findings must be that
 // rule's. Events without findings are complete, which keeps a rule from always
 // answering, and a complete event from always being refused.
-func TestRules(t *testing.T) {
+func ruleCases() []ruleCase {
 	sigs := func(w *World, role string) []any { return w.Tree(role)["signatures"].([]any) }
 	setSigs := func(w *World, role string, list []any) {
 		tree := w.Tree(role)
 		tree["signatures"] = list
 		w.WriteFile(repository.MetadataFile(role), string(metadata.Write(tree)))
 	}
-	bumpRoot := func(w *World, edit func(object)) *World {
-		return w.Edit("root", edit).Sign("root", "alice", "bob")
+	// newRole delegates a role of alice and bob, who sign it.
+	newRole := func(w *World, name string, paths ...any) {
+		bumpTargets(w, func(s object) {
+			d := s["delegations"].(object)
+			d["roles"] = append(d["roles"].([]any), object{"name": name, "keyids": []any{}, "threshold": int64(2), "terminating": true, "paths": paths})
+			AddKey(s, name, "alice")
+			AddKey(s, name, "bob")
+		})
+		w.WriteFile(repository.MetadataFile(name), w.ReadFile("metadata/releases.json"))
+		w.Edit(name, func(s object) { s["version"], s["targets"] = int64(1), object{} }).Sign(name, "alice", "bob")
 	}
-	bumpTargets := func(w *World, edit func(object)) *World {
-		return w.Edit("targets", edit).Sign("targets", "alice", "bob")
+	// bins delegates from targets to two hash bins, and makes so many of them.
+	bins := func(w *World, n int) {
+		bumpTargets(w, func(s object) {
+			s["targets"] = object{}
+			s["delegations"] = object{"keys": object{}, "succinct_roles": object{
+				"keyids": []any{Key("alice").ID, Key("bob").ID}, "threshold": int64(2), "bit_length": int64(1), "name_prefix": "bin"}}
+			Keys(s)[Key("alice").ID], Keys(s)[Key("bob").ID] = metadata.Clone(Key("alice").Object), metadata.Clone(Key("bob").Object)
+		})
+		for _, bin := range []string{"bin-0", "bin-1"}[:n] {
+			w.WriteFile(repository.MetadataFile(bin), w.ReadFile("metadata/releases.json"))
+			w.Edit(bin, func(s object) { s["version"], s["targets"] = int64(1), object{} }).Sign(bin, "alice", "bob")
+		}
+		w.Remove("metadata/releases.json").Remove("targets")
 	}
-	for _, test := range []struct {
-		name     string
-		event    func(w *World)
-		want     []string // findings
-		complete bool
-	}{
+	return []ruleCase{
 		{"nothing changed", func(w *World) {}, nil, false},
 		{"root, good", func(w *World) { bumpRoot(w, nil) }, nil, true},
 		{"targets, good", func(w *World) { bumpTargets(w, nil) }, nil, true},
@@ -386,27 +412,305 @@ func TestRules(t *testing.T) {
 		{"another root was merged meanwhile", func(w *World) {
 			bumpRoot(w, nil).OnMain(func() { bumpRoot(w, func(s object) { s["x"] = int64(1) }) })
 		}, []string{"- merge-result-incomplete error"}, false},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			w := New(t)
-			test.event(w)
-			s := w.Status(repository.Policy{})
-			want := append([]string{}, test.want...)
-			slices.Sort(want)
-			if got := found(s); !slices.Equal(got, want) {
-				t.Errorf("found %q, want %q\n%+v", got, want, s.AllFindings())
+
+		{"a hash bin is missing", func(w *World) { bins(w, 1) }, []string{"targets hash-bin-missing error"}, false},
+		{"a hash bin is removed", func(w *World) {
+			bins(w, 2)
+			w.Commit("bins")
+			w.Run("branch", "-f", "main", "HEAD")
+			w.Remove("metadata/bin-1.json")
+			bumpRoot(w, nil)
+		}, []string{"targets hash-bin-missing error"}, false},
+		{"all hash bins", func(w *World) { bins(w, 2) }, nil, true},
+
+		// Each of these is nearly broken.
+		{"an attestation is added", func(w *World) { bumpTargets(w, nil).WriteFile("keys/x/attestation.pem", "x") }, nil, true},
+		{"metadata is executable", func(w *World) {
+			bumpTargets(w, nil)
+			if err := os.Chmod(filepath.Join(w.Dir, "metadata/targets.json"), 0o755); err != nil {
+				w.T.Fatal(err)
 			}
-			if s.Complete != test.complete {
-				t.Errorf("complete is %v, want %v\n%+v", s.Complete, test.complete, s)
-			}
-			for _, f := range s.AllFindings() {
-				if f.Message == "" || f.Hint == "" {
-					t.Errorf("%s has no message or no hint: %+v", f.Rule, f)
+		}, nil, true},
+		{"a role is removed with its delegation", func(w *World) {
+			bumpTargets(w, func(s object) { delete(s, "delegations") })
+			w.Remove("metadata/releases.json").Remove("targets/releases")
+		}, nil, true},
+		{"a field that nobody knows", func(w *World) { bumpTargets(w, func(s object) { s["versions"] = object{"version": int64(1)} }) }, nil, true},
+		{"root nearly too large", func(w *World) { bumpRoot(w, func(s object) { s["x"] = strings.Repeat("x", 509_000) }) }, nil, true},
+		{"a signer of targets is removed, and two are left", func(w *World) { bumpRoot(w, func(s object) { SetKeys(s, "targets", "alice", "bob") }) }, nil, true},
+		{"placeholders, of a stranger too", func(w *World) {
+			bumpTargets(w, nil)
+			setSigs(w, "targets", append(sigs(w, "targets"), object{"keyid": Key("carol").ID, "sig": ""}, object{"keyid": Key("eve").ID, "sig": ""}))
+		}, nil, true},
+		{"a signature over older content", func(w *World) {
+			bumpTargets(w, nil).Sign("targets", "carol").Commit("three signatures")
+			bumpTargets(w, func(s object) { s["version"] = int64(2); s["x"] = "newer" })
+		}, nil, true},
+		{"a threshold of all keys", func(w *World) {
+			bumpRoot(w, func(s object) { Roles(s, "targets")["threshold"] = int64(3) })
+			w.Sign("targets", "carol")
+		}, nil, true},
+		{"an online key with a version", func(w *World) {
+			bumpRoot(w, func(s object) {
+				k := metadata.Clone(Key("online").Object)
+				k[metadata.FieldOnlineURI] = "gcpkms:projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1"
+				id, _ := metadata.KeyID(k)
+				delete(Keys(s), Key("online").ID)
+				Keys(s)[id] = k
+				for _, role := range []string{"timestamp", "snapshot"} {
+					Roles(s, role)["keyids"] = []any{id}
 				}
-			}
-		})
+			})
+		}, nil, true},
+		{"an artifact in the role's folder", func(w *World) {
+			w.Artifact("releases/v2/a b..c~", "x").Edit("releases", func(s object) { List(s, "releases/v2/a b..c~", "x") }).Sign("releases", "carol")
+		}, nil, true},
+		{"an ownerless key gets an owner", func(w *World) {
+			w.Edit("root", func(s object) {
+				k := metadata.Clone(Key("carol").Object)
+				delete(k, metadata.FieldKeyOwner)
+				id, _ := metadata.KeyID(k)
+				delete(Keys(s), Key("carol").ID)
+				Keys(s)[id] = k
+				Roles(s, "targets")["keyids"] = []any{Key("alice").ID, Key("bob").ID, id}
+			}).Sign("root", "alice", "bob")
+			w.Commit("an import is to come")
+			w.Run("branch", "-f", "main", "HEAD")
+			bumpRoot(w, func(s object) { SetKeys(s, "targets", "alice", "bob", "carol") })
+		}, nil, true},
+
+		// Each of these breaks its rule and nothing else.
+		{"a key counts twice", func(w *World) {
+			bumpRoot(w, func(s object) {
+				twin := metadata.Clone(Key("carol").Object)
+				twin["x"] = "another keyid for the same key"
+				id, _ := metadata.KeyID(twin)
+				Keys(s)[id] = twin
+				Roles(s, "targets")["keyids"] = append(Roles(s, "targets")["keyids"].([]any), id)
+			})
+		}, []string{"root duplicate-public-key error"}, false},
+		{"a keyid without a key", func(w *World) {
+			bumpRoot(w, func(s object) {
+				Roles(s, "targets")["keyids"] = append(Roles(s, "targets")["keyids"].([]any), strings.Repeat("a", 64))
+			})
+		}, []string{"root key-missing error"}, false},
+		{"a keyid that is no hash", func(w *World) {
+			bumpRoot(w, func(s object) {
+				delete(Keys(s), Key("carol").ID)
+				Keys(s)[strings.Repeat("b", 64)] = metadata.Clone(Key("carol").Object)
+				Roles(s, "targets")["keyids"] = []any{Key("alice").ID, Key("bob").ID, strings.Repeat("b", 64)}
+			})
+		}, []string{"root keyid-mismatch error"}, false},
+		{"targets no longer meets its delegation", func(w *World) { bumpRoot(w, func(s object) { SetKeys(s, "targets", "alice", "carol") }) },
+			[]string{"targets delegation-unsatisfied awaited"}, false},
+		{"two roles that are one file", func(w *World) { newRole(w, "Releases", "Releases/*") }, []string{"targets role-name-unsafe error"}, false},
+		{"an online key that nobody lists", func(w *World) {
+			bumpRoot(w, func(s object) { Keys(s)[Key("online2").ID] = metadata.Clone(Key("online2").Object) })
+		}, []string{"root key-unused warning"}, true},
+		{"a look-alike who signs", func(w *World) {
+			bumpRoot(w, func(s object) { AddKey(s, "targets", "a1ice") })
+			w.Sign("targets", "a1ice")
+		}, []string{"root owner-confusable warning"}, true},
+		{"a threshold of the online roles beyond their key", func(w *World) {
+			bumpRoot(w, func(s object) {
+				Roles(s, "timestamp")["threshold"], Roles(s, "snapshot")["threshold"] = int64(2), int64(2)
+			})
+		}, []string{"root threshold-invalid error", "root threshold-invalid error"}, false},
+		{"a role with a foreign path", func(w *World) { newRole(w, "docs", "docs/*", "*.md") }, []string{"targets delegation-path-foreign warning"}, true},
+		{"a role of two people", func(w *World) { newRole(w, "docs", "docs/*") }, nil, true},
+		{"more roots than clients walk", func(w *World) { roots(w, 32) }, []string{"root root-jump-long warning"}, true},
+		{"as many roots as clients walk", func(w *World) { roots(w, 31) }, nil, true},
+		{"the largest version", func(w *World) { bumpTargets(w, func(s object) { s["version"] = int64(math.MaxInt64) }) },
+			[]string{"targets version-jump error"}, false},
+		{"a version a little too far", func(w *World) { bumpTargets(w, func(s object) { s["version"] = int64(1_000_002) }) },
+			[]string{"targets version-jump error"}, false},
+		{"a version as far as it may go", func(w *World) { bumpTargets(w, func(s object) { s["version"] = int64(1_000_001) }) }, nil, true},
+		{"a new role with the largest version", func(w *World) {
+			newRole(w, "docs", "docs/*")
+			w.Edit("docs", func(s object) { s["version"] = int64(math.MaxInt64) }).Sign("docs", "alice", "bob")
+		}, []string{"docs version-jump error"}, false},
 	}
+}
+
+func bumpRoot(w *World, edit func(object)) *World {
+	return w.Edit("root", edit).Sign("root", "alice", "bob")
+}
+
+func bumpTargets(w *World, edit func(object)) *World {
+	return w.Edit("targets", edit).Sign("targets", "alice", "bob")
+}
+
+// roots makes a number of roots on main, and one more in the event.
+func roots(w *World, n int) {
+	for range n {
+		bumpRoot(w, nil)
+	}
+	w.Commit("roots")
+	w.Run("branch", "-f", "main", "HEAD")
+	bumpRoot(w, nil)
+}
+
+// personCase says beside the event who pushed its newest commit, and why the
+// key of dave is not attested.
+type personCase struct {
+	ruleCase
+	who, attested string
+}
+
+// personCases break the rules about what is known of a person beside the
+// metadata, and next to each stands the event that does not.
+func personCases() []personCase {
+	// dave's key is added to the role targets, and has signed it.
+	added := func(w *World) {
+		bumpRoot(w, func(s object) { AddKey(s, "targets", "dave") })
+		w.Sign("targets", "dave")
+	}
+	return []personCase{
+		{ruleCase{"a key that its person pushed", added, nil, true}, "dave", ""},
+		{ruleCase{"a key that its person pushed, in capitals", added, nil, true}, "Dave", ""},
+		{ruleCase{"a key that nobody knows who pushed", added, nil, true}, "", ""},
+		{ruleCase{"a key that another pushed", added, []string{"root invite-accepted-by-other warning"}, true}, "mallory", ""},
+		{ruleCase{"a key that is not attested", added, []string{"root key-not-attested warning"}, true}, "dave", "keys/ holds nothing for it"},
+		{ruleCase{"a key that has not signed", func(w *World) { bumpRoot(w, func(s object) { AddKey(s, "targets", "dave") }) },
+			[]string{"root new-key-unproven warning"}, true}, "dave", ""},
+		{ruleCase{"a key that was there, and nothing is known of it", func(w *World) { bumpRoot(w, nil) }, nil, true}, "mallory", "no"},
+	}
+}
+
+// options are what the forge and the attestation check say of a case.
+func (test personCase) options(w *World) repository.EventOptions {
+	return repository.EventOptions{
+		Pushers: told(map[git.OID]string{git.OID(strings.TrimSpace(w.Run("rev-parse", "HEAD"))): test.who}),
+		Attested: func(_ context.Context, _ *repository.State, k *metadata.Key) (string, error) {
+			if k.Owner != "@dave" {
+				return "not asked for", nil
+			}
+			return test.attested, nil
+		},
+	}
+}
+
+// siblings are, by rule, the case that nearly breaks it: nothing is found there.
+var siblings = map[string]string{
+	"artifact-mismatch": "artifact, good", "artifact-missing": "artifact, good", "artifact-unlisted": "artifact, good",
+	"artifact-outside-delegation": "an artifact in the role's folder", "artifact-path-unsafe": "an artifact in the role's folder",
+	"consistent-snapshot-off": "root, good", "delegation-path-foreign": "a role of two people",
+	"delegation-unsatisfied": "a signer of targets is removed, and two are left", "duplicate-json-key": "a field that nobody knows",
+	"duplicate-public-key": "root signer replaced, signed by old and new", "expired": "a second left", "expiry-too-far": "targets, good",
+	"foreign-change": "an attestation is added", "hash-bin-missing": "all hash bins", "invite-accepted-by-other": "a key that its person pushed",
+	"key-missing": "a signer of targets is removed, and two are left", "key-not-attested": "a key that its person pushed",
+	"key-type-not-allowed": "a key that its person pushed", "key-unused": "a signer of targets is removed, and two are left",
+	"keyid-mismatch": "an ownerless key gets an owner", "keyowner-changed": "an ownerless key gets an owner", "keyowner-invalid": "a key that its person pushed",
+	"merge-result-incomplete": "main moved by online signing", "metadata-invalid": "a field that nobody knows", "metadata-removed": "a role is removed with its delegation",
+	"metadata-too-large": "root nearly too large", "nested-delegation": "a role of two people", "new-key-unproven": "a key that its person pushed",
+	"not-a-regular-file": "metadata is executable", "online-metadata-changed": "main moved by online signing", "online-roles-differ": "online key rotated",
+	"online-uri-unpinned": "an online key with a version", "orphan-metadata": "a role of two people", "owner-confusable": "a key that its person pushed",
+	"period-invalid": "no signing period", "quorum": "targets, good", "role-name-unsafe": "a role of two people", "root-history-mismatch": "root, good",
+	"root-history-rewritten": "root, good", "root-jump-long": "as many roots as clients walk", "root-not-chained": "as many roots as clients walk",
+	"rotation-window": "online key rotated", "signature-duplicate": "placeholders, of a stranger too", "signature-invalid": "placeholders, of a stranger too",
+	"signature-lost": "a signature over older content", "signature-unknown": "placeholders, of a stranger too", "spec-version-unsupported": "short spec version",
+	"state-file-invalid": "invitation open", "threshold-invalid": "a threshold of all keys", "threshold-of-one": "a role of two people",
+	"version-jump": "a version as far as it may go", "version-not-increased": "only signatures change",
+}
+
+// check judges the event of a case.
+func (test ruleCase) check(t *testing.T, w *World, policy repository.Policy, o repository.EventOptions) *repository.Status {
+	t.Helper()
+	o.Name, o.Head, o.Base = Event, "HEAD", "main"
+	e, err := w.Open().OpenEvent(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := e.Status(context.Background(), w.Now, policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := append([]string{}, test.want...)
+	slices.Sort(want)
+	if got := found(s); !slices.Equal(got, want) {
+		t.Errorf("found %q, want %q\n%+v", got, want, s.AllFindings())
+	}
+	if s.Complete != test.complete {
+		t.Errorf("complete is %v, want %v\n%+v", s.Complete, test.complete, s)
+	}
+	for _, f := range s.AllFindings() {
+		if f.Message == "" || f.Hint == "" {
+			t.Errorf("%s has no message or no hint: %+v", f.Rule, f)
+		}
+	}
+	return s
+}
+
+// TestRules: each case finds what it is to find. Every rule has a case that
+// breaks it alone and one that nearly does, and says in one what the list of
+// rules shows as its example.
+func TestRules(t *testing.T) {
+	var mu sync.Mutex
+	alone := map[string]bool{}    // rules that a case breaks and nothing else
+	said := map[string][]string{} // by rule: messages with their hints
+	note := func(s *repository.Status) {
+		mu.Lock()
+		defer mu.Unlock()
+		list := s.AllFindings()
+		for _, f := range list {
+			alone[f.Rule] = alone[f.Rule] || !slices.ContainsFunc(list, func(o repository.Finding) bool { return o.Rule != f.Rule })
+			said[f.Rule] = append(said[f.Rule], example(f.Level, f.Message, f.Hint))
+		}
+	}
+	t.Run("event", func(t *testing.T) {
+		for _, test := range ruleCases() {
+			t.Run(test.name, func(t *testing.T) {
+				t.Parallel()
+				w := New(t)
+				test.event(w)
+				w.Commit("event")
+				note(test.check(t, w, repository.Policy{}, repository.EventOptions{}))
+			})
+		}
+		for _, test := range personCases() {
+			t.Run(test.name, func(t *testing.T) {
+				t.Parallel()
+				w := New(t)
+				test.event(w)
+				w.Commit("event")
+				note(test.check(t, w, repository.Policy{}, test.options(w)))
+			})
+		}
+	})
+	var good []string
+	for _, c := range ruleCases() {
+		if c.want == nil {
+			good = append(good, c.name)
+		}
+	}
+	for _, c := range personCases() {
+		if c.want == nil {
+			good = append(good, c.name)
+		}
+	}
+	for _, r := range statusRules() {
+		if !slices.Contains(good, siblings[r.Name]) {
+			t.Errorf("no case nearly breaks %s and finds nothing: %q", r.Name, siblings[r.Name])
+		}
+		if !alone[r.Name] {
+			t.Errorf("no case breaks %s and nothing else", r.Name)
+		}
+		if !slices.Contains(said[r.Name], example(r.Level, r.Example, r.Hint)) {
+			t.Errorf("the example of %s is\n%s\nbut its cases say\n%s", r.Name, example(r.Level, r.Example, r.Hint), strings.Join(said[r.Name], "\n"))
+		}
+	}
+}
+
+// statusRules are the rules that [repository.Event.Status] judges: all but the
+// one that only a rehearsal breaks. Package rehearsal has the cases of that.
+func statusRules() []repository.Rule {
+	return slices.DeleteFunc(repository.Rules(), func(r repository.Rule) bool { return r.Name == "rehearsal-failed" })
+}
+
+// example is a message and its hint, with commits left out: they differ with
+// git's version.
+func example(level repository.Level, message, hint string) string {
+	return regexp.MustCompile(`\b[0-9a-f]{10}\b`).ReplaceAllString(string(level)+": "+message+" | "+hint, "COMMIT")
 }
 
 // TestEveryRuleHasAReason keeps the list of rules readable.
@@ -531,4 +835,9 @@ func TestQuorumWords(t *testing.T) {
 			t.Errorf("no finding %s in %q", test.rule, found(w.Status(repository.Policy{})))
 		})
 	}
+}
+
+// told is a forge that tells who pushed what.
+func told(pushers map[git.OID]string) func(context.Context) (map[git.OID]string, error) {
+	return func(context.Context) (map[git.OID]string, error) { return pushers, nil }
 }

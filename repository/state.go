@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/tufops/tufops/internal/escape"
 	"github.com/tufops/tufops/internal/git"
 	"github.com/tufops/tufops/internal/metadata"
 )
@@ -90,7 +91,7 @@ func (e *MissingError) Hint() string {
 	if e.Role == metadata.Root {
 		return "check -C and --tuf-dir; a new repository starts with: tufops-sign init sign/init"
 	}
-	return "restore the file from main: git checkout main -- " + e.File
+	return "restore the file from main: git checkout main -- " + escape.Argument(e.File)
 }
 
 // InvalidError says that a metadata file cannot be read as what it should be.
@@ -108,7 +109,7 @@ func (e *InvalidError) Unwrap() error { return e.Err }
 
 // Hint says what to do.
 func (e *InvalidError) Hint() string {
-	return "restore the file from the last good commit: git log -- " + e.File
+	return "restore the file from the last good commit: git log -- " + escape.Argument(e.File)
 }
 
 // MetadataFile is the path of a role's metadata.

@@ -26,6 +26,7 @@ func reviewText(pl *plan, user string, now time.Time) *page {
 	if pl.policy.AllowLegacyKeyIDs {
 		p.line("  keyids that are not the hash of their key are allowed here")
 	}
+	reviewLowered(p, pl.policy, pl.agreed)
 	if len(s.Roles) == 0 {
 		p.blank()
 		p.line("The event changes no role yet.")
@@ -38,6 +39,10 @@ func reviewText(pl *plan, user string, now time.Time) *page {
 		p.blank()
 		p.line("The event as a whole")
 		reviewFindings(p, s.Findings)
+	}
+	for _, q := range s.Silenced {
+		p.blank()
+		p.fold(4, "Not shown, by .tufops.yaml on main: %d of %s: %s", q.Findings, q.Rule, q.Reason)
 	}
 	p.blank()
 	asks := asked(e, s, user)
@@ -347,6 +352,9 @@ func reviewFindings(p *page, list []repository.Finding) {
 		p.fold(8, "    rule %s", where)
 		if f.Hint != "" {
 			p.fold(10, "    hint: %s", f.Hint)
+		}
+		if d := f.Decided(); d != "" {
+			p.fold(6, "    %s", d)
 		}
 	}
 }

@@ -359,6 +359,7 @@ type change struct {
 type plan struct {
 	start  start
 	policy repository.Policy // of main's tip, never of the event
+	agreed repository.Policy // what this person last signed under
 	head   git.OID           // start.head, or a commit on it that nobody has seen
 	files  []git.FileChange
 	roles  []string // whose file the change touches
@@ -374,6 +375,9 @@ func (s *session) plan(ctx context.Context, st start, c change) (*plan, error) {
 	p := &plan{start: st, head: st.head}
 	var err error
 	if p.policy, err = s.Repository.Policy(ctx, st.main); err != nil {
+		return nil, err
+	}
+	if p.agreed, err = s.agreed(ctx); err != nil {
 		return nil, err
 	}
 	p.policy.AllowLegacyKeyIDs = p.policy.AllowLegacyKeyIDs || s.AllowLegacyKeyIDs
@@ -466,6 +470,11 @@ func (s *session) run(ctx context.Context, c change) (Result, error) {
 	}
 	if len(p.files) == 0 && len(signatures) == 0 {
 		return Result{Status: p.status}, s.nothing(p, c)
+	}
+	if len(signatures) > 0 {
+		if err := s.agree(ctx, st.main, p.policy); err != nil {
+			return fail(err)
+		}
 	}
 	shown := map[string]string{} // what the person agreed to, by role
 	for _, role := range p.roles {

@@ -52,7 +52,7 @@ type DriveOptions struct {
 
 	// Rehearse adds a rehearsal to the verdict, if it finds that the event needs
 	// one; nil for never. An error says that there is no verdict.
-	Rehearse func(context.Context, *repository.Event, *repository.Status) error
+	Rehearse func(context.Context, *repository.Event, *repository.Status, repository.Policy) error
 }
 
 // Driven is what [Drive] found and did.
@@ -171,9 +171,13 @@ func (d *driver) round(ctx context.Context) (moved bool, err error) {
 		d.result.Sync.Pushed = d.result.Sync.Pushed || sync.Pushed
 	}
 
-	event, err := d.Repository.OpenEvent(ctx, repository.EventOptions{Name: d.branch, Head: string(head), Base: d.Base})
+	o := repository.EventOptions{Name: d.branch, Head: string(head), Base: d.Base}
+	if d.Forge != nil {
+		o.Pushers = d.pushers
+	}
+	event, err := d.Repository.OpenEvent(ctx, o)
 	if err != nil {
-		return false, errors.Join(append(d.errs, err)...)
+		return false, err // what kept the metadata back says no more
 	}
 	policy, err := d.Repository.Policy(ctx, event.Base)
 	if err != nil {
@@ -186,7 +190,7 @@ func (d *driver) round(ctx context.Context) (moved bool, err error) {
 		return false, errors.Join(append(d.errs, err)...)
 	}
 	if d.Rehearse != nil {
-		if err := d.Rehearse(ctx, event, d.result.Status); err != nil {
+		if err := d.Rehearse(ctx, event, d.result.Status, policy); err != nil {
 			return false, errors.Join(append(d.errs, err)...)
 		}
 	}
@@ -206,6 +210,48 @@ func (d *driver) round(ctx context.Context) (moved bool, err error) {
 		d.failed(err)
 	}
 	return moved, errors.Join(d.errs...)
+}
+
+// pushers tells who pushed the commits of the event, as far as the forge says.
+// Where it does not, nothing is known.
+func (d *driver) pushers(ctx context.Context) (map[git.OID]string, error) {
+	pushes, err := d.Forge.Pushes(ctx, d.branch)
+	if err != nil {
+		d.log().Warn("the forge does not tell who pushed what", "error", err)
+		return nil, ctx.Err()
+	}
+	known := func(commit string) git.OID {
+		if commit == "" {
+			return ""
+		}
+		oid, err := d.Repository.Git.Resolve(ctx, commit)
+		if err != nil {
+			return "" // pushed over since
+		}
+		return oid
+	}
+	base, err := d.Repository.Git.Resolve(ctx, d.Base)
+	if err != nil {
+		return nil, err
+	}
+	by := map[git.OID]string{}
+	for _, p := range slices.Backward(pushes) { // whoever pushed a commit last is its pusher
+		after, before := known(p.After), known(p.Before)
+		if after == "" || p.Before != "" && before == "" {
+			continue
+		}
+		if before == "" {
+			before = base
+		}
+		commits, err := d.Repository.Git.History(ctx, after, before, git.HistoryOptions{})
+		if err != nil {
+			return nil, err
+		}
+		for _, commit := range commits {
+			by[commit] = p.Login
+		}
+	}
+	return by, nil
 }
 
 // moved reports whether the event or its base is not any more where it was

@@ -54,6 +54,9 @@ func Text(s *repository.Status) string {
 		b.WriteString("\nThe event as a whole\n")
 		textFindings(&b, s.Findings)
 	}
+	for _, q := range s.Silenced {
+		fmt.Fprintf(&b, "\nNot shown, by .tufops.yaml on main: %d of %s\n    reason: %s\n", q.Findings, q.Rule, t(q.Reason))
+	}
 	textRehearsal(&b, s.Rehearsal)
 	fmt.Fprintf(&b, "\n%s\n", Verdict(s))
 	return b.String()
@@ -69,6 +72,9 @@ func textFindings(b *strings.Builder, list []repository.Finding) {
 		fmt.Fprintf(b, "    rule %s\n", escape.Terminal(where))
 		if f.Hint != "" {
 			fmt.Fprintf(b, "    hint: %s\n", escape.Terminal(f.Hint))
+		}
+		if d := f.Decided(); d != "" {
+			fmt.Fprintf(b, "    %s\n", escape.Terminal(d))
 		}
 	}
 }
@@ -307,6 +313,9 @@ func Markdown(s *repository.Status) string {
 		markdownFindings(&b, "Findings on "+code(r.Role), r.Findings)
 	}
 	markdownFindings(&b, "Findings on the event as a whole", s.Findings)
+	for _, q := range s.Silenced {
+		fmt.Fprintf(&b, "\nNot shown, by .tufops.yaml on main: %d of %s (%s)\n", q.Findings, code(q.Rule), plain(q.Reason))
+	}
 	markdownRehearsal(&b, s.Rehearsal)
 	fmt.Fprintf(&b, "\n<sub>commit %.12s, known-good %.12s</sub>\n", s.Commit, s.Base)
 	return b.String()
@@ -325,6 +334,9 @@ func markdownFindings(b *strings.Builder, title string, list []repository.Findin
 		fmt.Fprintf(b, "<br><sub>rule %s", escape.MarkdownCode(f.Rule))
 		if f.Hint != "" {
 			fmt.Fprintf(b, "; %s", escape.Markdown(f.Hint))
+		}
+		if d := f.Decided(); d != "" {
+			fmt.Fprintf(b, "; %s", escape.Markdown(d))
 		}
 		b.WriteString("</sub>\n")
 	}

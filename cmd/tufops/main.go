@@ -36,6 +36,9 @@ Example:
 			onlineSignTargetsCommand(env),
 			buildCommand(env),
 			publishCommand(env),
+			initCommand(env),
+			updateIssueCommand(env),
+			rulesCommand(env),
 			demoCommand(env),
 		},
 	}

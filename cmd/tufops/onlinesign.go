@@ -80,6 +80,9 @@ func onlineSign(c *urfave.Context, env cli.Env) error {
 	if err != nil {
 		return err
 	}
+	if w := policyWarning(c.Context, repo, done.Commit); w != "" {
+		done.Warnings = append(done.Warnings, w)
+	}
 	var roles []string
 	signed := []map[string]any{}
 	for _, s := range done.Signed {

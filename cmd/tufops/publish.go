@@ -58,6 +58,9 @@ func publishTo(c *urfave.Context, env cli.Env) error {
 		return cli.WithNote(err, "nothing was published")
 	}
 	defer published.Repository().Git.Close()
+	if w := policyWarning(c.Context, published.Repository(), published.Commit()); w != "" {
+		common.Log.Warn(w)
+	}
 	publishable, err := published.Publishable()
 	if err != nil {
 		return cli.WithNote(err, "nothing was published")

@@ -69,11 +69,11 @@ func signingEvent(c *urfave.Context, env cli.Env) error {
 		Policy: func(p *repository.Policy) {
 			p.AllowLegacyKeyIDs = p.AllowLegacyKeyIDs || c.Bool("allow-legacy-keyids")
 		},
-		Rehearse: func(ctx context.Context, e *repository.Event, s *repository.Status) error {
+		Rehearse: func(ctx context.Context, e *repository.Event, s *repository.Status, policy repository.Policy) error {
 			if !c.Bool("rehearse") && !rehearsal.Needed(e) {
 				return nil
 			}
-			return rehearsal.Judge(ctx, e, s, common.Now())
+			return rehearsal.Judge(ctx, e, s, common.Now(), policy)
 		},
 	}
 	if to != "" {
@@ -135,8 +135,11 @@ func reportDriven(c *urfave.Context, env cli.Env, done signingevent.Driven, form
 	case format == "json":
 		doc := map[string]any{
 			"schema": 1, "event": done.Event, "gone": done.Gone, "merged": done.Merged, "dry_run": c.Bool("dry-run"),
-			"updated": append([]string{}, done.Sync.Roles...), "status": done.Status,
-			"done": append([]string{}, done.Done...), "notes": append([]string{}, done.Notes...),
+			"updated": append([]string{}, done.Sync.Roles...),
+			"done":    append([]string{}, done.Done...), "notes": append([]string{}, done.Notes...),
+		}
+		if done.Status != nil {
+			doc["status"] = done.Status
 		}
 		if done.Pull != nil {
 			doc["pull"] = map[string]any{"number": done.Pull.Number, "url": done.Pull.URL, "open": done.Pull.Open, "draft": done.Pull.Draft}

@@ -93,6 +93,7 @@ type bench struct {
 	module string // the top of the module
 	tufops string // the program
 	empty  string // a program with the same imports that does nothing, or copies a tree
+	counts string // a program with the same imports that is status without the rules
 	git    string
 
 	tufopsClient string // the other program
@@ -122,6 +123,7 @@ func (b *bench) prepare(ctx context.Context) error {
 	}
 	b.module = filepath.Dir(mod)
 	b.tufops, b.empty = filepath.Join(b.dir, "tufops"), filepath.Join(b.dir, "empty", "empty")
+	b.counts = filepath.Join(b.dir, "empty", "counts")
 	b.tufopsClient, b.bareGets = filepath.Join(b.dir, "tufops-client"), filepath.Join(b.dir, "empty", "gets")
 	if err := os.Setenv("CGO_ENABLED", "0"); err != nil { // as the Makefile builds them
 		return err
@@ -135,6 +137,10 @@ func (b *bench) prepare(ctx context.Context) error {
 	if err := b.buildEmpty(ctx, "./cmd/tufops", b.empty, bareCopy); err != nil {
 		return err
 	}
+	if err := b.buildEmpty(ctx, "./cmd/tufops", b.counts, countSignatures,
+		"context", "encoding/json", module+"internal/git", module+"internal/metadata", module+"repository"); err != nil {
+		return err
+	}
 	if err := b.buildEmpty(ctx, "./cmd/tufops-client", b.bareGets, bareGets); err != nil {
 		return err
 	}
@@ -143,15 +149,18 @@ func (b *bench) prepare(ctx context.Context) error {
 }
 
 // buildEmpty builds a program with the imports of a command and no more of its
-// code, but for what body says; it may use os, io and net/http. Internal packages
-// may be imported from inside the module only; an overlay puts the program there
-// without writing to it.
-func (b *bench) buildEmpty(ctx context.Context, command, to, body string) error {
+// code, but for what body says; it may use os, io and net/http, and the packages
+// that are named. Internal packages may be imported from inside the module only; an
+// overlay puts the program there without writing to it.
+func (b *bench) buildEmpty(ctx context.Context, command, to, body string, uses ...string) error {
 	imports, err := output(ctx, b.module, "go", "list", "-f", `{{join .Imports "\n"}}`, command)
 	if err != nil {
 		return err
 	}
 	src := "package main\n\nimport \"os\"\nimport \"io\"\nimport \"net/http\"\n"
+	for _, p := range uses {
+		src += fmt.Sprintf("import %q\n", p)
+	}
 	for p := range strings.FieldsSeq(imports) {
 		src += fmt.Sprintf("import _ %q\n", p)
 	}
@@ -172,8 +181,52 @@ func (b *bench) buildEmpty(ctx context.Context, command, to, body string) error 
 	return err
 }
 
-// What the bare programs do: copy a folder, get URLs.
+const module = "github.com/tufops/tufops/"
+
+// What the bare programs do: copy a folder, get URLs, and open an event to count
+// the signatures of its roles, which is what is left of status without the rules.
 const (
+	countSignatures = `
+	ctx := context.Background()
+	check := func(err error) {
+		if err != nil {
+			panic(err)
+		}
+	}
+	g, err := git.Open(ctx, ".")
+	check(err)
+	defer g.Close()
+	r, err := repository.New(g, "")
+	check(err)
+	e, err := r.OpenEvent(ctx, repository.EventOptions{Name: os.Args[1], Head: os.Args[2], Base: os.Args[3]})
+	check(err)
+	_, err = r.Policy(ctx, e.Base)
+	check(err)
+	verdict := map[string][]metadata.Quorum{}
+	for _, role := range e.Changed() {
+		doc, err := e.Proposed.Document(role)
+		check(err)
+		for _, d := range e.Proposed.Delegations(role) {
+			verdict[role] = append(verdict[role], metadata.Check(d.Delegation, doc))
+		}
+		if d, ok := e.KnownGood.Delegation(role); ok && role == metadata.Root {
+			verdict[role] = append(verdict[role], metadata.Check(d.Delegation, doc))
+		}
+		_, err = e.Baseline(ctx, role)
+		check(err)
+	}
+	missing := map[string][]string{}
+	for role, list := range verdict {
+		for _, q := range list {
+			for _, k := range q.Missing {
+				missing[role] = append(missing[role], k.Holder())
+			}
+		}
+	}
+	doc, err := json.MarshalIndent(missing, "", "  ")
+	check(err)
+	os.Stdout.Write(doc)
+`
 	bareCopy = `
 	if len(os.Args) == 3 {
 		if err := os.CopyFS(os.Args[2], os.DirFS(os.Args[1])); err != nil {

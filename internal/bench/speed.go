@@ -145,7 +145,8 @@ func (b *bench) status(ctx context.Context) error {
 		empty := &timing{run: program(ctx, b.clone, nil, nil, b.empty)}
 		bare := &timing{run: replay(ctx, calls)}
 		checks := &timing{run: v.run}
-		if err := interleave(ctx, b.rounds, whole, empty, bare, checks); err != nil {
+		without := &timing{run: program(ctx, b.clone, env, nil, b.counts, e.Event, e.Head, e.Base)}
+		if err := interleave(ctx, b.rounds, whole, empty, bare, checks, without); err != nil {
 			return err
 		}
 		fmt.Printf("\nstatus of %s at %.8s, main has moved: %d git processes, goal at most 5\n", e.Event, e.Head, len(calls))
@@ -153,6 +154,8 @@ func (b *bench) status(ctx context.Context) error {
 		row("the same git processes, bare", bare.median(), "")
 		row("signature verifications", checks.median(), fmt.Sprint(len(v.list)))
 		compare([]*timing{empty, bare, checks}, 2, []string{"tufops status"}, whole)
+		row("status without the rules", without.median(), fmt.Sprintf("with them %.2f times that (fastest runs: %.2f), goal 1.5",
+			float64(whole.median())/float64(without.median()), float64(whole.fastest())/float64(without.fastest())))
 	}
 	return nil
 }

@@ -163,6 +163,54 @@ func FuzzTerminal(f *testing.F) {
 	})
 }
 
+// FuzzTerminalLines: only line feeds and tabs get through beside what is seen,
+// and each line is what Terminal makes of it.
+func FuzzTerminalLines(f *testing.F) {
+	for _, s := range seeds {
+		f.Add("a\n\t" + s + "\n")
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got := escape.TerminalLines(s)
+		lines, want := strings.FieldsFunc(got, newLineOrTab), strings.FieldsFunc(s, newLineOrTab)
+		if len(lines) != len(want) || strings.Count(got, "\n") != strings.Count(s, "\n") || strings.Count(got, "\t") != strings.Count(s, "\t") {
+			t.Fatalf("TerminalLines(%q) = %q", s, got)
+		}
+		for i := range lines {
+			if lines[i] != escape.Terminal(want[i]) {
+				t.Errorf("TerminalLines(%q) has the line %q, Terminal makes %q of it", s, lines[i], escape.Terminal(want[i]))
+			}
+		}
+	})
+}
+
+func newLineOrTab(r rune) bool { return r == '\n' || r == '\t' }
+
+// FuzzJSON: a document means the same, and shows nothing that is not seen.
+func FuzzJSON(f *testing.F) {
+	for _, s := range append(seeds, "\u0000", "\u007f\\", "\U0010ffff") {
+		f.Add(s, s)
+	}
+	f.Fuzz(func(t *testing.T, name, value string) {
+		doc, err := json.MarshalIndent(map[string]any{name: []string{value}}, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := escape.JSON(doc)
+		for _, r := range string(got) {
+			if r != '\n' && !unicode.IsPrint(r) {
+				t.Errorf("JSON(%q) = %q contains %U", doc, got, r)
+			}
+		}
+		var before, after any
+		if err := json.Unmarshal(doc, &before); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(got, &after); err != nil || !reflect.DeepEqual(before, after) {
+			t.Errorf("JSON(%q) = %q means %v, %v", doc, got, after, err)
+		}
+	})
+}
+
 // markup matches what must not stand in the source of inline text.
 var markup = regexp.MustCompile("[`|<>\\[\\]*~\\\\^!$\n\r]")
 

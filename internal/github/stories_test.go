@@ -219,7 +219,9 @@ func (s *story) state(commit string) string {
 	return state
 }
 
-func (s *story) edit() { s.Edit("targets", func(o metadata.Object) { List(o, "b.txt", "b") }).Artifact("b.txt", "b") }
+func (s *story) edit() {
+	s.Edit("targets", func(o metadata.Object) { List(o, "b.txt", "b") }).Artifact("b.txt", "b")
+}
 
 func contains(t testing.TB, text string, wants ...string) {
 	t.Helper()
@@ -723,5 +725,31 @@ func TestStoryDryRun(t *testing.T) {
 		if r.Writes() {
 			t.Errorf("a dry run asked for %s", r.String())
 		}
+	}
+}
+
+// TestStoryPusher: a key that came under another login than its owner's is shown,
+// wherever in the event that was; one that its owner pushed is not.
+func TestStoryPusher(t *testing.T) {
+	for _, who := range []string{"dave", "mallory"} {
+		t.Run(who, func(t *testing.T) {
+			s := begin(t, githubtest.Settings{})
+			t.Setenv("GITHUB_ACTOR", "alice")
+			s.Artifact("b.txt", "b")
+			s.push("an artifact")
+			t.Setenv("GITHUB_ACTOR", who)
+			s.Edit("targets", func(o metadata.Object) { AddKey(o, "releases", "dave") })
+			key := s.push("dave joins")
+			t.Setenv("GITHUB_ACTOR", "bob")
+			s.Artifact("c.txt", "c")
+			s.push("another artifact")
+			s.drive()
+			want := fmt.Sprintf("came with commit %.10s, which @​mallory pushed", key)
+			got := strings.ReplaceAll(s.board(1), "&#8203;", "​")
+			if strings.Contains(got, want) != (who == "mallory") || strings.Contains(got, "invite-accepted-by-other") != (who == "mallory") {
+				t.Errorf("pushed by %s:\n%s", who, got)
+			}
+			s.quiet()
+		})
 	}
 }

@@ -20,7 +20,7 @@ func (c *call) workflow() (string, *apiError) {
 	known := slices.Clone(s.settings.Workflows)
 	if tip := s.refs["refs/heads/"+s.defaultBranch()]; tip != "" {
 		out, err := s.git.run("ls-tree", "--name-only", tip, workflowDir)
-		s.must(err)
+		sure(err)
 		for name := range strings.Lines(out) {
 			if name = path.Base(strings.TrimSpace(name)); path.Ext(name) == ".yml" || path.Ext(name) == ".yaml" {
 				known = append(known, name)
@@ -40,7 +40,7 @@ func (s *Server) workflowID(file string) int64 { return s.userID("workflow:" + f
 // input is one that a workflow declares.
 type input struct {
 	Required bool
-	Default  *yaml.Node
+	Default  any
 }
 
 // dispatchable reports whether a workflow may be started by request, and the

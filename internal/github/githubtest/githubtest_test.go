@@ -3,10 +3,10 @@ package githubtest_test
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -100,6 +100,27 @@ func send(token, method, address, body string) (int, http.Header, string, error)
 
 const repo = "/repos/octo/tuf"
 
+// openPull opens a pull request from sign/x, or another branch, to main.
+func (w *world) openPull(branch string) int {
+	w.t.Helper()
+	return w.OpenPull("alice", branch, "main", "Sign "+branch, "", false)
+}
+
+// numbers lists pull requests and returns their numbers.
+func (w *world) numbers(query string) []int {
+	w.t.Helper()
+	status, body := w.ask(w.token, "GET", repo+"/pulls"+query, "")
+	var list []struct{ Number int }
+	if status != http.StatusOK || json.Unmarshal([]byte(body), &list) != nil {
+		w.t.Fatalf("listing pull requests answered %d %s", status, body)
+	}
+	numbers := []int{}
+	for _, p := range list {
+		numbers = append(numbers, p.Number)
+	}
+	return numbers
+}
+
 // graphql asks and returns the whole answer, compact.
 func (w *world) graphql(token, query string, variables map[string]any) string {
 	w.t.Helper()
@@ -121,86 +142,12 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// refusal returns what GitHub says no with: the status, the message, and that
-// of the first error.
-func refusal(t *testing.T, err error) (int, string) {
-	t.Helper()
-	var e *github.ErrorResponse
-	if !errors.As(err, &e) {
-		t.Fatalf("%v is no answer of GitHub", err)
-	}
-	message := e.Message
-	if len(e.Errors) > 0 {
-		message += "; " + e.Errors[0].Field + " " + e.Errors[0].Code + " " + e.Errors[0].Message
-	}
-	return e.Response.StatusCode, message
-}
+func itoa(n int) string { return strconv.Itoa(n) }
 
-func wantRefusal(t *testing.T, err error, status int, text string) {
-	t.Helper()
-	if err == nil {
-		t.Fatalf("it was done, want %d %q", status, text)
-	}
-	if got, message := refusal(t, err); got != status || !strings.Contains(message, text) {
-		t.Fatalf("it says %d %q, want %d %q", got, message, status, text)
-	}
-}
-
-func TestEverythingOnce(t *testing.T) {
-	for _, base := range []string{"", "/api/v3"} {
-		t.Run("base "+base, func(t *testing.T) {
-			w := newWorld(t, githubtest.Options{BasePath: base})
-			c, ctx := w.client(w.token), t.Context()
-			r, _, err := c.Repositories.Get(ctx, "octo", "tuf")
-			check(t, err)
-			if r.GetFullName() != "octo/tuf" || r.GetDefaultBranch() != "main" {
-				t.Errorf("the repository is %s with %s", r.GetFullName(), r.GetDefaultBranch())
-			}
-			p, _, err := c.PullRequests.Create(ctx, "octo", "tuf", &github.NewPullRequest{
-				Title: github.String("Sign"), Head: github.String("sign/x"), Base: github.String("main"), Body: github.String("b"), Draft: github.Bool(true)})
-			check(t, err)
-			if p.GetNumber() != 1 || !p.GetDraft() || p.GetHead().GetSHA() != w.Upstream.Head("sign/x") || p.GetUser().GetLogin() != githubtest.ActionsLogin ||
-				p.GetCommits() != 1 || p.GetChangedFiles() != 1 {
-				t.Errorf("opened %v", p)
-			}
-			list, _, err := c.PullRequests.List(ctx, "octo", "tuf", &github.PullRequestListOptions{Head: "octo:sign/x", State: "all"})
-			check(t, err)
-			if len(list) != 1 || list[0].GetNumber() != 1 {
-				t.Errorf("listed %v", list)
-			}
-			m, _, err := c.Issues.CreateComment(ctx, "octo", "tuf", 1, &github.IssueComment{Body: github.String("hello")})
-			check(t, err)
-			_, _, err = c.Issues.EditComment(ctx, "octo", "tuf", m.GetID(), &github.IssueComment{Body: github.String("bye")})
-			check(t, err)
-			comments, _, err := c.Issues.ListComments(ctx, "octo", "tuf", 1, nil)
-			check(t, err)
-			if len(comments) != 1 || comments[0].GetBody() != "bye" || comments[0].GetUser().GetType() != "Bot" {
-				t.Errorf("comments are %v", comments)
-			}
-			head := w.Upstream.Head("sign/x")
-			_, _, err = c.Repositories.CreateStatus(ctx, "octo", "tuf", head, &github.RepoStatus{
-				State: github.String("pending"), Context: github.String("signing"), Description: github.String("1 of 2"), TargetURL: github.String("https://example.com/")})
-			check(t, err)
-			combined, _, err := c.Repositories.GetCombinedStatus(ctx, "octo", "tuf", head, nil)
-			check(t, err)
-			if combined.GetState() != "pending" || combined.GetTotalCount() != 1 {
-				t.Errorf("combined status is %v", combined)
-			}
-			_, _, err = c.Issues.AddLabelsToIssue(ctx, "octo", "tuf", 1, []string{"signing"})
-			check(t, err)
-			_, err = c.Issues.RemoveLabelForIssue(ctx, "octo", "tuf", 1, "signing")
-			check(t, err)
-			_, err = c.Actions.CreateWorkflowDispatchEventByFileName(ctx, "octo", "tuf", "publish.yml",
-				github.CreateWorkflowDispatchEventRequest{Ref: "main", Inputs: map[string]any{"what": "all"}})
-			check(t, err)
-			runs, _, err := c.Actions.ListWorkflowRunsByFileName(ctx, "octo", "tuf", "publish.yml", nil)
-			check(t, err)
-			if runs.GetTotalCount() != 1 || runs.WorkflowRuns[0].GetHeadSHA() != w.Upstream.Head("main") {
-				t.Errorf("runs are %v", runs)
-			}
-			if got := w.graphql(w.token, "query { viewer { login } }", nil); got != `{"data":{"viewer":{"login":"github-actions[bot]"}}}` {
-				t.Errorf("viewer is %s", got)
-			}
-		})
-	}
+// issue opens an issue and returns its number.
+func (w *world) issue(title string, labels ...string) int {
+	w.t.Helper()
+	i, _, err := w.client(w.token).Issues.Create(w.t.Context(), "octo", "tuf", &github.IssueRequest{Title: &title, Labels: new(append([]string{}, labels...))})
+	check(w.t, err)
+	return i.GetNumber()
 }

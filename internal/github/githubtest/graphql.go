@@ -17,6 +17,7 @@ type document struct {
 	variables map[string]any
 	problem   error
 	refusal   *gqlError // of the whole request
+	unserved  []string  // fields that this server does not have
 }
 
 func parseDocument(body []byte) *document {
@@ -129,6 +130,7 @@ func (e *execution) field(out, source obj, f *ast.Field, path []string) {
 	}
 	value, ok := source[f.Name]
 	if !ok {
+		e.c.gql.unserved = append(e.c.gql.unserved, fmt.Sprintf("this server does not serve %s", strings.Join(path, ".")))
 		fail(&gqlError{Type: "undefinedField", Message: fmt.Sprintf("Field '%s' doesn't exist on type '%s'", f.Name, source["__typename"])})
 		return
 	}

@@ -3,6 +3,8 @@ package githubtest
 import (
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -142,9 +144,9 @@ func (s *Server) repo(owner string) obj {
 
 // defaultBranch is what the bare repository's HEAD says.
 func (s *Server) defaultBranch() string {
-	name, err := s.git.run("symbolic-ref", "--short", "HEAD")
-	s.must(err)
-	return name
+	head, err := os.ReadFile(filepath.Join(s.Dir, "HEAD"))
+	sure(err)
+	return strings.TrimPrefix(strings.TrimSpace(string(head)), "ref: refs/heads/")
 }
 
 func (s *Server) labelJSON(l *label) obj {
@@ -204,10 +206,10 @@ func (s *Server) fullPull(i *issue) obj {
 	p := i.pull
 	o := s.pullJSON(i)
 	commits, err := s.git.run("rev-list", "--count", p.baseSHA+".."+p.headSHA)
-	s.must(err)
+	sure(err)
 	n, _ := strconv.Atoi(commits)
 	stat, err := s.git.run("diff", "--numstat", p.baseSHA+"..."+p.headSHA)
-	s.must(err)
+	sure(err)
 	files, added, deleted := 0, 0, 0
 	for line := range strings.Lines(stat) {
 		var a, d int
@@ -275,7 +277,7 @@ const commitFields = "%T%n%P%n%an%n%ae%n%aI%n%cn%n%ce%n%cI%n%B"
 
 func (s *Server) commitLines(oid string) []string {
 	out, err := s.git.run("show", "--no-patch", "--format="+commitFields, oid)
-	s.must(err)
+	sure(err)
 	return strings.SplitN(out, "\n", 9)
 }
 

@@ -48,8 +48,11 @@ const pushLog = "pushes.log"
 
 // prepare has each push to the repository noted down.
 func (b bare) prepare() error {
-	if answer, err := b.run("rev-parse", "--is-bare-repository"); err != nil || answer != "true" {
-		return fmt.Errorf("it is no bare git repository: %q, %w", answer, err)
+	switch answer, err := b.run("rev-parse", "--is-bare-repository"); {
+	case err != nil:
+		return err
+	case answer != "true":
+		return errors.New("it is not bare")
 	}
 	hook := filepath.Join(string(b), "hooks", "post-receive")
 	if err := os.MkdirAll(filepath.Dir(hook), 0o755); err != nil {

@@ -314,7 +314,7 @@ func (s *Server) openPull(login, head, base, title string, body *string, draft b
 	}
 	i := s.newIssue(login, title, body)
 	i.pull = p
-	s.must(s.setHead(i, p.headSHA))
+	sure(s.setHead(i, p.headSHA))
 	return i, nil
 }
 
@@ -442,7 +442,7 @@ func (s *Server) reopen(i *issue) *apiError {
 			return cannot("%s", err.Errors[0]["message"])
 		}
 		p.baseSHA = base
-		s.must(s.setHead(i, head))
+		sure(s.setHead(i, head))
 	}
 	i.open, i.closed, i.closedBy, i.updated = true, nil, "", s.now()
 	return nil

@@ -108,6 +108,7 @@ type Server struct {
 	dispatches []Dispatch
 	pushes     []Push
 	requests   []*Request
+	carried    int // requests carried out
 	violations []string
 	gate       func(context.Context, *Request)
 	served     func(*Request)
@@ -231,8 +232,10 @@ type Request struct {
 	Login  string // of the token; empty for none or one that is not known
 	Body   string
 
-	Done   bool // it was carried out, or refused for a reason of its own
-	Status int  // what the client was told; 0 if nothing
+	// Order is the place among the requests that were carried out, or refused for a
+	// reason of their own, from 1; 0 for one that a fault kept from it.
+	Order  int
+	Status int // what the client was told; 0 if nothing
 	Answer string
 }
 
@@ -393,14 +396,19 @@ func (s *Server) arrive(r *http.Request, body []byte) *call {
 
 // handle carries the request out. One at a time: what it reads and what it
 // changes belong together, as far as the git repository's other users let it.
-func (s *Server) handle(c *call) *answer {
+func (s *Server) handle(c *call) (a *answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.req.Done = true
-	a := &answer{status: http.StatusOK, header: c.header}
-	if err := s.sync(); err != nil {
-		s.violations = append(s.violations, fmt.Sprintf("%s: %v", c.req, err))
-	}
+	s.carried++
+	c.req.Order = s.carried
+	a = &answer{status: http.StatusOK, header: c.header}
+	defer func() {
+		if r := recover(); r != nil {
+			s.violations = append(s.violations, fmt.Sprintf("%s: %v", c.req, r))
+			a = (&Fault{Status: http.StatusInternalServerError}).answer()
+		}
+	}()
+	sure(s.sync())
 	switch body, err := s.respond(c); {
 	case err != nil:
 		a.status = err.Status
@@ -451,11 +459,14 @@ func (s *Server) check(c *call, a *answer) []string {
 	if c.route == nil && c.gql == nil {
 		return []string{"this server does not serve it"}
 	}
+	if c.gql != nil {
+		if s.schemas == nil {
+			return c.gql.unserved
+		}
+		return append(c.gql.unserved, s.schemas.checkGraphQL(c.gql, a)...)
+	}
 	if s.schemas == nil {
 		return nil
-	}
-	if c.gql != nil {
-		return s.schemas.checkGraphQL(c.gql, a)
 	}
 	body := c.req.Body
 	if c.route.path == inRepo+"/issues/{issue_number}/labels" && strings.HasPrefix(strings.TrimSpace(body), "[") {
@@ -537,6 +548,14 @@ func (s *Server) must(err error) {
 		s.t.Helper()
 		s.t.Fatal(err)
 	default:
+		panic(err)
+	}
+}
+
+// sure is for what only fails if the repository is broken. A request then is
+// answered with 500, and it is a violation; see handle.
+func sure(err error) {
+	if err != nil {
 		panic(err)
 	}
 }

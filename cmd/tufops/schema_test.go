@@ -1,0 +1,209 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tufops/tufops/internal/github/githubtest"
+	"github.com/tufops/tufops/internal/metadata"
+	"github.com/tufops/tufops/onlinesign/onlinesigntest"
+	"github.com/tufops/tufops/publish/publishtest"
+	"github.com/tufops/tufops/repository"
+	"github.com/tufops/tufops/repository/repositorytest"
+	"github.com/tufops/tufops/schema/schematest"
+)
+
+// TestSchemas: what each command prints is what schema/ says, in all its fields
+// and in no other.
+func TestSchemas(t *testing.T) {
+	for name, test := range map[string]struct {
+		optional []string
+		print    func(t *testing.T, check func(stdout string))
+	}{
+		"signing-event":         {[]string{"role", "file", "known_good", "lowered", "reason", "silenced", "deadline", "status", "pull"}, signingEventDocuments},
+		"status":                {[]string{"deadline", "role", "file", "known_good", "lowered", "reason", "silenced", "rehearsal", "client", "trouble"}, statusDocuments},
+		"rules":                 {nil, rulesDocuments},
+		"update-targets":        {nil, updateTargetsDocuments},
+		"create-signing-events": {nil, createEventsDocuments},
+		"online-sign":           {[]string{"file", "role", "lowered", "reason"}, onlineSignDocuments},
+		"online-sign-targets":   {nil, onlineSignTargetsDocuments},
+		"publish":               {[]string{"error"}, publishDocuments},
+		"published-status":      {[]string{"delegator"}, publishedStatusDocuments},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := schematest.New(t, name, test.optional...)
+			test.print(t, func(stdout string) { t.Helper(); s.Check(t, stdout) })
+			switch name {
+			case "online-sign": // which knows no policy
+				s.Done(t, "lowered")
+			case "signing-event": // of the verdict in it the test of status sees all
+				s.Done(t, "invites", "known_good", "lowered", "reason", "signed", "silenced",
+					"rehearsal", "steps", "what", "client", "when", "at", "outcome", "unproven", "trouble")
+			default:
+				s.Done(t)
+			}
+		})
+	}
+}
+
+func statusDocuments(t *testing.T, check func(string)) {
+	w := repositorytest.New(t)
+	w.OnMain(func() {
+		w.WriteFile(repository.PolicyFile, `
+rules:
+  threshold-of-one: {level: off, reason: one maintainer}
+  expiry-too-far: {level: warning, reason: yearly signing}
+`)
+	})
+	w.Artifact("b.txt", "b")
+	w.Edit("root", func(s metadata.Object) { repositorytest.AddKey(s, "targets", "erin") }).Sign("root", "alice")
+	w.Edit("targets", func(s metadata.Object) {
+		repositorytest.AddKey(s, "releases", "dave")
+		repositorytest.List(s, "b.txt", "b")
+		s["expires"] = "2032-01-01T00:00:00Z"
+	}).Sign("targets", "alice")
+	w.WriteFile(repository.StateFile, `{"invites": {"@frank": ["releases"]}}`)
+	w.WriteFile("README", "x")
+	w.Commit("event")
+	_, stdout, _ := program(t, "-C", w.Dir, "status", "--base", "main", "--format", "json")
+	check(stdout)
+	_, stdout, _ = program(t, "-C", w.Dir, "status", "--base", "main", "--head", "main", "--format", "json")
+	check(stdout)
+	w = repositorytest.New(t)
+	w.Edit("root", nil).Sign("root", "alice")
+	w.Edit("targets", func(s metadata.Object) { repositorytest.Roles(s, "releases")["paths"] = []any{"releases/[!x]*/*"} }).Sign("targets", "alice", "bob")
+	w.Commit("event")
+	_, stdout, _ = program(t, "-C", w.Dir, "status", "--base", "main", "--rehearse", "--format", "json")
+	check(stdout)
+	s := w.Status(repository.Policy{})
+	s.AddRehearsal(&repository.Rehearsal{Steps: []repository.RehearsalStep{}, Unproven: []string{}, Trouble: "the disk is full"}, repository.Policy{})
+	doc, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(string(doc))
+}
+
+func signingEventDocuments(t *testing.T, check func(string)) {
+	w := onlinesigntest.New(t, repository.OnlineConfig{})
+	gh := githubtest.New(t, githubtest.Options{Dir: w.Upstream.Dir, Settings: githubtest.Settings{Workflows: []string{eventWorkflow}}})
+	env, _ := workflowEnv(t, gh, "push")
+	env["TUF_ON_CI_TOKEN"] = gh.AddToken(githubtest.Token{Kind: githubtest.Workflow, Permissions: githubtest.All().Without("statuses")})
+	bot := w.Upstream.Clone("driver")
+	bot.Run("switch", "-q", "-c", "sign/new")
+	bot.WriteFile("targets/a.txt", "one\n")
+	bot.Commit("an artifact")
+	bot.Push()
+	for _, args := range [][]string{{"--dry-run"}, {}, {}} {
+		_, stdout, _ := tufops(t, w, env, append([]string{"-C", bot.Dir, "signing-event", "--push", "--format", "json"}, args...)...)
+		check(stdout)
+	}
+	w.Upstream.Run("branch", "-D", "sign/new")
+	_, stdout, _ := tufops(t, w, env, "-C", bot.Dir, "signing-event", "--push", "--format", "json")
+	check(stdout)
+}
+
+func rulesDocuments(t *testing.T, check func(string)) {
+	for _, args := range [][]string{{}, {"quorum"}} {
+		_, stdout, _ := program(t, append([]string{"rules", "--format", "json"}, args...)...)
+		check(stdout)
+	}
+}
+
+func updateTargetsDocuments(t *testing.T, check func(string)) {
+	w, dir, _ := eventsWorld(t)
+	for _, args := range [][]string{{"--dry-run"}, {}, {}} {
+		_, stdout, _ := tufops(t, w, nil, append([]string{"-C", dir, "update-targets", "--format", "json"}, args...)...)
+		check(stdout)
+	}
+}
+
+func createEventsDocuments(t *testing.T, check func(string)) {
+	w, dir, _ := eventsWorld(t)
+	gh := githubtest.New(t, githubtest.Options{Dir: w.Upstream.Dir, Settings: githubtest.Settings{Workflows: []string{eventWorkflow}}})
+	env, _ := workflowEnv(t, gh, "schedule")
+	for _, args := range [][]string{{}, {"--dry-run"}, {"--push"}, {"--push", "--dispatch"}} {
+		_, stdout, _ := tufops(t, w, env, append([]string{"-C", dir, "create-signing-events", "--format", "json"}, args...)...)
+		check(stdout)
+		w.Wait(1200 * 24 * time.Hour)
+	}
+}
+
+func onlineSignDocuments(t *testing.T, check func(string)) {
+	w := onlinesigntest.New(t, repository.OnlineConfig{})
+	bot := w.Upstream.Clone("bot")
+	gh := githubtest.New(t, githubtest.Options{Dir: w.Upstream.Dir, Settings: githubtest.Settings{Workflows: []string{eventWorkflow, publishWorkflow}}})
+	env, _ := workflowEnv(t, gh, "push")
+	sign := func(args ...string) {
+		t.Helper()
+		_, stdout, _ := tufops(t, w, env, append([]string{"-C", bot.Dir, "online-sign", "--push", "--dispatch", "--format", "json"}, args...)...)
+		check(stdout)
+	}
+	sign("--dry-run")
+	sign()
+	w.Artifact("a.txt", "one", false)
+	w.Write("a policy", map[string][]byte{repository.PolicyFile: []byte("strict\n")})
+	w.Wait(24 * time.Hour)
+	sign()
+}
+
+func onlineSignTargetsDocuments(t *testing.T, check func(string)) {
+	w := onlinesigntest.New(t, repository.OnlineConfig{})
+	key := w.OnlineKey("npm.pem")
+	w.Change("'npm' role/delegation change", func(e *repository.Edit) error {
+		return e.SetRole("npm", repository.RoleConfig{OnlineKey: key})
+	}, metadata.Targets)
+	bot := w.Upstream.Clone("bot")
+	for _, args := range [][]string{{"--dry-run"}, {}, {}} {
+		_, stdout, _ := tufops(t, w, nil, append([]string{"-C", bot.Dir, "online-sign-targets", "npm", "--format", "json"}, args...)...)
+		check(stdout)
+	}
+}
+
+func publishDocuments(t *testing.T, check func(string)) {
+	r := publishtest.New(t)
+	first := r.Commit(t, "first")
+	site := filepath.Join(t.TempDir(), "site")
+	publish := func(args ...string) {
+		t.Helper()
+		_, stdout, _ := tufopsAt(t, publishtest.Now, nil, append([]string{"-C", r.Git.Dir, "publish", "--to", "file://" + site, "--format", "json"}, args...)...)
+		check(stdout)
+	}
+	publish("--dry-run")
+	publish()
+	publish()
+	if err := os.WriteFile(filepath.Join(site, "metadata/timestamp.json"), []byte("{}"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	publish() // with a note
+	r.Publish(metadata.Timestamp)
+	r.Commit(t, "second")
+	publish()
+	r.Git.Run("checkout", "-q", string(first))
+	publish() // refused, as an older state
+}
+
+func publishedStatusDocuments(t *testing.T, check func(string)) {
+	w := repositorytest.New(t)
+	w.Edit("releases", func(s metadata.Object) { s["expires"] = "2029-01-01T00:00:00Z" }).Sign("releases", "carol")
+	w.Edit("snapshot", func(s metadata.Object) {
+		s["meta"].(metadata.Object)["releases.json"] = metadata.Object{"version": int64(2)}
+	}).Sign("snapshot", "online")
+	w.Edit("timestamp", func(s metadata.Object) {
+		s["meta"].(metadata.Object)["snapshot.json"] = metadata.Object{"version": int64(2)}
+	}).Sign("timestamp", "online")
+	w.Commit("main")
+	site := filepath.Join(t.TempDir(), "site")
+	if status, _, stderr := program(t, "-C", w.Dir, "build", "--metadata", site); status != 0 {
+		t.Fatal(stderr)
+	}
+	data, err := os.ReadFile(filepath.Join(site, "status.json"))
+	if err != nil || !strings.Contains(string(data), `"delegator": "targets"`) {
+		t.Fatalf("%v\n%s", err, data)
+	}
+	check(string(data))
+}
