@@ -36,15 +36,14 @@ func delegations(s *repository.State, role string) string {
 	return string(metadata.Write(doc.Signed()["delegations"]))
 }
 
-// Judge rehearses an event and adds the result to its status, as the policy has
-// it. It fails only if ctx ends: a rehearsal that cannot be held is a warning in
-// the status.
-func Judge(ctx context.Context, e *repository.Event, s *repository.Status, now time.Time, policy repository.Policy) error {
+// Judge rehearses an event and adds the result to its status. It fails only if
+// ctx ends: a rehearsal that cannot be held is a warning in the status.
+func Judge(ctx context.Context, e *repository.Event, s *repository.Status, now time.Time) error {
 	r := Run(ctx, e, now)
 	if ctx.Err() != nil {
 		return fmt.Errorf("rehearse event %s: %w", e.Name, ctx.Err())
 	}
-	s.AddRehearsal(r, policy)
+	s.AddRehearsal(r)
 	return nil
 }
 

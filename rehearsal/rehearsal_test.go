@@ -408,7 +408,7 @@ func TestEvents(t *testing.T) {
 			if s.Complete != test.complete {
 				t.Errorf("complete by the rules alone is %v: %+v", s.Complete, s.AllFindings())
 			}
-			if s.AddRehearsal(r, repository.Policy{}); s.Complete || !s.Failed() {
+			if s.AddRehearsal(r); s.Complete || !s.Failed() {
 				t.Errorf("with the rehearsal complete is %v, failed %v", s.Complete, s.Failed())
 			}
 			// The sibling.
@@ -521,7 +521,7 @@ func TestNotYet(t *testing.T) {
 				t.Fatal(err)
 			}
 			findings, complete := len(s.AllFindings()), s.Complete
-			if s.AddRehearsal(r, repository.Policy{}); len(s.AllFindings()) != findings || s.Complete != complete {
+			if s.AddRehearsal(r); len(s.AllFindings()) != findings || s.Complete != complete {
 				t.Errorf("the verdict changes: %+v", s.AllFindings())
 			}
 		})
@@ -641,11 +641,11 @@ func TestCannotBeHeld(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := rehearsal.Judge(ctx, e, s, w.Now, repository.Policy{}); !errors.Is(err, context.Canceled) || s.Rehearsal != nil {
+	if err := rehearsal.Judge(ctx, e, s, w.Now); !errors.Is(err, context.Canceled) || s.Rehearsal != nil {
 		t.Errorf("stopped: %v, %+v", err, s.Rehearsal)
 	}
 	t.Setenv("TMPDIR", w.Dir+"/nowhere")
-	if err := rehearsal.Judge(t.Context(), e, s, w.Now, repository.Policy{}); err != nil {
+	if err := rehearsal.Judge(t.Context(), e, s, w.Now); err != nil {
 		t.Fatal(err)
 	}
 	f := s.Findings[len(s.Findings)-1]
@@ -751,33 +751,5 @@ func TestBounded(t *testing.T) {
 	}
 	if text := strings.Join(r.Unproven, "; "); !strings.Contains(text, "later moments of ") {
 		t.Errorf("unproven: %q", text)
-	}
-}
-
-// TestRule: what the rule says of itself is what it prints, and maintainers can
-// live with a client that cannot.
-func TestRule(t *testing.T) {
-	w := New(t)
-	targets(w, func(s metadata.Object) { Roles(s, "releases")["paths"] = []any{"releases/[!x]*/*"} })
-	e := open(t, w)
-	judge := func(policy repository.Policy) (*repository.Status, repository.Finding) {
-		t.Helper()
-		s, err := e.Status(t.Context(), w.Now, policy)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := rehearsal.Judge(t.Context(), e, s, w.Now, policy); err != nil {
-			t.Fatal(err)
-		}
-		return s, s.Findings[len(s.Findings)-1]
-	}
-	rule := repository.Rules()[slices.IndexFunc(repository.Rules(), func(r repository.Rule) bool { return r.Name == "rehearsal-failed" })]
-	s, f := judge(repository.Policy{})
-	if s.Complete || f.Rule != rule.Name || f.Level != rule.Level || f.Gates != rule.Gates || f.Message != rule.Example || f.Hint != rule.Hint {
-		t.Errorf("complete %v, %+v, the example is %q", s.Complete, f, rule.Example)
-	}
-	s, f = judge(repository.Policy{Rules: map[string]repository.Decision{rule.Name: {Level: repository.LevelWarning, Reason: "nobody here runs go-tuf"}}})
-	if !s.Complete || f.Level != repository.LevelWarning || f.Gates != "" || f.Lowered != repository.LevelError || f.Reason != "nobody here runs go-tuf" {
-		t.Errorf("lowered: complete %v, %+v", s.Complete, f)
 	}
 }

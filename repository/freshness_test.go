@@ -47,7 +47,7 @@ var harmful = map[string]string{
 // taken by those who had the state before it as well as by who comes new.
 func TestFreshness(t *testing.T) {
 	harmless := map[string]bool{} // rules, by whether a case breaks them
-	for _, r := range statusRules() {
+	for _, r := range repository.Rules() {
 		if !r.Gates.Snapshot() && !r.Gates.Publish() {
 			harmless[r.Name] = false
 		}
@@ -79,7 +79,7 @@ func TestFreshness(t *testing.T) {
 		})
 	}
 	for rule, broken := range harmless {
-		if !broken {
+		if !broken && elsewhere[rule] == "" { // of a rehearsal online-sign and publish know nothing
 			t.Errorf("no case breaks %s without a rule that stops publishing: nobody knows whether clients stay fresh", rule)
 		}
 	}

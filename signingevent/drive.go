@@ -52,7 +52,7 @@ type DriveOptions struct {
 
 	// Rehearse adds a rehearsal to the verdict, if it finds that the event needs
 	// one; nil for never. An error says that there is no verdict.
-	Rehearse func(context.Context, *repository.Event, *repository.Status, repository.Policy) error
+	Rehearse func(context.Context, *repository.Event, *repository.Status) error
 }
 
 // Driven is what [Drive] found and did.
@@ -190,7 +190,7 @@ func (d *driver) round(ctx context.Context) (moved bool, err error) {
 		return false, errors.Join(append(d.errs, err)...)
 	}
 	if d.Rehearse != nil {
-		if err := d.Rehearse(ctx, event, d.result.Status, policy); err != nil {
+		if err := d.Rehearse(ctx, event, d.result.Status); err != nil {
 			return false, errors.Join(append(d.errs, err)...)
 		}
 	}

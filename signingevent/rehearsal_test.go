@@ -28,12 +28,12 @@ func TestRehearsalReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	later := *s
-	if err := rehearsal.Judge(t.Context(), e, s, w.Now, repository.Policy{}); err != nil {
+	if err := rehearsal.Judge(t.Context(), e, s, w.Now); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "rehearsed.txt", signingevent.Text(s))
 	golden(t, "rehearsed.md", signingevent.Markdown(s))
-	if err := rehearsal.Judge(t.Context(), e, &later, w.Now.Add(30*time.Hour), repository.Policy{}); err != nil {
+	if err := rehearsal.Judge(t.Context(), e, &later, w.Now.Add(30*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	if a, b := signingevent.Markdown(s), signingevent.Markdown(&later); a != b {
@@ -52,7 +52,7 @@ func TestRehearsalText(t *testing.T) {
 	for i := range 30 {
 		r.Steps = append(r.Steps, repository.RehearsalStep{What: fmt.Sprint("read ", i), Client: "go-tuf", When: "now", Outcome: repository.NotYet, Message: "gone"})
 	}
-	s.AddRehearsal(r, repository.Policy{})
+	s.AddRehearsal(r)
 	text, markdown := signingevent.Text(s), signingevent.Markdown(s)
 	golden(t, "rehearsed-hostile.txt", text)
 	golden(t, "rehearsed-hostile.md", markdown)

@@ -80,7 +80,7 @@ rules:
 	_, stdout, _ = program(t, "-C", w.Dir, "status", "--base", "main", "--rehearse", "--format", "json")
 	check(stdout)
 	s := w.Status(repository.Policy{})
-	s.AddRehearsal(&repository.Rehearsal{Steps: []repository.RehearsalStep{}, Unproven: []string{}, Trouble: "the disk is full"}, repository.Policy{})
+	s.AddRehearsal(&repository.Rehearsal{Steps: []repository.RehearsalStep{}, Unproven: []string{}, Trouble: "the disk is full"})
 	doc, err := json.Marshal(s)
 	if err != nil {
 		t.Fatal(err)

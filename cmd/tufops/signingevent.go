@@ -23,8 +23,8 @@ artifacts, judges the event and, with --push in a workflow on GitHub, makes its
 pull request show that: status comment, who is called, draft or ready, commit
 status. Where no forge is named it prints the report and does the git part.
 
-An event that changes root or a delegation is rehearsed: two clients try what a
-merge would give (see tufops status --rehearse).
+An event that changes root or a delegation is rehearsed: our client and go-tuf's
+try what a merge would give (see tufops status --rehearse).
 
 It may run twice, late or at the same time as another one. In a fork it does
 nothing. Exit status: 0 complete; 1 an error finding stands, or it failed; 3
@@ -69,11 +69,11 @@ func signingEvent(c *urfave.Context, env cli.Env) error {
 		Policy: func(p *repository.Policy) {
 			p.AllowLegacyKeyIDs = p.AllowLegacyKeyIDs || c.Bool("allow-legacy-keyids")
 		},
-		Rehearse: func(ctx context.Context, e *repository.Event, s *repository.Status, policy repository.Policy) error {
+		Rehearse: func(ctx context.Context, e *repository.Event, s *repository.Status) error {
 			if !c.Bool("rehearse") && !rehearsal.Needed(e) {
 				return nil
 			}
-			return rehearsal.Judge(ctx, e, s, common.Now(), policy)
+			return rehearsal.Judge(ctx, e, s, common.Now())
 		},
 	}
 	if to != "" {

@@ -77,7 +77,7 @@ func status(c *urfave.Context, env cli.Env) error {
 		return err
 	}
 	if c.Bool("rehearse") {
-		if err := rehearsal.Judge(c.Context, event, s, common.Now(), policy); err != nil {
+		if err := rehearsal.Judge(c.Context, event, s, common.Now()); err != nil {
 			return err
 		}
 	}
