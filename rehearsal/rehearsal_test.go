@@ -753,3 +753,34 @@ func TestBounded(t *testing.T) {
 		t.Errorf("unproven: %q", text)
 	}
 }
+
+// TestManyRoots: clients start from the oldest root and from the newest, forty in
+// all; a root that breaks the chain in between is still in the way.
+func TestManyRoots(t *testing.T) {
+	w := New(t)
+	onMain(w, func() {
+		for range 42 {
+			root(w, nil)
+		}
+	})
+	root(w, nil) // version 44
+	const what = "walk from every root in history to the proposed root"
+	r := rehearsal.Run(t.Context(), open(t, w), w.Now)
+	walked := map[string]string{}
+	for _, s := range r.With(repository.OK) {
+		if s.What == what {
+			walked[s.Client] = s.Message
+		}
+	}
+	if want := "40 starting points, to root v44"; walked["tufops-client"] != want || walked["go-tuf"] != want || len(r.With(repository.Failed)) > 0 {
+		t.Errorf("walked %q, want %q", walked, want)
+	}
+	if text := strings.Join(r.Unproven, "; "); !strings.Contains(text, "the way from 4 roots, v2 to v5, which clients that start from root v1 pass") {
+		t.Errorf("unproven: %q", text)
+	}
+	w.Remove("metadata/root_history/3.root.json")
+	r = rehearsal.Run(t.Context(), open(t, w), w.Now)
+	if got := with(r, repository.Failed); !equal(got, map[string]string{"walk from root v1 to root v44": both}) {
+		t.Errorf("failed: %v", got)
+	}
+}
