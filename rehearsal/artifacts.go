@@ -2,6 +2,7 @@ package rehearsal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/tufops/tufops/internal/metadata"
@@ -68,7 +69,7 @@ func (p *play) artifacts(ctx context.Context, kind kind, u user, a act, before m
 		case err != nil:
 			read.failed(path, "it could be read from main, and %s still lists it: %s", roles[0], words(err))
 		case !anyOf(got, want):
-			read.failed(path, "clients get another file: one of %d bytes, and %s lists one of %d", got.length, roles[0], want[0].Length)
+			read.failed(path, "%s", other(got, roles[0], want[0]))
 		default:
 			read.ok++
 		}
@@ -82,7 +83,7 @@ func (p *play) artifacts(ctx context.Context, kind kind, u user, a act, before m
 			entry := p.event.roles[role].Targets()[path]
 			got, err := u.find(ctx, path)
 			if err == nil && !got.is(entry) {
-				err = fmt.Errorf("clients get another file: one of %d bytes, and %s lists one of %d", got.length, role, entry.Length)
+				err = errors.New(other(got, role, entry))
 			}
 			large := entry.Length > maxArtifact
 			if err == nil && !large {
@@ -104,6 +105,18 @@ func (p *play) artifacts(ctx context.Context, kind kind, u user, a act, before m
 	}
 	get.done()
 	return nil
+}
+
+// other says that clients get another file than the one that a role lists.
+func other(got artifact, role string, want metadata.TargetFile) string {
+	facts := func(length int64, hashes map[string]string) string {
+		text := count(int(length), "byte")
+		for _, algorithm := range sorted(hashes) {
+			text += fmt.Sprintf(", %s %.12s", algorithm, hashes[algorithm])
+		}
+		return text
+	}
+	return fmt.Sprintf("clients get another file (%s) than %s lists (%s)", facts(got.length, got.hashes), role, facts(want.Length, want.Hashes))
 }
 
 func anyOf(a artifact, list []metadata.TargetFile) bool {

@@ -213,12 +213,40 @@ func TestEvents(t *testing.T) {
 		{
 			name: "a delegation that steals by listing another file",
 			event: func(w *World) {
-				role(w, "team", false, []any{"releases/v1/*"}, func(s metadata.Object) { List(s, "releases/v1/tool", "another tool\n") })
+				role(w, "team", false, []any{"releases/v1/*"}, func(s metadata.Object) { List(s, "releases/v1/tool", "fool\n") })
 			},
 			sibling: func(w *World) {
 				role(w, "team", false, []any{"releases/v1/*"}, func(s metadata.Object) { List(s, "releases/v1/tool", "tool\n") })
 			},
 			failed: map[string]string{read: both, "download releases/v1/tool": both},
+		},
+		{
+			// what clients get is in order, and it is not what releases lists
+			name: "a new artifact that clients get from another role",
+			event: func(w *World) {
+				w.Artifact("releases/v2/tool", "tool 2\n")
+				role(w, "team", false, []any{"releases/v2/*"}, func(s metadata.Object) { List(s, "releases/v2/tool", "tool 2\n") })
+				w.Edit("releases", func(s metadata.Object) { List(s, "releases/v2/tool", "two") }).Sign("releases", "carol")
+			},
+			sibling: func(w *World) {
+				w.Artifact("releases/v2/tool", "tool 2\n")
+				role(w, "team", false, []any{"releases/v2/*"}, func(s metadata.Object) { List(s, "releases/v2/tool", "tool 2\n") })
+				w.Edit("releases", func(s metadata.Object) { List(s, "releases/v2/tool", "tool 2\n") }).Sign("releases", "carol")
+			},
+			failed:  map[string]string{"download releases/v2/tool": both},
+			message: "than releases lists (3 bytes, sha256 ",
+		},
+		{
+			name: "a first artifact that go-tuf never finds",
+			event: func(w *World) {
+				onMain(w, func() { role(w, "bins", false, []any{"x"}, nil); hashed(w, "bins") })
+				w.Edit("bins", func(s metadata.Object) { List(s, "bins/tool", "tool") }).Sign("bins", "carol").Artifact("bins/tool", "tool")
+			},
+			sibling: func(w *World) {
+				onMain(w, func() { role(w, "bins", false, []any{"bins/*"}, nil) })
+				w.Edit("bins", func(s metadata.Object) { List(s, "bins/tool", "tool") }).Sign("bins", "carol").Artifact("bins/tool", "tool")
+			},
+			failed: map[string]string{"download bins/tool": "go-tuf"},
 		},
 		{
 			name: "paths that leave an artifact out",
@@ -723,5 +751,36 @@ func TestBounded(t *testing.T) {
 	}
 	if text := strings.Join(r.Unproven, "; "); !strings.Contains(text, "later moments of ") {
 		t.Errorf("unproven: %q", text)
+	}
+}
+
+// TestManyRoots: clients start from the oldest root and from the newest, forty in
+// all; a root that breaks the chain in between is still in the way.
+func TestManyRoots(t *testing.T) {
+	w := New(t)
+	onMain(w, func() {
+		for range 42 {
+			root(w, nil)
+		}
+	})
+	root(w, nil) // version 44
+	const what = "walk from every root in history to the proposed root"
+	r := rehearsal.Run(t.Context(), open(t, w), w.Now)
+	walked := map[string]string{}
+	for _, s := range r.With(repository.OK) {
+		if s.What == what {
+			walked[s.Client] = s.Message
+		}
+	}
+	if want := "40 starting points, to root v44"; walked["tufops-client"] != want || walked["go-tuf"] != want || len(r.With(repository.Failed)) > 0 {
+		t.Errorf("walked %q, want %q", walked, want)
+	}
+	if text := strings.Join(r.Unproven, "; "); !strings.Contains(text, "the way from 4 roots, v2 to v5, which clients that start from root v1 pass") {
+		t.Errorf("unproven: %q", text)
+	}
+	w.Remove("metadata/root_history/3.root.json")
+	r = rehearsal.Run(t.Context(), open(t, w), w.Now)
+	if got := with(r, repository.Failed); !equal(got, map[string]string{"walk from root v1 to root v44": both}) {
+		t.Errorf("failed: %v", got)
 	}
 }

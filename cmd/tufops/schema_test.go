@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,7 +25,7 @@ func TestSchemas(t *testing.T) {
 		print    func(t *testing.T, check func(stdout string))
 	}{
 		"signing-event":         {[]string{"role", "file", "known_good", "lowered", "reason", "silenced", "deadline", "status", "pull"}, signingEventDocuments},
-		"status":                {[]string{"deadline", "role", "file", "known_good", "lowered", "reason", "silenced"}, statusDocuments},
+		"status":                {[]string{"deadline", "role", "file", "known_good", "lowered", "reason", "silenced", "rehearsal", "client", "trouble"}, statusDocuments},
 		"rules":                 {nil, rulesDocuments},
 		"update-targets":        {nil, updateTargetsDocuments},
 		"create-signing-events": {nil, createEventsDocuments},
@@ -40,7 +41,8 @@ func TestSchemas(t *testing.T) {
 			case "online-sign": // which knows no policy
 				s.Done(t, "lowered")
 			case "signing-event": // of the verdict in it the test of status sees all
-				s.Done(t, "invites", "known_good", "lowered", "reason", "signed", "silenced")
+				s.Done(t, "invites", "known_good", "lowered", "reason", "signed", "silenced",
+					"rehearsal", "steps", "what", "client", "when", "at", "outcome", "unproven", "trouble")
 			default:
 				s.Done(t)
 			}
@@ -71,6 +73,19 @@ rules:
 	check(stdout)
 	_, stdout, _ = program(t, "-C", w.Dir, "status", "--base", "main", "--head", "main", "--format", "json")
 	check(stdout)
+	w = repositorytest.New(t)
+	w.Edit("root", nil).Sign("root", "alice")
+	w.Edit("targets", func(s metadata.Object) { repositorytest.Roles(s, "releases")["paths"] = []any{"releases/[!x]*/*"} }).Sign("targets", "alice", "bob")
+	w.Commit("event")
+	_, stdout, _ = program(t, "-C", w.Dir, "status", "--base", "main", "--rehearse", "--format", "json")
+	check(stdout)
+	s := w.Status(repository.Policy{})
+	s.AddRehearsal(&repository.Rehearsal{Steps: []repository.RehearsalStep{}, Unproven: []string{}, Trouble: "the disk is full"})
+	doc, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(string(doc))
 }
 
 func signingEventDocuments(t *testing.T, check func(string)) {
