@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tufops/tufops/internal/github/githubtest"
+	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/repository"
 	. "github.com/tufops/tufops/repository/repositorytest"
 	"github.com/tufops/tufops/signingevent"
@@ -212,4 +213,25 @@ func TestByHand(t *testing.T) {
 	s.push("an artifact")
 	done := s.drive()
 	contains(t, done.Markdown(), "<https://github.com/octo/tuf/compare/main...sign/test?expand=1>", `Turn on "Allow GitHub Actions to create and approve pull requests"`)
+}
+
+// TestStrangersTags: a tag by the name of the base, which a checkout with all
+// history has, stands in nobody's way.
+func TestStrangersTags(t *testing.T) {
+	s := begin(t, githubtest.Settings{})
+	s.Edit("targets", func(o metadata.Object) { AddKey(o, "releases", "dave") })
+	s.push("a new key")
+	for _, tag := range []string{"origin/main", "main", Event, "refs/remotes/origin/main", "HEAD", "origin/HEAD"} {
+		s.Run("push", "-q", "origin", "HEAD:refs/tags/"+tag)
+	}
+	o := s.options(Event, s.forge(s.gh.Endpoint("")))
+	if _, err := signingevent.Drive(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	s.want(1, true, "pending", s.called(1)...)
+	contains(t, s.board(1), " `targets` | v1")
+	started, err := signingevent.Reevaluate(context.Background(), s.checkout("main"), s.forge(s.gh.Endpoint("")), workflow)
+	if err != nil || !slices.Equal(started, []string{Event}) {
+		t.Errorf("started %q, %v", started, err)
+	}
 }
