@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/tufops/tufops/internal/github/githubtest"
@@ -39,6 +40,35 @@ func TestStrangersBranches(t *testing.T) {
 	// Of a branch that the bot has made itself it is a fault.
 	if _, err := signingevent.StartEvents(context.Background(), f, workflow, []signingevent.NewEvent{{Branch: "sign/a", Created: true}}, false); err == nil {
 		t.Error("an event was created whose workflow cannot be started, and nobody is told")
+	}
+}
+
+// TestStrangersMany: however many branches look like events, a run starts a hundred
+// workflows at most, and each has its turn.
+func TestStrangersMany(t *testing.T) {
+	s := begin(t, githubtest.Settings{})
+	s.edit()
+	s.push("an artifact")
+	push := []string{"push", "-q", "origin"}
+	for i := range 209 {
+		push = append(push, fmt.Sprintf("HEAD:refs/heads/sign/x%d", i))
+	}
+	s.Run(push...)
+	o := s.checkout("main")
+	o.DryRun = true
+	turns := map[string]int{}
+	for range 3 {
+		started, err := signingevent.Reevaluate(context.Background(), o, s.forge(s.gh.Endpoint("")), workflow)
+		if err != nil || len(started) != 100 {
+			t.Fatalf("started %d, %v", len(started), err)
+		}
+		for _, branch := range started {
+			turns[branch]++
+		}
+		o.Now = o.Now.Add(6 * time.Hour)
+	}
+	if len(turns) != 210 {
+		t.Errorf("of 210 events %d had their turn", len(turns))
 	}
 }
 
