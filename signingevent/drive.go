@@ -106,6 +106,7 @@ type driver struct {
 
 	branch string // of the event
 	base   string // the branch that it is merged into
+	rev    string // the same, as a revision that no tag can stand for
 	head   git.OID
 	tip    git.OID // of the base; "" where it is not at the remote
 	again  bool    // another run was faster
@@ -130,6 +131,7 @@ func (d *driver) round(ctx context.Context) (moved bool, err error) {
 	}
 	d.result.Event = d.branch
 	remoteBase := false
+	d.rev = d.Base
 	if d.base = d.Base; d.Remote != "" {
 		d.base, remoteBase = strings.CutPrefix(d.Base, d.Remote+"/")
 	}
@@ -145,7 +147,8 @@ func (d *driver) round(ctx context.Context) (moved bool, err error) {
 			return false, nil
 		}
 		if remoteBase && refs[d.ref(d.base)] != "" {
-			refspec := "+" + d.ref(d.base) + ":refs/remotes/" + d.Base
+			d.rev = "refs/remotes/" + d.Base
+			refspec := "+" + d.ref(d.base) + ":" + d.rev
 			if err := g.Fetch(ctx, d.Remote, refspec); err != nil {
 				return false, err
 			}
@@ -174,7 +177,7 @@ func (d *driver) round(ctx context.Context) (moved bool, err error) {
 		d.result.Sync.Pushed = d.result.Sync.Pushed || sync.Pushed
 	}
 
-	o := repository.EventOptions{Name: d.branch, Head: string(head), Base: d.Base}
+	o := repository.EventOptions{Name: d.branch, Head: string(head), Base: d.rev}
 	if d.Forge != nil {
 		o.Pushers = d.pushers
 	}
@@ -233,7 +236,7 @@ func (d *driver) pushers(ctx context.Context) (map[git.OID]string, error) {
 		}
 		return oid
 	}
-	base, err := d.Repository.Git.Resolve(ctx, d.Base)
+	base, err := d.Repository.Git.Resolve(ctx, d.rev)
 	if err != nil {
 		return nil, err
 	}

@@ -50,10 +50,17 @@ func StartEvents(ctx context.Context, f Forge, workflow string, events []NewEven
 	return started, errors.Join(errs...)
 }
 
+// maxStarted bounds how many workflows one run starts. Branches are anybody's, and
+// the default token has a thousand requests an hour for all workflows together.
+const maxStarted = 100
+
 // Reevaluate starts the workflow of every open event: main has moved, or time
 // has passed, and what was complete may not be so any more. An event is open
 // while its branch at the remote has something that main lacks. It returns the
 // branches, and goes on with the others when one fails.
+//
+// At most maxStarted are started: with more of them the next ones have their turn
+// six hours later, which is how often a schedule asks.
 //
 // Branches are anybody's: one from which the workflow cannot be started, as it
 // began before there was one or has removed it, is told to the log and no failure.
@@ -67,19 +74,26 @@ func Reevaluate(ctx context.Context, o Options, f Forge, workflow string) ([]str
 	if err != nil {
 		return nil, err
 	}
-	var started []string
+	var open, started []string
 	var errs []error
 	for _, ref := range slices.Sorted(maps.Keys(refs)) {
-		branch := strings.TrimPrefix(ref, "refs/heads/")
 		if !strings.HasPrefix(ref, "refs/heads/sign/") {
 			continue // the pattern matches the end of a name: refs/tags/refs/heads/sign/x
 		}
-		if merged, err := isMerged(ctx, g, refs[ref], main); err != nil || merged {
-			if err != nil {
-				errs = append(errs, err)
-			}
-			continue
+		merged, err := isMerged(ctx, g, refs[ref], main)
+		if err != nil {
+			errs = append(errs, err)
+		} else if !merged {
+			open = append(open, strings.TrimPrefix(ref, "refs/heads/"))
 		}
+	}
+	if n := len(open); n > maxStarted {
+		turn := uint64(o.Now.Unix()) / (6 * 3600)
+		first := int(turn % uint64(n) * maxStarted % uint64(n))
+		o.log().Warn("too many events are open to judge all of them again: the others have their turn later", "open", n, "started", maxStarted)
+		open = append(open[first:], open[:first]...)[:maxStarted]
+	}
+	for _, branch := range open {
 		if !o.DryRun {
 			err := f.Dispatch(ctx, workflow, branch, nil)
 			if errors.Is(err, ErrNotFound) {

@@ -131,7 +131,8 @@ func createEventsCommand(env cli.Env) *urfave.Command {
 		Name:  "create-signing-events",
 		Usage: "open an event for each role due for re-signing",
 		Description: `For every offline role in its signing period: one commit that bumps version and
-expiry, on branch sign/ROLE-vN, unless that branch exists. Prints the branches.
+expiry, on branch sign/ROLE-vN, unless that branch exists and has something that
+main lacks. Prints the branches.
 
 Example:
   tufops create-signing-events --push`,

@@ -140,7 +140,7 @@ func handOff(c *urfave.Context, env cli.Env, o onlinesign.Options, forge *github
 		started = append(started, publishWorkflow+" for commit "+done.Commit.Short())
 	}
 	events, failed := signingevent.Reevaluate(c.Context, signingevent.Options{
-		Repository: o.Repository, Remote: o.Remote, DryRun: o.DryRun, Log: o.Log,
+		Repository: o.Repository, Now: o.Now, Remote: o.Remote, DryRun: o.DryRun, Log: o.Log,
 	}, forge, eventWorkflow)
 	for _, branch := range events {
 		started = append(started, eventWorkflow+" on "+branch)

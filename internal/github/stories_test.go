@@ -49,8 +49,6 @@ func (s *story) push(message string) string {
 	return s.head()
 }
 
-func (s *story) pull() { s.t.Helper(); s.Run("pull", "-q", "--ff-only", "origin", Event) }
-
 func (s *story) head() string { return s.gh.Upstream.Head(Event) }
 
 // forge opens GitHub as a workflow does.
@@ -744,8 +742,8 @@ func TestStoryPusher(t *testing.T) {
 			s.Artifact("c.txt", "c")
 			s.push("another artifact")
 			s.drive()
-			want := fmt.Sprintf("came with commit %.10s, which @​mallory pushed", key)
-			got := strings.ReplaceAll(s.board(1), "&#8203;", "​")
+			want := fmt.Sprintf("came with commit %.10s, which @\u200bmallory pushed", key)
+			got := strings.ReplaceAll(s.board(1), "&#8203;", "\u200b")
 			if strings.Contains(got, want) != (who == "mallory") || strings.Contains(got, "invite-accepted-by-other") != (who == "mallory") {
 				t.Errorf("pushed by %s:\n%s", who, got)
 			}

@@ -7,9 +7,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/tufops/tufops/internal/github/githubtest"
+	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/repository"
 	. "github.com/tufops/tufops/repository/repositorytest"
 	"github.com/tufops/tufops/signingevent"
@@ -38,6 +40,35 @@ func TestStrangersBranches(t *testing.T) {
 	// Of a branch that the bot has made itself it is a fault.
 	if _, err := signingevent.StartEvents(context.Background(), f, workflow, []signingevent.NewEvent{{Branch: "sign/a", Created: true}}, false); err == nil {
 		t.Error("an event was created whose workflow cannot be started, and nobody is told")
+	}
+}
+
+// TestStrangersMany: however many branches look like events, a run starts a hundred
+// workflows at most, and each has its turn.
+func TestStrangersMany(t *testing.T) {
+	s := begin(t, githubtest.Settings{})
+	s.edit()
+	s.push("an artifact")
+	push := []string{"push", "-q", "origin"}
+	for i := range 129 {
+		push = append(push, fmt.Sprintf("HEAD:refs/heads/sign/x%d", i))
+	}
+	s.Run(push...)
+	o := s.checkout("main")
+	o.DryRun = true
+	turns := map[string]int{}
+	for range 2 {
+		started, err := signingevent.Reevaluate(context.Background(), o, s.forge(s.gh.Endpoint("")), workflow)
+		if err != nil || len(started) != 100 {
+			t.Fatalf("started %d, %v", len(started), err)
+		}
+		for _, branch := range started {
+			turns[branch]++
+		}
+		o.Now = o.Now.Add(6 * time.Hour)
+	}
+	if len(turns) != 130 {
+		t.Errorf("of 130 events %d had their turn", len(turns))
 	}
 }
 
@@ -117,6 +148,7 @@ func TestStrangersNames(t *testing.T) {
 		"sign/-x", "sign/refs/heads/main",
 	} {
 		t.Run(name[:min(len(name), 30)], func(t *testing.T) {
+			t.Parallel()
 			s := begin(t, githubtest.Settings{})
 			s.edit()
 			s.push("an artifact")
@@ -212,4 +244,25 @@ func TestByHand(t *testing.T) {
 	s.push("an artifact")
 	done := s.drive()
 	contains(t, done.Markdown(), "<https://github.com/octo/tuf/compare/main...sign/test?expand=1>", `Turn on "Allow GitHub Actions to create and approve pull requests"`)
+}
+
+// TestStrangersTags: a tag by the name of the base, which a checkout with all
+// history has, stands in nobody's way.
+func TestStrangersTags(t *testing.T) {
+	s := begin(t, githubtest.Settings{})
+	s.Edit("targets", func(o metadata.Object) { AddKey(o, "releases", "dave") })
+	s.push("a new key")
+	for _, tag := range []string{"origin/main", "main", Event, "refs/remotes/origin/main", "HEAD", "origin/HEAD"} {
+		s.Run("push", "-q", "origin", "HEAD:refs/tags/"+tag)
+	}
+	o := s.options(Event, s.forge(s.gh.Endpoint("")))
+	if _, err := signingevent.Drive(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	s.want(1, true, "pending", s.called(1)...)
+	contains(t, s.board(1), " `targets` | v1")
+	started, err := signingevent.Reevaluate(context.Background(), s.checkout("main"), s.forge(s.gh.Endpoint("")), workflow)
+	if err != nil || !slices.Equal(started, []string{Event}) {
+		t.Errorf("started %q, %v", started, err)
+	}
 }

@@ -178,6 +178,9 @@ func (t *transport) judge(req *http.Request, resp *http.Response, err error, aga
 		}
 		return v
 	}
+	if resp.StatusCode == http.StatusOK && t.forge.toGraphQL(req) && bytes.Contains(body[:min(len(body), 4<<10)], []byte("Something went wrong while executing your query")) {
+		return verdict{last: "an error of GraphQL", again: again, done: true} // its 500 has status 200
+	}
 	if text := strings.TrimSpace(string(body)); req.Method == http.MethodGet && resp.StatusCode/100 == 2 && (text == "" || text == "null") {
 		// It would pass for a list without entries, and what is on it would be
 		// made a second time.
@@ -227,7 +230,7 @@ func limited(req *http.Request, resp *http.Response, body []byte, f *Forge) bool
 		return resp.Header.Get("Retry-After") != "" || resp.Header.Get("X-RateLimit-Remaining") == "0" || secondary(body) ||
 			strings.Contains(strings.ToLower(said.Message), "rate limit exceeded")
 	case http.StatusOK:
-		if !sameOrigin(req.URL, f.graphql) || req.URL.Path != f.graphql.Path {
+		if !f.toGraphQL(req) {
 			return false
 		}
 		var said struct{ Errors []graphQLError }
@@ -239,6 +242,10 @@ func limited(req *http.Request, resp *http.Response, body []byte, f *Forge) bool
 		}
 	}
 	return false
+}
+
+func (f *Forge) toGraphQL(req *http.Request) bool {
+	return sameOrigin(req.URL, f.graphql) && req.URL.Path == f.graphql.Path
 }
 
 func secondary(body []byte) bool {

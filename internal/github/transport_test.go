@@ -248,6 +248,27 @@ func TestGraphQLLimit(t *testing.T) {
 }
 
 // TestCancelled: somebody who gives up is not kept waiting.
+// TestGraphQLBreaks: what REST answers with status 500, GraphQL answers with 200. Who
+// comments with those words gets nothing repeated.
+func TestGraphQLBreaks(t *testing.T) {
+	const broken = "Something went wrong while executing your query. Please include `ABCD:1:2` when reporting this issue."
+	f, h := open(t, func(n int, r *http.Request, _ string) (*http.Response, error) {
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/comments"):
+			return reply(200, `[{"id":1,"body":"`+broken+`"}]`)
+		case n == 1:
+			return reply(200, `{"data":null,"errors":[{"message":"`+broken+`"}]}`)
+		}
+		return reply(200, `{"data":{"viewer":{"login":"robot"}}}`)
+	})
+	if self, err := f.Self(t.Context()); self != "robot" || err != nil || len(h.asked) != 2 {
+		t.Errorf("%q, %v, %d requests", self, err, len(h.asked))
+	}
+	if comments, err := f.Comments(t.Context(), 1); len(comments) != 1 || err != nil || len(h.asked) != 3 {
+		t.Errorf("%v, %v, %d requests", comments, err, len(h.asked))
+	}
+}
+
 func TestCancelled(t *testing.T) {
 	t.Run("while waiting", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"gopkg.in/yaml.v3"
 )
 
 func TestFiles(t *testing.T) {
@@ -47,6 +49,34 @@ func TestFiles(t *testing.T) {
 			t.Errorf("%s is used %d times", name, uses[name])
 		}
 	}
+}
+
+// TestPushToMain: whatever on main decides about events has them judged again when
+// it changes, and what online signing writes does not start it again.
+func TestPushToMain(t *testing.T) {
+	files, err := Files(laid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if f.Path != ".github/workflows/online-sign.yml" {
+			continue
+		}
+		var doc struct {
+			On struct {
+				Push struct{ Branches, Paths []string }
+			}
+		}
+		if err := yaml.Unmarshal(f.Data, &doc); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"metadata/**", "!metadata/timestamp.json", "!metadata/snapshot.json", ".tufops.yaml"}
+		if push := doc.On.Push; !reflect.DeepEqual(push.Branches, []string{"main"}) || !reflect.DeepEqual(push.Paths, want) {
+			t.Errorf("it is started by a push of %q to %q", push.Paths, push.Branches)
+		}
+		return
+	}
+	t.Error("there is no online-sign.yml")
 }
 
 func TestActionsCheck(t *testing.T) {
