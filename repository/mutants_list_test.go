@@ -3,14 +3,6 @@ package repository_test
 // holes are mutants that no rule refuses, though they harm somebody. Whoever
 // closes one takes it off the list.
 var holes = []claim{
-	{"delegation root a fifth role", "python-tuf, and with it tuf-on-ci, reads no root that has other than the four roles"},
-	{"field added root roles", "the same; go-tuf does not read it either where the role is no object"},
-	{"spec version * 1", "python-tuf reads versions of two or three numbers"},
-	{"null targets delegations", "python-tuf does not read it, and go-tuf drops it and with it the signatures"},
-	{"null targets targets.ARTIFACT.custom", "go-tuf drops it, so that no signature verifies any more"},
-	{"artifact * an unknown hash as well", "python-tuf refuses the artifact for it"},
-	{"key root PERSON public is nothing", "go-tuf verifies no role that lists a key it cannot decode, whoever has signed"},
-	{"unsigned * signatures: one is no hex", "go-tuf reads no such file; whoever can push can bring it about once everybody has signed"},
 	{"key targets ONLINE *", "the key of an online delegated role changes, and its present metadata silently stops verifying: delegation-unsatisfied looks at offline roles"},
 	{"key root * public is the online key's", "a person's key is that of the machine, and nothing says so"},
 	{"key root * public is another person's", "the machine's key is that of a person, and nothing says so"},

@@ -21,11 +21,11 @@ var (
 		Hint:    "remove it from keys, or list it for a role with tufops-sign delegate",
 	})
 	keyTypeNotAllowed = rule(Rule{
-		Name: "key-type-not-allowed", Level: LevelError, Gates: "E",
+		Name: "key-type-not-allowed", Level: LevelError, Gates: "EP",
 		Title:   "a key that clients cannot use",
 		Stops:   "deployed clients cannot verify the key",
 		Source:  "sigstore/root-signing-staging#25: a P-384 online key broke cosign; the key type of root v9, cosign#3614",
-		Breaks:  "a key that the event adds has a type and scheme that key-types in .tufops.yaml does not list; without that list, one that this program does not write. Keys that are there already may be of every type that can be read",
+		Breaks:  "a key that the event adds cannot be decoded, or has a type and scheme that key-types in .tufops.yaml does not list; without that list, one that this program does not write. Keys that are there already may be of every type. A root on main that lists one for a role of its own is held back",
 		Example: "the new key of @dave has type ml-dsa and scheme ml-dsa-65/1, which deployed clients may not verify",
 		Hint:    "use an ECDSA P-256 key",
 	})
@@ -202,14 +202,18 @@ func (v view) keyUnused(f *findings) {
 // writtenTypes are the key types that new keys may have, by type and scheme.
 var writtenTypes = []string{"ecdsa/ecdsa-sha2-nistp256", "ecdsa/ecdsa-sha2-nistp384", "ed25519/ed25519", "rsa/rsassa-pss-sha256"}
 
-// keyTypeNotAllowed stops a key that deployed clients cannot use. It judges key
-// material that the event adds: what is there, or
-// was imported, may be of any type that can be read.
+// keyTypeNotAllowed stops a key that deployed clients cannot use: go-tuf verifies
+// no role that lists one, whoever else has signed. It judges key material that
+// the event adds: what is there, or was imported, may be of any type.
 func (v view) keyTypeNotAllowed(f *findings) {
 	keys, _ := v.keys()
 	for _, k := range keys {
-		if !v.hadPublicKey(k) && !v.policy.allows(k.Type+"/"+k.Scheme) {
+		switch {
+		case v.hadPublicKey(k):
+		case !v.policy.allows(k.Type + "/" + k.Scheme):
 			f.add(keyTypeNotAllowed, v.file(), "use an ECDSA P-256 key", "the new key of %s has type %s and scheme %s, which deployed clients may not verify", holderOf(k), k.Type, k.Scheme)
+		case k.Unusable != nil:
+			f.add(keyTypeNotAllowed, v.file(), "remove the key and add it again with tufops-sign delegate", "the new key of %s (keyid %s) can verify nothing: %v", holderOf(k), k.ID, k.Unusable)
 		}
 	}
 }

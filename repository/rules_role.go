@@ -2,6 +2,7 @@ package repository
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -57,12 +58,9 @@ func (v view) head(f *findings) {
 
 // structure runs the rules that the merge result must hold as well.
 func (v view) structure(f *findings) {
-	v.duplicateJSONKey(f)
-	v.tooLarge(f)
-	v.specVersion(f)
+	v.readable(f)
 	v.versionNotIncreased(f)
 	v.versionJump(f)
-	v.signatureDuplicate(f)
 	v.quorum(f)
 	if v.fileChanged() && v.doc.Delegations() != nil {
 		v.delegationRules(f)
@@ -71,6 +69,16 @@ func (v view) structure(f *findings) {
 		v.artifacts(f, v.doc, v.role)
 	}
 	v.consistentSnapshotOff(f)
+}
+
+// readable runs the rules about files that clients do not read, whoever has
+// signed them.
+func (v view) readable(f *findings) {
+	v.duplicateJSONKey(f)
+	v.tooLarge(f)
+	v.specVersion(f)
+	v.clientForm(f)
+	v.signatureDuplicate(f)
 }
 
 // consistentSnapshotOff stops a root that sends clients to file names which are
@@ -84,11 +92,11 @@ func (v view) consistentSnapshotOff(f *findings) {
 
 var (
 	metadataInvalid = rule(Rule{
-		Name: "metadata-invalid", Level: LevelError, Gates: "ES", Fixed: true,
+		Name: "metadata-invalid", Level: LevelError, Gates: "ESP", Fixed: true,
 		Title:   "metadata that cannot be read",
 		Stops:   "a file that no client can read is signed and published",
 		Source:  "broken roots in main stopped a deployment for weeks in 2022, sigstore/root-signing#118",
-		Breaks:  "a metadata file is no regular file, not JSON, not of its type, lacks a field, or has a date in a form that not every client reads",
+		Breaks:  "a metadata file is no regular file, not JSON, not of its type, lacks a field, or has something that not every client reads: a date in another form, a signature that is not hex, null for delegations or custom, a root with other than the four roles",
 		Example: "it holds metadata of type snapshot, not targets",
 		Hint:    "restore the file from main, or fix the place that the message names",
 	})
@@ -115,9 +123,9 @@ var (
 		Title:   "not version 1 of the specification",
 		Stops:   "clients refuse a major version of the specification that they do not know",
 		Source:  "TUF specification, #file-formats-root: spec_version",
-		Breaks:  "spec_version does not begin with 1.",
-		Example: `spec_version is "2.0.0"; clients know major version 1`,
-		Hint:    "spec_version must begin with 1.",
+		Breaks:  "spec_version is not 1 with one or two more numbers, like 1.0 or 1.0.31",
+		Example: `spec_version is "2.0.0"; clients read 1.N or 1.N.N`,
+		Hint:    "set spec_version to 1.0.31",
 	})
 	versionNotIncreased = rule(Rule{
 		Name: "version-not-increased", Level: LevelError, Gates: "E", Fixed: true,
@@ -240,10 +248,45 @@ func (v view) tooLarge(f *findings) {
 	}
 }
 
+// specPattern is what python-tuf reads of major version 1; go-tuf reads more.
+var specPattern = regexp.MustCompile(`^1(\.[0-9]+){1,2}$`)
+
 // specVersion stops a file whose specification clients do not know.
 func (v view) specVersion(f *findings) {
-	if major, _, _ := strings.Cut(v.doc.SpecVersion(), "."); major != "1" {
-		f.add(specVersionUnsupported, v.file(), "spec_version must begin with 1.", "spec_version is %q; clients know major version 1", v.doc.SpecVersion())
+	if !specPattern.MatchString(v.doc.SpecVersion()) {
+		f.add(specVersionUnsupported, v.file(), "set spec_version to 1.0.31", "spec_version is %q; clients read 1.N or 1.N.N", v.doc.SpecVersion())
+	}
+}
+
+// clientForm stops what reads well here and in no common client, so that the
+// whole file fails there. A signature needs no key: whoever can push can add one.
+func (v view) clientForm(f *findings) {
+	for _, s := range v.doc.Signatures() {
+		if _, err := s.Bytes(); err != nil {
+			f.add(metadataInvalid, v.file(), "remove the entry by hand, or sign again", "the signature of keyid %s is %.80q, which is no hex: clients refuse the whole file", s.KeyID, s.Sig)
+			break
+		}
+	}
+	switch v.doc.Type() {
+	case metadata.Root: // python-tuf reads no root with a role more
+		for _, role := range sortedKeys(v.doc.Signed()["roles"].(metadata.Object)) {
+			if !slices.Contains(metadata.TopLevel, role) {
+				f.add(metadataInvalid, v.file(), "remove it: tufops-sign delegate keeps the four roles, a hand edit must too",
+					"root lists the role %q; clients read no root with other roles than %s", role, strings.Join(metadata.TopLevel, ", "))
+				break
+			}
+		}
+	case metadata.Targets: // go-tuf drops what is null, and with it the signatures
+		if null, there := v.doc.Signed()["delegations"]; there && null == nil {
+			f.add(metadataInvalid, v.file(), "remove the field", "delegations is null: clients refuse the whole file")
+		}
+		targets := v.doc.Targets()
+		for _, target := range sortedKeys(targets) {
+			if null, there := targets[target].Object["custom"]; there && null == nil {
+				f.add(metadataInvalid, v.file(), "remove the field", "custom of the artifact %q is null: clients refuse the whole file", target)
+				break
+			}
+		}
 	}
 }
 
@@ -424,9 +467,9 @@ func (v view) signatureInvalid(f *findings, q metadata.Quorum) {
 	if !q.Met() {
 		level = LevelAwaited
 	}
-	for _, c := range q.Checks {
-		if c.State != metadata.SignatureInvalid {
-			continue
+	for i, c := range q.Checks {
+		if _, err := v.doc.Signatures()[i].Bytes(); c.State != metadata.SignatureInvalid || err != nil {
+			continue // one that is no hex spoils the whole file, and is reported so
 		}
 		message := fmt.Sprintf("the signature of %s (keyid %s) does not count: %s", holderOf(c.Key), c.KeyID, c.Reason)
 		if !slices.ContainsFunc(f.list, func(o Finding) bool { return o.Message == message }) {
@@ -467,7 +510,7 @@ func (v view) signatureUnknown(f *findings) {
 		}
 	}
 	for _, s := range v.doc.Signatures() {
-		if s.Sig != "" && !listed[s.KeyID] {
+		if _, err := s.Bytes(); s.Sig != "" && err == nil && !listed[s.KeyID] {
 			f.add(signatureUnknown, v.file(), "nothing to do: it is kept and never counts", "a signature by keyid %s, which %s lists neither now nor before", s.KeyID, v.role)
 		}
 	}

@@ -2,6 +2,8 @@ package repository_test
 
 import (
 	"context"
+	"crypto/sha512"
+	"encoding/hex"
 	"fmt"
 	"math"
 	"os"
@@ -76,6 +78,17 @@ func ruleCases() []ruleCase {
 				s["targets"].(object)["a.txt"].(object)["hashes"].(object)["x"] = "../metadata/9"
 			})
 		}, []string{"targets artifact-mismatch error"}, false},
+		{"artifact with a hash of an unknown kind as well", func(w *World) {
+			bumpTargets(w, func(s object) {
+				s["targets"].(object)["a.txt"].(object)["hashes"].(object)["sha384"] = strings.Repeat("0", 96)
+			})
+		}, []string{"targets artifact-mismatch error"}, false},
+		{"artifact with two hashes", func(w *World) {
+			bumpTargets(w, func(s object) {
+				sum := sha512.Sum512([]byte("a\n"))
+				s["targets"].(object)["a.txt"].(object)["hashes"].(object)["sha512"] = hex.EncodeToString(sum[:])
+			})
+		}, nil, true},
 		{"artifact, good", func(w *World) {
 			w.Artifact("b.txt", "b")
 			bumpTargets(w, func(s object) { List(s, "b.txt", "b") })
@@ -233,7 +246,44 @@ func ruleCases() []ruleCase {
 			bumpTargets(w, nil).Sign("targets", "carol").Commit("three signatures")
 			setSigs(w, "targets", sigs(w, "targets")[:2])
 		}, []string{"targets signature-lost warning"}, true},
+		{"a signature that is no hex", func(w *World) {
+			bumpTargets(w, nil)
+			setSigs(w, "targets", append(sigs(w, "targets"), object{"keyid": Key("carol").ID, "sig": "zz"}))
+		}, []string{"targets metadata-invalid error"}, false},
+		{"a stranger's signature that is no hex", func(w *World) {
+			bumpRoot(w, nil)
+			setSigs(w, "root", append(sigs(w, "root"), object{"keyid": Key("eve").ID, "sig": "0"}))
+			w.WriteFile("metadata/root_history/2.root.json", w.ReadFile("metadata/root.json"))
+		}, []string{"root metadata-invalid error"}, false},
+		{"signatures in capitals", func(w *World) {
+			bumpTargets(w, nil)
+			list := sigs(w, "targets")
+			for _, one := range list {
+				one.(object)["sig"] = strings.ToUpper(one.(object)["sig"].(string))
+			}
+			setSigs(w, "targets", list)
+		}, nil, true},
+		{"a root with a fifth role", func(w *World) {
+			bumpRoot(w, func(s object) {
+				s["roles"].(object)["mirrors"] = object{"keyids": []any{Key("alice").ID}, "threshold": int64(1)}
+			})
+		}, []string{"root metadata-invalid error"}, false},
+		{"a root with a role that is no object", func(w *World) { bumpRoot(w, func(s object) { s["roles"].(object)["x"] = "x" }) },
+			[]string{"root metadata-invalid error"}, false},
+		{"a root with a field more", func(w *World) { bumpRoot(w, func(s object) { s["mirrors"], Roles(s, "root")["x"] = "x", nil }) }, nil, true},
+		{"delegations are null", func(w *World) {
+			bumpTargets(w, func(s object) { s["delegations"] = nil })
+			w.Remove("metadata/releases.json").Remove("targets/releases")
+		}, []string{"targets metadata-invalid error"}, false},
+		{"custom is null", func(w *World) {
+			bumpTargets(w, func(s object) { s["targets"].(object)["a.txt"].(object)["custom"] = nil })
+		},
+			[]string{"targets metadata-invalid error"}, false},
+		{"custom holds a null", func(w *World) {
+			bumpTargets(w, func(s object) { s["targets"].(object)["a.txt"].(object)["custom"] = object{"x": nil} })
+		}, nil, true},
 		{"other major version", func(w *World) { bumpTargets(w, func(s object) { s["spec_version"] = "2.0.0" }) }, []string{"targets spec-version-unsupported error"}, false},
+		{"spec version of one number", func(w *World) { bumpTargets(w, func(s object) { s["spec_version"] = "1" }) }, []string{"targets spec-version-unsupported error"}, false},
 		{"short spec version", func(w *World) { bumpTargets(w, func(s object) { s["spec_version"] = "1.0" }) }, nil, true},
 
 		{"threshold zero", func(w *World) { bumpTargets(w, func(s object) { Roles(s, "releases")["threshold"] = int64(0) }) },
@@ -295,6 +345,15 @@ func ruleCases() []ruleCase {
 				Keys(s)[id] = k
 				Roles(s, "targets")["keyids"] = append(Roles(s, "targets")["keyids"].([]any), id)
 			}).Sign("root", "alice", "bob")
+		}, []string{"root key-type-not-allowed error"}, false},
+		{"new key without a public value", func(w *World) {
+			bumpRoot(w, func(s object) {
+				k := metadata.Clone(Key("dave").Object)
+				k["keyval"] = object{"public": ""}
+				id, _ := metadata.KeyID(k)
+				Keys(s)[id] = k
+				Roles(s, "targets")["keyids"] = append(Roles(s, "targets")["keyids"].([]any), id)
+			})
 		}, []string{"root key-type-not-allowed error"}, false},
 		{"key without a holder", func(w *World) {
 			bumpRoot(w, func(s object) {
@@ -568,7 +627,7 @@ func (test personCase) options(w *World) repository.EventOptions {
 
 // siblings are, by rule, the case that nearly breaks it: nothing is found there.
 var siblings = map[string]string{
-	"artifact-mismatch": "artifact, good", "artifact-missing": "artifact, good", "artifact-unlisted": "artifact, good",
+	"artifact-mismatch": "artifact with two hashes", "artifact-missing": "artifact, good", "artifact-unlisted": "artifact, good",
 	"artifact-outside-delegation": "an artifact in the role's folder", "artifact-path-unsafe": "an artifact in the role's folder",
 	"consistent-snapshot-off": "root, good", "delegation-path-foreign": "a role of two people",
 	"delegation-unsatisfied": "a signer of targets is removed, and two are left", "duplicate-json-key": "a field that nobody knows",
@@ -577,7 +636,7 @@ var siblings = map[string]string{
 	"key-missing": "a signer of targets is removed, and two are left", "key-not-attested": "a key that its person pushed",
 	"key-type-not-allowed": "a key that its person pushed", "key-unused": "a signer of targets is removed, and two are left",
 	"keyid-mismatch": "an ownerless key gets an owner", "keyowner-changed": "an ownerless key gets an owner", "keyowner-invalid": "a key that its person pushed",
-	"merge-result-incomplete": "main moved by online signing", "metadata-invalid": "a field that nobody knows", "metadata-removed": "a role is removed with its delegation",
+	"merge-result-incomplete": "main moved by online signing", "metadata-invalid": "a root with a field more", "metadata-removed": "a role is removed with its delegation",
 	"metadata-too-large": "root nearly too large", "nested-delegation": "a role of two people", "new-key-unproven": "a key that its person pushed",
 	"not-a-regular-file": "metadata is executable", "online-metadata-changed": "main moved by online signing", "online-roles-differ": "online key rotated",
 	"online-uri-unpinned": "an online key with a version", "orphan-metadata": "a role of two people", "owner-confusable": "a key that its person pushed",
