@@ -32,7 +32,7 @@ var (
 		Title:   "a file that no metadata lists",
 		Stops:   "a file that people believe they release is in no signed metadata",
 		Source:  "artifacts and metadata are changed in two steps, and one is easily forgotten",
-		Breaks:  "a file below targets/ is covered by a role and not listed by it; a warning for a name that begins with a dot",
+		Breaks:  "a file below targets/ is covered by a role and not listed by it, or comes with the event and is covered by no role; a warning for a name that begins with a dot",
 		Example: "targets/b.txt is in git, but targets does not list it",
 		Hint:    "bring the metadata in line: tufops update-targets, or remove the file",
 	})

@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -168,7 +169,7 @@ var (
 		Title:   "periods that make no sense",
 		Stops:   "a role would never, or always, be due for re-signing",
 		Source:  "deadlines that contradicted each other, sigstore/root-signing#1355",
-		Breaks:  "there is no expiry period, one under a day or over a hundred years, or the signing period is not shorter than it (a missing one is half of it)",
+		Breaks:  "there is no expiry period, one under a day or over a hundred years, the signing period is not shorter than it (a missing one is half of it), or one of them is no whole number",
 		Example: "targets has a signing period of 365 days, not less than its expiry period of 365",
 		Hint:    "set both: tufops-sign delegate sign/test targets --expiry-days N --signing-days N",
 	})
@@ -186,7 +187,7 @@ var (
 		Title:   "signatures miss the new delegation",
 		Stops:   "the keys or threshold of a role change and its present metadata silently stops verifying",
 		Source:  "theupdateframework/tuf-on-ci#95",
-		Breaks:  "a changed delegation leaves the present metadata of the delegated offline role below its threshold",
+		Breaks:  "a changed delegation leaves the present metadata of the delegated role below its threshold",
 		Example: "releases version 1 has 0 of 1 signatures (missing: @dave)",
 		Hint:    "sign with: tufops-sign sign sign/test",
 	})
@@ -386,6 +387,12 @@ func (v view) period(f *findings, role string, o metadata.Object) {
 	if metadata.IsOnline(role) {
 		hint = fmt.Sprintf("set both: tufops-sign delegate %s %s --%s-expiry-days N --%s-signing-days N", escape.Argument(v.event.Name), role, role, role)
 	}
+	for _, field := range []string{metadata.FieldExpiryPeriod, metadata.FieldSigningPeriod} {
+		if n, there := o[field]; there && !wholeNumber(n) {
+			f.add(periodInvalid, v.file(), hint, "%s has %s %.80s, which is no whole number of days", role, field, metadata.Write(n))
+			return
+		}
+	}
 	switch {
 	case p.Expiry == 0:
 		f.add(periodInvalid, v.file(), hint, "%s has no expiry period (%s)", role, metadata.FieldExpiryPeriod)
@@ -396,6 +403,12 @@ func (v view) period(f *findings, role string, o metadata.Object) {
 	case p.Signing >= p.Expiry:
 		f.add(periodInvalid, v.file(), hint, "%s has a signing period of %d days, not less than its expiry period of %d", role, p.Signing, p.Expiry)
 	}
+}
+
+func wholeNumber(v any) bool {
+	n, ok := v.(json.Number)
+	_, err := n.Int64()
+	return ok && err == nil
 }
 
 // quorum stops metadata that too few have signed. It checks the signatures by the proposed delegation and, for root, by the
