@@ -147,7 +147,9 @@ type Signable struct{ o *Online }
 // Online is an opened [Signable]: what online-sign works on.
 type Online struct {
 	State *State
-	Root  *metadata.Document // the newest, verified by the chain
+	// Root is the newest that is published, verified by the chain. A newer one
+	// on main is held back while it is in Blocked.
+	Root *metadata.Document
 	// Previous is the root before Root; nil where Root is the first.
 	Previous *metadata.Document
 	// Blocked are the findings that keep a new snapshot from being made; the
@@ -165,7 +167,7 @@ func (r *Repository) Signable(ctx context.Context, commit git.OID) (Signable, er
 	if err != nil {
 		return Signable{}, err
 	}
-	chain, err := s.RootChain(ctx)
+	chain, held, err := s.servable(ctx)
 	if err != nil {
 		return Signable{}, fmt.Errorf("sign online at commit %.10s: %w", commit, err)
 	}
@@ -173,8 +175,15 @@ func (r *Repository) Signable(ctx context.Context, commit git.OID) (Signable, er
 	if len(chain) > 1 {
 		o.Previous = chain[len(chain)-2].Document
 	}
-	f := &findings{}
+	f := &findings{list: held}
 	old, _ := s.Document(metadata.Snapshot)
+	names := map[string]string{} // of the roles that a new snapshot would list, by their lower case
+	if old != nil {
+		for name := range old.Meta() {
+			names[strings.ToLower(name)] = name
+		}
+	}
+
 	for _, role := range s.TargetsRoles() {
 		f.role = role
 		file := r.Path(MetadataFile(role))
@@ -197,6 +206,11 @@ func (r *Repository) Signable(ctx context.Context, commit git.OID) (Signable, er
 		if why := UnsafeRoleName(role); why != "" && role != metadata.Targets {
 			f.add(roleNameUnsafe, file, fix, "the name of role %q %s", role, why)
 		}
+		name := metaName(role)
+		if other, ok := names[strings.ToLower(name)]; ok && other != name {
+			f.add(roleNameUnsafe, file, fix, "a snapshot would list %q and %q, which differ only in case", other, name)
+		}
+		names[strings.ToLower(name)] = name
 		for _, d := range s.Delegations(role) {
 			if q := metadata.Check(d.Delegation, doc); !q.Met() {
 				f.add(quorumRule, file, fix, "%s version %d has %d of %d signatures (missing: %s)", role, doc.Version(), q.Count, q.Threshold, strings.Join(holders(q.Missing), ", "))
@@ -215,6 +229,21 @@ func (r *Repository) Signable(ctx context.Context, commit git.OID) (Signable, er
 				return Signable{}, err
 			}
 			f.list = append(f.list, slices.DeleteFunc(g.list, func(one Finding) bool { return !one.Gates.Publish() })...)
+			// What is published with one of these stays: it fails only who asks for
+			// that artifact, or for what that role signs.
+			listed := doc.Targets()
+			for _, target := range sortedKeys(listed) {
+				if why := unknownHash(listed[target]); why != "" {
+					f.add(artifactMismatch, file, fix, "%s lists %s with %s", role, target, why)
+				}
+			}
+			if doc.Delegations() != nil {
+				for _, d := range doc.Delegations().Roles {
+					for _, id := range keyless(d) {
+						f.add(keyMissing, file, fix, "role %s lists keyid %s, which the keys of %s lack", d.Role, id, role)
+					}
+				}
+			}
 		}
 		o.Roles[role] = doc.Version()
 	}

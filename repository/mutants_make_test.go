@@ -799,6 +799,9 @@ func (b *maker) files() {
 			kind = "targets/ARTIFACT"
 		case strings.HasPrefix(path, "keys/"):
 			kind = "keys/KEY/FILE"
+			if !old {
+				kind += ", of the event"
+			}
 		case !strings.HasPrefix(path, "metadata/"):
 			kind = "OTHER"
 		}

@@ -192,7 +192,7 @@ func (o *Online) signedBy(ctx context.Context, role string, doc *metadata.Docume
 	if err != nil {
 		return s, err
 	}
-	for i := len(chain) - 2; i >= 0; i-- {
+	for i := len(chain) - 1; i >= 0; i-- {
 		if d, _ := chain[i].Document.Delegation(role); verified(d, doc) == nil {
 			s.root = chain[i].Document
 			break

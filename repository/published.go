@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +28,9 @@ var (
 // Published is what clients should see of one commit of main: per role the
 // newest version that verifies and that the snapshot lists. A version that was
 // merged but is in no snapshot yet is not part of it, nor is one that does not
-// verify: for those an older version is looked up in history.
+// verify: for those an older version is looked up in history. A root that
+// clients do not read, or under which no targets verify, is held back with all
+// that follow it.
 //
 // It is made by [Repository.Published]; its zero value holds nothing. What may
 // keep it from being published stands in Findings; only [Published.Publishable]
@@ -170,7 +173,7 @@ func (r *Repository) Published(ctx context.Context, commit git.OID, now time.Tim
 		}
 		return &NotPublishableError{Commit: commit, Role: role, Err: err, hint: hint}
 	}
-	if p.roots, err = s.RootChain(ctx); err != nil {
+	if p.roots, p.findings.list, err = s.servable(ctx); err != nil {
 		return nil, refuse(metadata.Root, hintOf(err), err)
 	}
 	root := p.Root()
@@ -187,7 +190,7 @@ func (r *Repository) Published(ctx context.Context, commit git.OID, now time.Tim
 		return nil, refuse(metadata.Timestamp, online, errors.New("it does not list snapshot.json"))
 	}
 	d, _ = root.Delegation(metadata.Snapshot)
-	snapshot, err := s.find(ctx, metadata.Snapshot, d, want)
+	snapshot, err := s.find(ctx, metadata.Snapshot, d, want, nil)
 	if err != nil {
 		return nil, refuse(metadata.Snapshot, online, err)
 	}
@@ -226,11 +229,7 @@ func verified(d metadata.Delegation, doc *metadata.Document) error {
 // needs no key: whoever can write to main can bring it about.
 func refused(f *findings, file string, doc *metadata.Document) []Finding {
 	n := len(f.list)
-	v := view{doc: doc, path: file}
-	v.duplicateJSONKey(f)
-	v.tooLarge(f)
-	v.specVersion(f)
-	v.signatureDuplicate(f)
+	view{doc: doc, path: file}.readable(f)
 	return f.list[n:]
 }
 
@@ -238,8 +237,9 @@ func refused(f *findings, file string, doc *metadata.Document) []Finding {
 const maxSearch = 1000
 
 // find is the version of a role that another file lists, verified by a
-// delegation: this state's own, or the newest in the history of the file.
-func (s *State) find(ctx context.Context, role string, d metadata.Delegation, want metadata.MetaFile) (PublishedRole, error) {
+// delegation: this state's own, or the newest in the history of the file. Where
+// one document is known to be meant, another with its version will not do.
+func (s *State) find(ctx context.Context, role string, d metadata.Delegation, want metadata.MetaFile, meant *metadata.Document) (PublishedRole, error) {
 	fits := func(doc *metadata.Document) error {
 		switch {
 		case doc.Version() != want.Version:
@@ -248,6 +248,8 @@ func (s *State) find(ctx context.Context, role string, d metadata.Delegation, wa
 			return fmt.Errorf("it holds metadata of type %s", doc.Type())
 		case want.Length >= 0 && want.Length != int64(len(doc.Raw())):
 			return fmt.Errorf("a length of %d bytes is listed, it has %d", want.Length, len(doc.Raw()))
+		case meant != nil && string(doc.Payload()) != string(meant.Payload()):
+			return fmt.Errorf("version %d has other content than the version %d that the snapshot was made of", doc.Version(), doc.Version())
 		}
 		if len(want.Hashes) > 0 {
 			if why := measure(doc.Raw()).differsFrom(want.Hashes); why != "" {
@@ -325,6 +327,10 @@ func (p *Published) targetsRoles(ctx context.Context, s *State) error {
 	}
 	queue := []step{{metadata.Root, d}}
 	done := map[string]bool{}
+	meant, err := p.meant(ctx, s)
+	if err != nil {
+		return err
+	}
 	for len(queue) > 0 {
 		next := queue[0]
 		queue = queue[1:]
@@ -344,7 +350,7 @@ func (p *Published) targetsRoles(ctx context.Context, s *State) error {
 			p.findings.add(roleNameUnsafe, p.repo.Path(MetadataFile(next.by)), "delegate to a role with a plain name", "%s delegates to %q: the name %s", next.by, role, why)
 			continue
 		}
-		found, err := s.find(ctx, role, next.d, listed)
+		found, err := s.find(ctx, role, next.d, listed, meant[role])
 		if err != nil {
 			if ctx.Err() != nil || role == metadata.Targets {
 				return err
@@ -352,6 +358,11 @@ func (p *Published) targetsRoles(ctx context.Context, s *State) error {
 			p.findings.role = role
 			p.findings.add(quorumRule, p.repo.Path(MetadataFile(role)), "have it signed in a signing event, then run tufops online-sign", "%s version %d, which the snapshot lists, cannot be published: %v", role, listed.Version, err)
 			continue
+		}
+		if main, err := s.Document(role); err == nil && main.Version() == listed.Version && string(main.Payload()) != string(found.Document.Payload()) {
+			p.findings.role = role
+			p.findings.add(versionNotIncreased, p.repo.Path(MetadataFile(role)), "have a higher version signed in a signing event",
+				"%s has other content than the version %d that is published; that of commit %.10s stays", role, listed.Version, found.Commit)
 		}
 		found.By = next.by
 		done[role] = true
@@ -372,6 +383,69 @@ func (p *Published) targetsRoles(ctx context.Context, s *State) error {
 		}
 	}
 	return nil
+}
+
+// meant are the roles as they stood when a snapshot first listed their present
+// version: clients may have seen these, and nothing else will ever be published
+// under that version. It knows those of which this commit holds another file.
+func (p *Published) meant(ctx context.Context, s *State) (map[string]*metadata.Document, error) {
+	r, file := s.repo, s.repo.Path(MetadataFile(metadata.Snapshot))
+	commits, err := r.Git.History(ctx, s.commit, "", git.HistoryOptions{Paths: []string{file}, FirstParent: true, Max: maxSearch})
+	if err != nil {
+		return nil, err
+	}
+	// other is a role's metadata at a commit; nil where it is s's own, or cannot
+	// be read and so was never published.
+	other := func(commit git.OID, role string) (*metadata.Document, error) {
+		f := File{Path: MetadataFile(role)}
+		entry, ok, err := r.Git.Lookup(ctx, commit, r.Path(f.Path))
+		if err != nil || !ok || entry.OID == s.files[f.Path].OID {
+			return nil, err
+		}
+		f.Mode, f.OID = entry.Mode, entry.OID
+		doc, err := r.read(ctx, f)
+		if err != nil && ctx.Err() == nil {
+			return nil, nil
+		}
+		return doc, err
+	}
+	first := map[string]git.OID{}
+	for _, commit := range commits {
+		snapshot, err := other(commit, metadata.Snapshot)
+		if err != nil {
+			return nil, err
+		}
+		if snapshot == nil {
+			snapshot, _ = s.Document(metadata.Snapshot)
+		}
+		if snapshot == nil || !slices.ContainsFunc(p.roots, func(r RootFileVersion) bool {
+			d, _ := r.Document.Delegation(metadata.Snapshot)
+			return verified(d, snapshot) == nil
+		}) {
+			continue
+		}
+		older := true
+		for name, listed := range p.snapshot.Meta() {
+			role := strings.TrimSuffix(name, ".json")
+			if snapshot.Meta()[name].Version == listed.Version && (role == metadata.Targets || UnsafeRoleName(role) == "") {
+				first[role], older = commit, false
+			}
+		}
+		if older {
+			break
+		}
+	}
+	meant := map[string]*metadata.Document{}
+	for role, commit := range first {
+		doc, err := other(commit, role)
+		if err != nil {
+			return nil, err
+		}
+		if doc != nil && doc.Version() == p.snapshot.Meta()[metaName(role)].Version {
+			meant[role] = doc
+		}
+	}
+	return meant, nil
 }
 
 // collectArtifacts finds the file of each target: in the tree that the role's
@@ -440,7 +514,7 @@ func (r *Repository) publishedArtifacts(ctx context.Context, f *findings, role P
 		for _, algorithm := range sortedKeys(listed[target].Hashes) {
 			// A hash of a kind that is not known has not been compared with the
 			// file: it could be another file's, whose name it would take.
-			if algorithm == "sha256" || algorithm == "sha512" {
+			if slices.Contains(hashKinds, algorithm) {
 				a.Names = append(a.Names, dir+strings.ToLower(listed[target].Hashes[algorithm])+"."+base)
 			}
 		}
@@ -535,10 +609,10 @@ func (p *Published) At() time.Time { return p.at }
 // Repository is where the tree comes from.
 func (p *Published) Repository() *Repository { return p.repo }
 
-// Root is the newest root.
+// Root is the newest root that is published.
 func (p *Published) Root() *metadata.Document { return p.roots[len(p.roots)-1].Document }
 
-// Roots are all versions of root, ascending.
+// Roots are all versions of root up to it, ascending.
 func (p *Published) Roots() []RootFileVersion { return p.roots }
 
 // Timestamp is the published timestamp.

@@ -32,7 +32,7 @@ var (
 		Title:   "a file that no metadata lists",
 		Stops:   "a file that people believe they release is in no signed metadata",
 		Source:  "artifacts and metadata are changed in two steps, and one is easily forgotten",
-		Breaks:  "a file below targets/ is covered by a role and not listed by it; a warning for a name that begins with a dot",
+		Breaks:  "a file below targets/ is covered by a role and not listed by it, or comes with the event and is covered by no role; a warning for a name that begins with a dot",
 		Example: "targets/b.txt is in git, but targets does not list it",
 		Hint:    "bring the metadata in line: tufops update-targets, or remove the file",
 	})
@@ -41,7 +41,7 @@ var (
 		Title:   "another file than the one listed",
 		Stops:   "people sign the hash of another file than the one in git",
 		Source:  "trusted_root.json was changed after targets had been signed, in three recorded events",
-		Breaks:  "length or hash of a file differ from what the metadata lists, or no hash is of a kind that clients know",
+		Breaks:  "length or hash of a file differ from what the metadata lists, or a hash is of a kind that clients do not know",
 		Example: "targets lists a.txt with a length of 2 bytes; the file in git has 7",
 		Hint:    "bring the metadata in line: tufops update-targets",
 	})
@@ -275,7 +275,11 @@ func (a *artifactRules) missing(target string) bool {
 // mismatch stops people from signing the hash of another file than the one in
 // git.
 func (a *artifactRules) mismatch(target string, file File, m Measured, listed metadata.TargetFile) {
-	if why := m.differs(listed); why != "" {
+	why := m.differs(listed)
+	if why == "" {
+		why = unknownHash(listed)
+	}
+	if why != "" {
 		a.report(artifactMismatch, LevelError, a.event.repo.Path(file.Path), syncArtifacts, "%s lists %s with %s", a.role, target, why)
 	}
 }
@@ -335,6 +339,20 @@ func (m Measured) differsFrom(hashes map[string]string) string {
 	}
 	if !known {
 		return "no hash of a kind that clients know (sha256, sha512)"
+	}
+	return ""
+}
+
+// hashKinds are the hashes that clients know.
+var hashKinds = []string{"sha256", "sha512"}
+
+// unknownHash says which hash is of a kind that clients do not know, and so
+// refuse the artifact for, whatever its other hashes are.
+func unknownHash(t metadata.TargetFile) string {
+	for _, algorithm := range sortedKeys(t.Hashes) {
+		if !slices.Contains(hashKinds, algorithm) {
+			return fmt.Sprintf("a hash of the kind %q, which clients do not know", algorithm)
+		}
 	}
 	return ""
 }

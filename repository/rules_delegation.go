@@ -29,11 +29,11 @@ var (
 		Hint:    "remove one of the two: tufops-sign delegate sign/test releases",
 	})
 	keyMissing = rule(Rule{
-		Name: "key-missing", Level: LevelError, Gates: "E",
+		Name: "key-missing", Level: LevelError, Gates: "ESP",
 		Title:   "a keyid without its key",
 		Stops:   "go-tuf refuses a role that lists a keyid without a key, whoever else has signed",
 		Source:  "found by comparing verdicts with go-tuf, see docs/divergences.md",
-		Breaks:  "a role lists a keyid that keys lacks",
+		Breaks:  "a role lists a keyid that keys lacks; a root that does so on main is held back",
 		Example: "role releases lists keyid aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, which the keys of targets lack",
 		Hint:    "set the signers again: tufops-sign delegate sign/test releases",
 	})
@@ -56,11 +56,11 @@ var (
 		Hint:    "set both at once: tufops-sign delegate sign/test timestamp",
 	})
 	roleNameUnsafe = rule(Rule{
-		Name: "role-name-unsafe", Level: LevelError, Gates: "EP", Fixed: true,
+		Name: "role-name-unsafe", Level: LevelError, Gates: "ESP", Fixed: true,
 		Title:   "a role name that is a path",
 		Stops:   "a role name becomes a file name and a URL: it must not leave its folder or shadow another role",
 		Source:  "CVE-2021-41131, CVE-2021-41150: role names wrote files elsewhere",
-		Breaks:  "a delegated role's name is not a plain file name (a slash, a backslash, a leading dot, a wildcard, something invisible), is that of a top-level role or of a version of one, or differs from another only in case",
+		Breaks:  "the name of a delegated role or of its hash bins is not a plain file name (a slash, a backslash, a leading dot, a wildcard, something invisible), is that of a top-level role or of a version of one, or differs only in case from that of another role, whoever delegates to it",
 		Example: `targets delegates to "../x": the name begins with a dot`,
 		Hint:    "delegate to a role with a plain name, like releases",
 	})
@@ -81,6 +81,9 @@ func (v view) delegationRules(f *findings) {
 		v.thresholdInvalid(f, d)
 		v.duplicatePublicKey(f, d)
 		v.keyMissing(f, d)
+		if why := UnsafeRoleName(all.Succinct.NamePrefix + "-0"); why != "" {
+			f.add(roleNameUnsafe, v.file(), "give the bins a plain name, like bin", "%s delegates to hash bins named %q: the name %s", v.role, all.Succinct.NamePrefix, why)
+		}
 	}
 	if v.role == metadata.Root {
 		v.onlineRolesDiffer(f)
@@ -133,12 +136,15 @@ func (v view) duplicatePublicKey(f *findings, d metadata.Delegation) {
 
 // keyMissing stops a role that go-tuf refuses because of a key it cannot find.
 func (v view) keyMissing(f *findings, d metadata.Delegation) {
-	for _, id := range d.KeyIDs {
-		if d.Keys[id] == nil {
-			f.add(keyMissing, v.file(), fmt.Sprintf("set the signers again: tufops-sign delegate %s %s", escape.Argument(v.event.Name), escape.Argument(d.Role)),
-				"role %s lists keyid %s, which the keys of %s lack", d.Role, id, v.role)
-		}
+	for _, id := range keyless(d) {
+		f.add(keyMissing, v.file(), fmt.Sprintf("set the signers again: tufops-sign delegate %s %s", escape.Argument(v.event.Name), escape.Argument(d.Role)),
+			"role %s lists keyid %s, which the keys of %s lack", d.Role, id, v.role)
 	}
+}
+
+// keyless are the keyids of a role that have no key.
+func keyless(d metadata.Delegation) []string {
+	return slices.DeleteFunc(slices.Clone(d.KeyIDs), func(id string) bool { return d.Keys[id] != nil })
 }
 
 // keyIDMismatch stops a keyid that strict clients refuse. It is judged for every key of a changed root, and for the keys
@@ -186,9 +192,17 @@ func (v view) roleNameUnsafe(f *findings, d metadata.Delegation) {
 	if v.role == metadata.Root {
 		return // the four names are given
 	}
+	own := func(role string) bool {
+		return slices.ContainsFunc(v.doc.Delegations().Roles, func(o metadata.Delegation) bool { return o.Role == role })
+	}
 	for _, other := range v.doc.Delegations().Roles {
 		if other.Role < d.Role && strings.EqualFold(other.Role, d.Role) {
 			f.add(roleNameUnsafe, v.file(), "rename one of them", "%s delegates to %q and to %q, which differ only in case: they are one file on some disks", v.role, other.Role, d.Role)
+		}
+	}
+	for _, other := range v.state.TargetsRoles() {
+		if other != d.Role && strings.EqualFold(other, d.Role) && !own(other) && !reserved(d.Role) {
+			f.add(roleNameUnsafe, v.file(), "rename one of them", "%s delegates to %q and another role to %q, which differ only in case: they are one file on some disks", v.role, d.Role, other)
 		}
 	}
 	if why := UnsafeRoleName(d.Role); why != "" {

@@ -57,6 +57,15 @@ var (
 		Example: "root.json has version 2, and metadata/root_history/2.root.json does not exist",
 		Hint:    "copy it: cp metadata/root.json metadata/root_history/2.root.json",
 	})
+	attestationChanged = rule(Rule{
+		Name: "attestation-changed", Level: LevelError, Gates: "E",
+		Title:   "an attestation changed or removed",
+		Stops:   "what was checked when a key came is taken away or replaced, once nobody looks at it any more",
+		Source:  "an attestation says where a key was made, which does not change",
+		Breaks:  "a file below keys/ is changed or removed that is of a key in root or a targets role; a warning where it is of none",
+		Example: "the event removes an attestation of the key of @carol",
+		Hint:    "undo it: git checkout 0123456789 -- keys",
+	})
 	metadataRemoved = rule(Rule{
 		Name: "metadata-removed", Level: LevelError, Gates: "ESP", Fixed: true,
 		Title:   "a delegated role without metadata",
@@ -68,10 +77,10 @@ var (
 	})
 	orphanMetadata = rule(Rule{
 		Name: "orphan-metadata", Level: LevelWarning, Gates: "",
-		Title:   "metadata that nobody delegates to",
+		Title:   "a file in metadata/ that says nothing",
 		Stops:   "a file looks like a role but no delegation reaches it: people believe it is in force",
 		Source:  "roles that were renamed or removed and left their file behind",
-		Breaks:  "no delegation reaches a metadata file",
+		Breaks:  "no delegation reaches a metadata file, or the event adds or changes a file below metadata/ that is none",
 		Example: "no delegation reaches metadata/stray.json: it is neither judged nor published",
 		Hint:    "remove the file, or delegate to the role: tufops-sign delegate sign/test stray",
 	})
@@ -129,6 +138,9 @@ func (j *judge) whole(s *Status) []Finding {
 	j.rotationWindow(f)
 	j.artifactsOfUnchangedRoles(f)
 	j.trustMaterial(f, s)
+	j.artifactsOfNobody(f)
+	j.attestationChanged(f)
+	j.machinesUnsatisfied(f)
 	j.mergeResult(f, s)
 	return f.list
 }
@@ -157,7 +169,7 @@ func (j *judge) foreignChange(f *findings) {
 	for _, c := range j.event.foreign {
 		switch {
 		case j.event.repo.folder(c.Path): // judged as not-a-regular-file
-		case strings.HasPrefix(c.Path+"/", ".github/") || c.Path == ".tufops.yaml":
+		case strings.HasPrefix(c.Path+"/", ".github/") || strings.HasPrefix(c.Path+"/", PolicyFile+"/"): // as a folder, no command could read it
 			f.add(foreignChange, c.Path, "propose it in a pull request of its own",
 				"the event changes %s, which decides how events are handled", c.Path)
 		case slices.ContainsFunc(j.policy.others(j.event.repo.dir), func(dir string) bool { return below(dir, c.Path) }):
@@ -336,8 +348,17 @@ func (j *judge) hashBinMissing(f *findings) {
 	}
 }
 
-// orphanMetadata shows a file that looks like a role in force and is none.
+// orphanMetadata shows a file that looks like a role in force and is none, and
+// one that the event leaves behind below metadata/.
 func (j *judge) orphanMetadata(f *findings) {
+	for _, file := range j.event.Proposed.Files("metadata") {
+		_, role := roleOf(file.Path)
+		_, root := rootVersion(file.Path)
+		old, had := j.event.KnownGood.File(file.Path)
+		if file.Regular() && !role && !root && file.Path != StateFile && (!had || old.OID != file.OID) {
+			f.add(orphanMetadata, j.event.repo.Path(file.Path), "remove the file", "%s is no metadata: it is neither judged nor published", file.Path)
+		}
+	}
 	if !j.event.Proposed.delegationsKnown() {
 		return // a file that cannot be read may delegate to it
 	}
@@ -431,6 +452,117 @@ func (j *judge) artifactsOfUnchangedRoles(f *findings) {
 				f.list = append(f.list, one)
 			}
 		}
+	}
+}
+
+// artifactsOfNobody: a file that the event brings and no role covers is in no
+// signed metadata, whichever role is signed.
+func (j *judge) artifactsOfNobody(f *findings) {
+	to := j.event.Proposed
+	n := 0
+	for _, file := range to.Files("targets") {
+		target := strings.TrimPrefix(file.Path, "targets/")
+		old, had := j.event.KnownGood.File(file.Path)
+		if !file.Regular() || had && old.OID == file.OID || !to.delegationsKnown() || to.covered(target) {
+			continue
+		}
+		level := LevelError
+		if hiddenName(target) {
+			level = LevelWarning
+		}
+		if n++; n <= maxListed {
+			f.addAs(artifactUnlisted, level, j.event.repo.Path(file.Path), "delegate to a role for it: tufops-sign delegate "+escape.Argument(j.event.Name)+" ROLE, or remove the file",
+				"%s is in git, but no role covers it", file.Path)
+		}
+	}
+	if n > maxListed {
+		f.add(artifactUnlisted, j.event.repo.Path("targets"), "delegate to a role for them, or remove the files", "%d more files that no role covers", n-maxListed)
+	}
+}
+
+// covered reports whether a target path is one that some role may list, or does.
+func (s *State) covered(target string) bool {
+	if !strings.Contains(target, "/") {
+		return true // of targets
+	}
+	for _, role := range s.reached {
+		for _, d := range s.Delegations(role) {
+			if d.Covers(target) {
+				return true
+			}
+		}
+	}
+	for _, role := range s.TargetsRoles() {
+		doc, err := s.Document(role)
+		if err != nil {
+			continue
+		}
+		_, listed := doc.Targets()[target]                                           // outside its delegation, which is said elsewhere
+		if listed || doc.Delegations() != nil && doc.Delegations().Succinct != nil { // of hash bins only those with a file are reached
+			return true
+		}
+	}
+	return false
+}
+
+// attestationChanged stops what was checked about a key from being taken away
+// again. An attestation is added, and then stays.
+func (j *judge) attestationChanged(f *findings) {
+	present := map[string]string{} // holders, by the public key
+	for _, k := range j.event.Proposed.allKeys() {
+		present[k.Fingerprint()] = holderOf(k)
+	}
+	for _, old := range j.event.KnownGood.Files("keys") {
+		now, has := j.event.Proposed.File(old.Path)
+		if has && now.OID == old.OID {
+			continue
+		}
+		what := "removes"
+		if has {
+			what = "changes"
+		}
+		print, _, _ := strings.Cut(strings.TrimPrefix(old.Path, "keys/"), "/")
+		file := j.event.repo.Path(old.Path)
+		hint := "undo it: git checkout " + short(j.event.MergeBase) + " -- " + escape.Argument(j.event.repo.Path("keys"))
+		if holder, ok := present[print]; ok {
+			f.add(attestationChanged, file, hint, "the event %s an attestation of the key of %s", what, holder)
+		} else {
+			f.addAs(attestationChanged, LevelWarning, file, hint, "the event %s a file of no present key", what)
+		}
+	}
+}
+
+// allKeys are the keys of root and of all targets roles.
+func (s *State) allKeys() []*metadata.Key {
+	var list []*metadata.Key
+	for _, role := range append([]string{metadata.Root}, s.TargetsRoles()...) {
+		doc, err := s.Document(role)
+		if err != nil || doc.Delegations() == nil {
+			continue
+		}
+		for _, id := range sortedKeys(doc.Delegations().Keys) {
+			list = append(list, doc.Delegations().Keys[id])
+		}
+	}
+	return list
+}
+
+// machinesUnsatisfied stops the keys of a role that a machine signs from changing
+// while its metadata stays as it was. It is no changed role, since no person is
+// asked for it.
+func (j *judge) machinesUnsatisfied(f *findings) {
+	from, to := j.event.KnownGood, j.event.Proposed
+	offline := to.OfflineRoles()
+	for _, role := range to.reached {
+		doc, err := to.Document(role)
+		d, _ := to.Delegation(role)
+		if err != nil || slices.Contains(offline, role) || slices.Contains(j.event.changed, role) || slices.EqualFunc(from.Delegations(role), to.Delegations(role), sameTrust) ||
+			d.Threshold < 1 || d.Threshold > int64(d.PublicKeys()) { // threshold-invalid says so
+			continue
+		}
+		g := &findings{role: role}
+		view{judge: j, role: role, doc: doc, state: to, from: from}.quorum(g)
+		f.list = append(f.list, g.list...)
 	}
 }
 

@@ -21,11 +21,11 @@ var (
 		Hint:    "remove it from keys, or list it for a role with tufops-sign delegate",
 	})
 	keyTypeNotAllowed = rule(Rule{
-		Name: "key-type-not-allowed", Level: LevelError, Gates: "E",
+		Name: "key-type-not-allowed", Level: LevelError, Gates: "EP",
 		Title:   "a key that clients cannot use",
 		Stops:   "deployed clients cannot verify the key",
 		Source:  "sigstore/root-signing-staging#25: a P-384 online key broke cosign; the key type of root v9, cosign#3614",
-		Breaks:  "a key that the event adds has a type and scheme that key-types in .tufops.yaml does not list; without that list, one that this program does not write. Keys that are there already may be of every type that can be read",
+		Breaks:  "a key that the event adds cannot be decoded, or has a type and scheme that key-types in .tufops.yaml does not list; without that list, one that this program does not write. Keys that are there already may be of every type. A root on main that lists one for a role of its own is held back",
 		Example: "the new key of @dave has type ml-dsa and scheme ml-dsa-65/1, which deployed clients may not verify",
 		Hint:    "use an ECDSA P-256 key",
 	})
@@ -34,7 +34,7 @@ var (
 		Title:   "a key of nobody",
 		Stops:   "nobody can tell who holds a key, or where it is",
 		Source:  "a status that lists people is only as good as the names on the keys",
-		Breaks:  "a key that the event adds or changes has neither an owner nor an online URI, or both, or an owner that is not like @alice; a warning where GitHub would not accept the login",
+		Breaks:  "a key that the event adds or changes has neither an owner nor an online URI, or both, or an owner that is not like @alice, or its public key is that of somebody else too; a warning where GitHub would not accept the login",
 		Example: "keyid 0885f89b5bc44d7cd8fde9765576244d337c66e374d9b016294eafde31087987 has neither an owner nor an online URI",
 		Hint:    "remove the key and add it again with tufops-sign delegate",
 	})
@@ -119,6 +119,15 @@ var (
 		Example: "one person alone can sign releases",
 		Hint:    "ask for two signatures: tufops-sign delegate sign/test releases --threshold 2",
 	})
+	machineSigns = rule(Rule{
+		Name: "machine-signs", Level: LevelWarning, Gates: "", Raised: LevelError,
+		Title:   "a machine may sign what people sign",
+		Stops:   "an online key, which a machine uses unasked, counts towards the signatures of people",
+		Source:  "TUF specification, #key-management-and-migration: online keys are for timestamp and snapshot, not for root",
+		Breaks:  "the event lists an online key for root, or for another role that people sign too",
+		Example: "the online key file2:online (keyid d597f4c8e8ae29f3bb8dda8b7e64a03e33ae2b8427cb3ccdbfb758cab6808372) may sign root along with people",
+		Hint:    "leave it to people: tufops-sign delegate sign/test root",
+	})
 	rootJumpLong = rule(Rule{
 		Name: "root-jump-long", Level: LevelWarning, Gates: "",
 		Title:   "more roots than clients walk",
@@ -142,6 +151,7 @@ func (v view) keyRules(f *findings) {
 	v.keyNotAttested(f)
 	v.onlineURIUnpinned(f)
 	v.thresholdOfOne(f)
+	v.machineSigns(f)
 	if v.doc.Type() == metadata.Targets {
 		v.delegationPathForeign(f)
 		v.nestedDelegation(f)
@@ -202,14 +212,18 @@ func (v view) keyUnused(f *findings) {
 // writtenTypes are the key types that new keys may have, by type and scheme.
 var writtenTypes = []string{"ecdsa/ecdsa-sha2-nistp256", "ecdsa/ecdsa-sha2-nistp384", "ed25519/ed25519", "rsa/rsassa-pss-sha256"}
 
-// keyTypeNotAllowed stops a key that deployed clients cannot use. It judges key
-// material that the event adds: what is there, or
-// was imported, may be of any type that can be read.
+// keyTypeNotAllowed stops a key that deployed clients cannot use: go-tuf verifies
+// no role that lists one, whoever else has signed. It judges key material that
+// the event adds: what is there, or was imported, may be of any type.
 func (v view) keyTypeNotAllowed(f *findings) {
 	keys, _ := v.keys()
 	for _, k := range keys {
-		if !v.hadPublicKey(k) && !v.policy.allows(k.Type+"/"+k.Scheme) {
+		switch {
+		case v.hadPublicKey(k):
+		case !v.policy.allows(k.Type + "/" + k.Scheme):
 			f.add(keyTypeNotAllowed, v.file(), "use an ECDSA P-256 key", "the new key of %s has type %s and scheme %s, which deployed clients may not verify", holderOf(k), k.Type, k.Scheme)
+		case k.Unusable != nil:
+			f.add(keyTypeNotAllowed, v.file(), "remove the key and add it again with tufops-sign delegate", "the new key of %s (keyid %s) can verify nothing: %v", holderOf(k), k.ID, k.Unusable)
 		}
 	}
 }
@@ -237,25 +251,43 @@ func (v view) keyOwnerInvalid(f *findings) {
 		case owner && (!login.MatchString(k.Owner) || len(k.Owner) > 40):
 			f.addAs(keyOwnerInvalid, LevelWarning, v.file(), "check the spelling", "keyid %s has the owner %q, which GitHub would not accept as a login", k.ID, k.Owner)
 		}
+		for _, other := range v.state.allKeys() {
+			if old := v.ownerBefore(k); old != "" && old != k.Owner {
+				break // keyowner-changed says so
+			}
+			if other.Holder() != k.Holder() && other.Holder() != "" && k.Holder() != "" && other.Owner+k.Owner != "" && other.Fingerprint() == k.Fingerprint() {
+				f.add(keyOwnerInvalid, v.file(), hint, "keyid %s of %s has the public key of %s (keyid %s)", k.ID, k.Holder(), other.Holder(), other.ID)
+				break
+			}
+		}
 	}
 }
 
 // keyOwnerChanged stops the key of one person from being booked for another, who
 // would then seem to have signed.
 func (v view) keyOwnerChanged(f *findings) {
-	if v.known == nil || v.known.Delegations() == nil {
-		return
-	}
 	keys, _ := v.keys()
 	for _, k := range keys {
-		for _, id := range sortedKeys(v.known.Delegations().Keys) {
-			old := v.known.Delegations().Keys[id]
-			if old.Fingerprint() == k.Fingerprint() && old.Owner != "" && k.Owner != old.Owner {
-				f.add(keyOwnerChanged, v.file(), "remove the key; the new person brings their own", "the key of %s (keyid %s) is now said to be of %s", old.Owner, k.ID, holderOf(k))
-				break
-			}
+		if old := v.ownerBefore(k); old != "" && old != k.Owner {
+			f.add(keyOwnerChanged, v.file(), "remove the key; the new person brings their own", "the key of %s (keyid %s) is now said to be of %s", old, k.ID, holderOf(k))
 		}
 	}
+}
+
+// ownerBefore is whose the public key is in the known-good version of the role;
+// of two owners, one who is not its owner now. "" where it has none there.
+func (v view) ownerBefore(k *metadata.Key) string {
+	owner := ""
+	if v.known == nil || v.known.Delegations() == nil {
+		return owner
+	}
+	for _, id := range sortedKeys(v.known.Delegations().Keys) {
+		old := v.known.Delegations().Keys[id]
+		if old.Fingerprint() == k.Fingerprint() && old.Owner != "" && (owner == "" || owner == k.Owner) {
+			owner = old.Owner
+		}
+	}
+	return owner
 }
 
 // lookAlike folds what people take for the same letter.
@@ -437,6 +469,26 @@ func (v view) thresholdOfOne(f *findings) {
 		}
 		if people && d.Threshold == 1 {
 			f.add(thresholdOfOne, v.file(), fmt.Sprintf("ask for two signatures: tufops-sign delegate %s %s --threshold 2", escape.Argument(v.event.Name), escape.Argument(d.Role)), "one person alone can sign %s", d.Role)
+		}
+	}
+}
+
+// machineSigns shows an online key among those of people.
+func (v view) machineSigns(f *findings) {
+	for _, d := range v.doc.Delegations().Roles {
+		var old metadata.Delegation
+		if v.known != nil {
+			old, _ = v.known.Delegation(d.Role)
+		}
+		people := d.Role == metadata.Root
+		for _, id := range d.KeyIDs {
+			people = people || d.Keys[id] != nil && d.Keys[id].Owner != ""
+		}
+		for _, id := range d.KeyIDs {
+			if k := d.Keys[id]; people && k != nil && k.OnlineURI != "" && !metadata.IsOnline(d.Role) && !slices.Contains(old.KeyIDs, id) {
+				f.add(machineSigns, v.file(), fmt.Sprintf("leave it to people: tufops-sign delegate %s %s", escape.Argument(v.event.Name), escape.Argument(d.Role)),
+					"the online key %s (keyid %s) may sign %s along with people", k.OnlineURI, id, d.Role)
+			}
 		}
 	}
 }

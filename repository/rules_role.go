@@ -1,7 +1,9 @@
 package repository
 
 import (
+	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -57,12 +59,9 @@ func (v view) head(f *findings) {
 
 // structure runs the rules that the merge result must hold as well.
 func (v view) structure(f *findings) {
-	v.duplicateJSONKey(f)
-	v.tooLarge(f)
-	v.specVersion(f)
+	v.readable(f)
 	v.versionNotIncreased(f)
 	v.versionJump(f)
-	v.signatureDuplicate(f)
 	v.quorum(f)
 	if v.fileChanged() && v.doc.Delegations() != nil {
 		v.delegationRules(f)
@@ -71,6 +70,16 @@ func (v view) structure(f *findings) {
 		v.artifacts(f, v.doc, v.role)
 	}
 	v.consistentSnapshotOff(f)
+}
+
+// readable runs the rules about files that clients do not read, whoever has
+// signed them.
+func (v view) readable(f *findings) {
+	v.duplicateJSONKey(f)
+	v.tooLarge(f)
+	v.specVersion(f)
+	v.clientForm(f)
+	v.signatureDuplicate(f)
 }
 
 // consistentSnapshotOff stops a root that sends clients to file names which are
@@ -84,11 +93,11 @@ func (v view) consistentSnapshotOff(f *findings) {
 
 var (
 	metadataInvalid = rule(Rule{
-		Name: "metadata-invalid", Level: LevelError, Gates: "ES", Fixed: true,
+		Name: "metadata-invalid", Level: LevelError, Gates: "ESP", Fixed: true,
 		Title:   "metadata that cannot be read",
 		Stops:   "a file that no client can read is signed and published",
 		Source:  "broken roots in main stopped a deployment for weeks in 2022, sigstore/root-signing#118",
-		Breaks:  "a metadata file is no regular file, not JSON, not of its type, lacks a field, or has a date in a form that not every client reads",
+		Breaks:  "a metadata file is no regular file, not JSON, not of its type, lacks a field, or has something that not every client reads: a date in another form, a signature that is not hex, null for delegations or custom, a root with other than the four roles",
 		Example: "it holds metadata of type snapshot, not targets",
 		Hint:    "restore the file from main, or fix the place that the message names",
 	})
@@ -115,9 +124,9 @@ var (
 		Title:   "not version 1 of the specification",
 		Stops:   "clients refuse a major version of the specification that they do not know",
 		Source:  "TUF specification, #file-formats-root: spec_version",
-		Breaks:  "spec_version does not begin with 1.",
-		Example: `spec_version is "2.0.0"; clients know major version 1`,
-		Hint:    "spec_version must begin with 1.",
+		Breaks:  "spec_version is not 1 with one or two more numbers, like 1.0 or 1.0.31",
+		Example: `spec_version is "2.0.0"; clients read 1.N or 1.N.N`,
+		Hint:    "set spec_version to 1.0.31",
 	})
 	versionNotIncreased = rule(Rule{
 		Name: "version-not-increased", Level: LevelError, Gates: "E", Fixed: true,
@@ -160,7 +169,7 @@ var (
 		Title:   "periods that make no sense",
 		Stops:   "a role would never, or always, be due for re-signing",
 		Source:  "deadlines that contradicted each other, sigstore/root-signing#1355",
-		Breaks:  "there is no expiry period, one under a day or over a hundred years, or the signing period is not shorter than it (a missing one is half of it)",
+		Breaks:  "there is no expiry period, one under a day or over a hundred years, the signing period is not shorter than it (a missing one is half of it), or one of them is no whole number",
 		Example: "targets has a signing period of 365 days, not less than its expiry period of 365",
 		Hint:    "set both: tufops-sign delegate sign/test targets --expiry-days N --signing-days N",
 	})
@@ -178,7 +187,7 @@ var (
 		Title:   "signatures miss the new delegation",
 		Stops:   "the keys or threshold of a role change and its present metadata silently stops verifying",
 		Source:  "theupdateframework/tuf-on-ci#95",
-		Breaks:  "a changed delegation leaves the present metadata of the delegated offline role below its threshold",
+		Breaks:  "a changed delegation leaves the present metadata of the delegated role below its threshold",
 		Example: "releases version 1 has 0 of 1 signatures (missing: @dave)",
 		Hint:    "sign with: tufops-sign sign sign/test",
 	})
@@ -240,10 +249,45 @@ func (v view) tooLarge(f *findings) {
 	}
 }
 
+// specPattern is what python-tuf reads of major version 1; go-tuf reads more.
+var specPattern = regexp.MustCompile(`^1(\.[0-9]+){1,2}$`)
+
 // specVersion stops a file whose specification clients do not know.
 func (v view) specVersion(f *findings) {
-	if major, _, _ := strings.Cut(v.doc.SpecVersion(), "."); major != "1" {
-		f.add(specVersionUnsupported, v.file(), "spec_version must begin with 1.", "spec_version is %q; clients know major version 1", v.doc.SpecVersion())
+	if !specPattern.MatchString(v.doc.SpecVersion()) {
+		f.add(specVersionUnsupported, v.file(), "set spec_version to 1.0.31", "spec_version is %q; clients read 1.N or 1.N.N", v.doc.SpecVersion())
+	}
+}
+
+// clientForm stops what reads well here and in no common client, so that the
+// whole file fails there. A signature needs no key: whoever can push can add one.
+func (v view) clientForm(f *findings) {
+	for _, s := range v.doc.Signatures() {
+		if _, err := s.Bytes(); err != nil {
+			f.add(metadataInvalid, v.file(), "remove the entry by hand, or sign again", "the signature of keyid %s is %.80q, which is no hex: clients refuse the whole file", s.KeyID, s.Sig)
+			break
+		}
+	}
+	switch v.doc.Type() {
+	case metadata.Root: // python-tuf reads no root with a role more
+		for _, role := range sortedKeys(v.doc.Signed()["roles"].(metadata.Object)) {
+			if !slices.Contains(metadata.TopLevel, role) {
+				f.add(metadataInvalid, v.file(), "remove it: tufops-sign delegate keeps the four roles, a hand edit must too",
+					"root lists the role %q; clients read no root with other roles than %s", role, strings.Join(metadata.TopLevel, ", "))
+				break
+			}
+		}
+	case metadata.Targets: // go-tuf drops what is null, and with it the signatures
+		if null, there := v.doc.Signed()["delegations"]; there && null == nil {
+			f.add(metadataInvalid, v.file(), "remove the field", "delegations is null: clients refuse the whole file")
+		}
+		targets := v.doc.Targets()
+		for _, target := range sortedKeys(targets) {
+			if null, there := targets[target].Object["custom"]; there && null == nil {
+				f.add(metadataInvalid, v.file(), "remove the field", "custom of the artifact %q is null: clients refuse the whole file", target)
+				break
+			}
+		}
 	}
 }
 
@@ -343,6 +387,12 @@ func (v view) period(f *findings, role string, o metadata.Object) {
 	if metadata.IsOnline(role) {
 		hint = fmt.Sprintf("set both: tufops-sign delegate %s %s --%s-expiry-days N --%s-signing-days N", escape.Argument(v.event.Name), role, role, role)
 	}
+	for _, field := range []string{metadata.FieldExpiryPeriod, metadata.FieldSigningPeriod} {
+		if n, there := o[field]; there && !wholeNumber(n) {
+			f.add(periodInvalid, v.file(), hint, "%s has %s %.80s, which is no whole number of days", role, field, metadata.Write(n))
+			return
+		}
+	}
 	switch {
 	case p.Expiry == 0:
 		f.add(periodInvalid, v.file(), hint, "%s has no expiry period (%s)", role, metadata.FieldExpiryPeriod)
@@ -353,6 +403,12 @@ func (v view) period(f *findings, role string, o metadata.Object) {
 	case p.Signing >= p.Expiry:
 		f.add(periodInvalid, v.file(), hint, "%s has a signing period of %d days, not less than its expiry period of %d", role, p.Signing, p.Expiry)
 	}
+}
+
+func wholeNumber(v any) bool {
+	n, ok := v.(json.Number)
+	_, err := n.Int64()
+	return ok && err == nil
 }
 
 // quorum stops metadata that too few have signed. It checks the signatures by the proposed delegation and, for root, by the
@@ -424,9 +480,9 @@ func (v view) signatureInvalid(f *findings, q metadata.Quorum) {
 	if !q.Met() {
 		level = LevelAwaited
 	}
-	for _, c := range q.Checks {
-		if c.State != metadata.SignatureInvalid {
-			continue
+	for i, c := range q.Checks {
+		if _, err := v.doc.Signatures()[i].Bytes(); c.State != metadata.SignatureInvalid || err != nil {
+			continue // one that is no hex spoils the whole file, and is reported so
 		}
 		message := fmt.Sprintf("the signature of %s (keyid %s) does not count: %s", holderOf(c.Key), c.KeyID, c.Reason)
 		if !slices.ContainsFunc(f.list, func(o Finding) bool { return o.Message == message }) {
@@ -467,7 +523,7 @@ func (v view) signatureUnknown(f *findings) {
 		}
 	}
 	for _, s := range v.doc.Signatures() {
-		if s.Sig != "" && !listed[s.KeyID] {
+		if _, err := s.Bytes(); s.Sig != "" && err == nil && !listed[s.KeyID] {
 			f.add(signatureUnknown, v.file(), "nothing to do: it is kept and never counts", "a signature by keyid %s, which %s lists neither now nor before", s.KeyID, v.role)
 		}
 	}

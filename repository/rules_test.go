@@ -2,6 +2,8 @@ package repository_test
 
 import (
 	"context"
+	"crypto/sha512"
+	"encoding/hex"
 	"fmt"
 	"math"
 	"os"
@@ -90,6 +92,17 @@ func ruleCases() []ruleCase {
 				s["targets"].(object)["a.txt"].(object)["hashes"].(object)["x"] = "../metadata/9"
 			})
 		}, []string{"targets artifact-mismatch error"}, false},
+		{"artifact with a hash of an unknown kind as well", func(w *World) {
+			bumpTargets(w, func(s object) {
+				s["targets"].(object)["a.txt"].(object)["hashes"].(object)["sha384"] = strings.Repeat("0", 96)
+			})
+		}, []string{"targets artifact-mismatch error"}, false},
+		{"artifact with two hashes", func(w *World) {
+			bumpTargets(w, func(s object) {
+				sum := sha512.Sum512([]byte("a\n"))
+				s["targets"].(object)["a.txt"].(object)["hashes"].(object)["sha512"] = hex.EncodeToString(sum[:])
+			})
+		}, nil, true},
 		{"artifact, good", func(w *World) {
 			w.Artifact("b.txt", "b")
 			bumpTargets(w, func(s object) { List(s, "b.txt", "b") })
@@ -119,6 +132,8 @@ func ruleCases() []ruleCase {
 			w.WriteFile(".github/workflows/ci.yml", "x")
 		}, []string{"- foreign-change error"}, false},
 		{"policy changed", func(w *World) { bumpTargets(w, nil); w.WriteFile(".tufops.yaml", "x") }, []string{"- foreign-change error"}, false},
+		{"policy becomes a folder", func(w *World) { bumpTargets(w, nil); w.WriteFile(".tufops.yaml/x", "x") }, []string{"- foreign-change error"}, false},
+		{"a file named like the policy", func(w *World) { bumpTargets(w, nil); w.WriteFile("x/.tufops.yaml", "x") }, []string{"- foreign-change warning"}, true},
 		{"readme changed", func(w *World) { bumpTargets(w, nil); w.WriteFile("README.md", "x") }, []string{"- foreign-change warning"}, true},
 		{"link in targets", func(w *World) {
 			bumpTargets(w, nil)
@@ -170,6 +185,24 @@ func ruleCases() []ruleCase {
 			bumpTargets(w, nil)
 			w.WriteFile("metadata/stray.json", w.ReadFile("metadata/releases.json"))
 		}, []string{"- orphan-metadata warning"}, true},
+		{"junk in metadata", func(w *World) { bumpTargets(w, nil); w.WriteFile("metadata/root_history/notes.txt", "x") },
+			[]string{"- orphan-metadata warning"}, true},
+		{"junk that main has in metadata", func(w *World) {
+			w.WriteFile("metadata/notes.txt", "x")
+			onMain(w)
+			bumpTargets(w, nil)
+		}, nil, true},
+		{"an attestation is changed", func(w *World) {
+			attest(w, "alice")
+			bumpTargets(w, nil).WriteFile(attestation("alice"), "other")
+		}, []string{"- attestation-changed error"}, false},
+		{"an attestation is removed", func(w *World) { attest(w, "carol"); bumpTargets(w, nil).Remove(attestation("carol")) },
+			[]string{"- attestation-changed error"}, false},
+		{"an attestation leaves with its key", func(w *World) {
+			attest(w, "dave")
+			bumpTargets(w, nil).Remove(attestation("dave"))
+		}, []string{"- attestation-changed warning"}, true},
+		{"a second attestation is added", func(w *World) { attest(w, "alice"); bumpTargets(w, nil).WriteFile(attestation("alice")+".2", "x") }, nil, true},
 		{"truncated", func(w *World) { w.WriteFile("metadata/targets.json", w.ReadFile("metadata/targets.json")[:300]) },
 			[]string{"targets metadata-invalid error"}, false},
 		{"another type", func(w *World) { w.WriteFile("metadata/targets.json", w.ReadFile("metadata/snapshot.json")) },
@@ -216,6 +249,11 @@ func ruleCases() []ruleCase {
 		{"expires too late", func(w *World) { bumpTargets(w, func(s object) { s["expires"] = "2031-01-01T00:00:01Z" }) }, []string{"targets expiry-too-far error"}, false},
 		{"no expiry period", func(w *World) { bumpTargets(w, func(s object) { delete(s, metadata.FieldExpiryPeriod) }) }, []string{"targets period-invalid error"}, false},
 		{"no signing period", func(w *World) { bumpTargets(w, func(s object) { delete(s, metadata.FieldSigningPeriod) }) }, nil, true},
+		{"signing period is null", func(w *World) { bumpTargets(w, func(s object) { s[metadata.FieldSigningPeriod] = nil }) }, []string{"targets period-invalid error"}, false},
+		{"signing period of an online role is text", func(w *World) {
+			bumpRoot(w, func(s object) { Roles(s, "timestamp")[metadata.FieldSigningPeriod] = "1" })
+		}, []string{"root period-invalid error"}, false},
+		{"expiry period is text", func(w *World) { bumpTargets(w, func(s object) { s[metadata.FieldExpiryPeriod] = "365" }) }, []string{"targets period-invalid error"}, false},
 		{"signing period too long", func(w *World) { bumpTargets(w, func(s object) { s[metadata.FieldSigningPeriod] = int64(365) }) }, []string{"targets period-invalid error"}, false},
 		{"a period that overflows", func(w *World) {
 			bumpTargets(w, func(s object) { s[metadata.FieldExpiryPeriod] = int64(1) << 40 })
@@ -247,7 +285,44 @@ func ruleCases() []ruleCase {
 			bumpTargets(w, nil).Sign("targets", "carol").Commit("three signatures")
 			setSigs(w, "targets", sigs(w, "targets")[:2])
 		}, []string{"targets signature-lost warning"}, true},
+		{"a signature that is no hex", func(w *World) {
+			bumpTargets(w, nil)
+			setSigs(w, "targets", append(sigs(w, "targets"), object{"keyid": Key("carol").ID, "sig": "zz"}))
+		}, []string{"targets metadata-invalid error"}, false},
+		{"a stranger's signature that is no hex", func(w *World) {
+			bumpRoot(w, nil)
+			setSigs(w, "root", append(sigs(w, "root"), object{"keyid": Key("eve").ID, "sig": "0"}))
+			w.WriteFile("metadata/root_history/2.root.json", w.ReadFile("metadata/root.json"))
+		}, []string{"root metadata-invalid error"}, false},
+		{"signatures in capitals", func(w *World) {
+			bumpTargets(w, nil)
+			list := sigs(w, "targets")
+			for _, one := range list {
+				one.(object)["sig"] = strings.ToUpper(one.(object)["sig"].(string))
+			}
+			setSigs(w, "targets", list)
+		}, nil, true},
+		{"a root with a fifth role", func(w *World) {
+			bumpRoot(w, func(s object) {
+				s["roles"].(object)["mirrors"] = object{"keyids": []any{Key("alice").ID}, "threshold": int64(1)}
+			})
+		}, []string{"root metadata-invalid error"}, false},
+		{"a root with a role that is no object", func(w *World) { bumpRoot(w, func(s object) { s["roles"].(object)["x"] = "x" }) },
+			[]string{"root metadata-invalid error"}, false},
+		{"a root with a field more", func(w *World) { bumpRoot(w, func(s object) { s["mirrors"], Roles(s, "root")["x"] = "x", nil }) }, nil, true},
+		{"delegations are null", func(w *World) {
+			bumpTargets(w, func(s object) { s["delegations"] = nil })
+			w.Remove("metadata/releases.json").Remove("targets/releases")
+		}, []string{"targets metadata-invalid error"}, false},
+		{"custom is null", func(w *World) {
+			bumpTargets(w, func(s object) { s["targets"].(object)["a.txt"].(object)["custom"] = nil })
+		},
+			[]string{"targets metadata-invalid error"}, false},
+		{"custom holds a null", func(w *World) {
+			bumpTargets(w, func(s object) { s["targets"].(object)["a.txt"].(object)["custom"] = object{"x": nil} })
+		}, nil, true},
 		{"other major version", func(w *World) { bumpTargets(w, func(s object) { s["spec_version"] = "2.0.0" }) }, []string{"targets spec-version-unsupported error"}, false},
+		{"spec version of one number", func(w *World) { bumpTargets(w, func(s object) { s["spec_version"] = "1" }) }, []string{"targets spec-version-unsupported error"}, false},
 		{"short spec version", func(w *World) { bumpTargets(w, func(s object) { s["spec_version"] = "1.0" }) }, nil, true},
 
 		{"threshold zero", func(w *World) { bumpTargets(w, func(s object) { Roles(s, "releases")["threshold"] = int64(0) }) },
@@ -291,6 +366,12 @@ func ruleCases() []ruleCase {
 			w.WriteFile("metadata/Releases.json", w.ReadFile("metadata/releases.json"))
 			w.Edit("Releases", func(s object) { s["version"], s["targets"] = int64(1), object{} }).Sign("Releases", "carol")
 		}, []string{"targets role-name-unsafe error", "targets threshold-of-one warning"}, false},
+		{"role names of two delegators that differ in case", func(w *World) {
+			w.Edit("releases", func(s object) { nested(s, "Releases") }).Sign("releases", "carol")
+			w.WriteFile("metadata/Releases.json", w.ReadFile("metadata/releases.json"))
+			w.Edit("Releases", func(s object) { delete(s, "delegations"); s["version"], s["targets"] = int64(1), object{} }).Sign("Releases", "alice", "bob")
+		}, []string{"releases nested-delegation warning", "releases role-name-unsafe error"}, false},
+		{"hash bins named like a path", func(w *World) { namedBins(w, "../bin") }, []string{"targets hash-bin-missing error", "targets role-name-unsafe error"}, false},
 		{"role name shadows", func(w *World) {
 			bumpTargets(w, func(s object) {
 				d := s["delegations"].(object)
@@ -310,6 +391,15 @@ func ruleCases() []ruleCase {
 				Roles(s, "targets")["keyids"] = append(Roles(s, "targets")["keyids"].([]any), id)
 			}).Sign("root", "alice", "bob")
 		}, []string{"root key-type-not-allowed error"}, false},
+		{"new key without a public value", func(w *World) {
+			bumpRoot(w, func(s object) {
+				k := metadata.Clone(Key("dave").Object)
+				k["keyval"] = object{"public": ""}
+				id, _ := metadata.KeyID(k)
+				Keys(s)[id] = k
+				Roles(s, "targets")["keyids"] = append(Roles(s, "targets")["keyids"].([]any), id)
+			})
+		}, []string{"root key-type-not-allowed error"}, false},
 		{"key without a holder", func(w *World) {
 			bumpRoot(w, func(s object) {
 				k := metadata.Clone(Key("dave").Object)
@@ -319,6 +409,32 @@ func ruleCases() []ruleCase {
 				Roles(s, "targets")["keyids"] = append(Roles(s, "targets")["keyids"].([]any), id)
 			})
 		}, []string{"root keyowner-invalid error"}, false},
+		{"a person's key is the machine's", func(w *World) { bumpRoot(w, func(s object) { withKeyOf(s, "dave", "online") }) },
+			[]string{"root keyowner-invalid error"}, false},
+		{"a person's key is another's of another role", func(w *World) {
+			bumpTargets(w, func(s object) {
+				k := metadata.Clone(Key("alice").Object)
+				k[metadata.FieldKeyOwner] = "@dave"
+				id, _ := metadata.KeyID(k)
+				Keys(s)[id] = k
+				Roles(s, "releases")["keyids"] = []any{Key("carol").ID, id}
+			})
+		}, []string{"targets keyowner-invalid error", "targets new-key-unproven warning", "targets threshold-of-one warning"}, false},
+		{"one key of one person in two roles", func(w *World) {
+			bumpTargets(w, func(s object) { AddKey(s, "releases", "alice"); Roles(s, "releases")["threshold"] = int64(2) })
+			w.Sign("releases", "alice")
+		}, nil, true},
+		{"the machine may sign root", func(w *World) { bumpRoot(w, func(s object) { AddKey(s, "root", "online") }) },
+			[]string{"root machine-signs warning"}, true},
+		{"the key of a role that a machine signs changes", func(w *World) {
+			machine(w)
+			bumpTargets(w, func(s object) { SetKeys(s, "releases", "online3") })
+		}, []string{"releases delegation-unsatisfied awaited"}, false},
+		{"the key of a role that a machine signs changes, and it signs", func(w *World) {
+			machine(w)
+			bumpTargets(w, func(s object) { SetKeys(s, "releases", "online3") })
+			w.Sign("releases", "online3")
+		}, nil, true},
 		{"owner that is no login", func(w *World) {
 			bumpRoot(w, func(s object) {
 				k := metadata.Clone(Key("dave").Object)
@@ -361,10 +477,7 @@ func ruleCases() []ruleCase {
 		}, []string{"targets delegation-path-foreign warning", "targets threshold-of-one warning"}, true},
 		{"nested delegation", func(w *World) {
 			w.Edit("releases", func(s object) {
-				s["delegations"] = object{"keys": object{}, "roles": []any{}}
-				s["delegations"].(object)["keys"].(object)[Key("alice").ID] = metadata.Clone(Key("alice").Object)
-				s["delegations"].(object)["keys"].(object)[Key("bob").ID] = metadata.Clone(Key("bob").Object)
-				s["delegations"].(object)["roles"] = []any{object{"name": "nightly", "keyids": []any{Key("alice").ID, Key("bob").ID}, "threshold": int64(2), "terminating": true, "paths": []any{"nightly/*"}}}
+				nested(s, "nightly")
 			}).Sign("releases", "carol")
 			w.WriteFile("metadata/nightly.json", w.ReadFile("metadata/releases.json"))
 			w.Edit("nightly", func(s object) { delete(s, "delegations"); s["version"], s["targets"] = int64(1), object{} }).Sign("nightly", "alice", "bob")
@@ -376,6 +489,13 @@ func ruleCases() []ruleCase {
 		{"artifact listed, not there", func(w *World) { bumpTargets(w, func(s object) { List(s, "b.txt", "b") }) }, []string{"targets artifact-missing error"}, false},
 		{"artifact there, not listed", func(w *World) { bumpTargets(w, nil).Artifact("b.txt", "b") }, []string{"targets artifact-unlisted error"}, false},
 		{"artifact there, no role changed", func(w *World) { w.Artifact("b.txt", "b") }, []string{"targets artifact-unlisted error"}, false},
+		{"artifact of no role", func(w *World) { bumpTargets(w, nil).Artifact("nobody/new", "x") }, []string{"- artifact-unlisted error"}, false},
+		{"hidden file of no role", func(w *World) { bumpTargets(w, nil).Artifact("nobody/.keep", "") }, []string{"- artifact-unlisted warning"}, true},
+		{"artifact of no role that main has", func(w *World) {
+			w.Artifact("nobody/old", "x")
+			onMain(w)
+			bumpTargets(w, nil)
+		}, nil, true},
 		{"hidden file", func(w *World) { bumpTargets(w, nil).Artifact(".keep", "") }, []string{"targets artifact-unlisted warning"}, true},
 		{"artifact with another hash", func(w *World) { bumpTargets(w, nil).Artifact("a.txt", "A\n") }, []string{"targets artifact-mismatch error"}, false},
 		{"artifact with another length", func(w *World) { bumpTargets(w, nil).Artifact("a.txt", "longer\n") }, []string{"targets artifact-mismatch error"}, false},
@@ -540,6 +660,56 @@ func bumpTargets(w *World, edit func(object)) *World {
 	return w.Edit("targets", edit).Sign("targets", "alice", "bob")
 }
 
+// onMain moves main to the event's commit.
+func onMain(w *World) {
+	w.Commit("as main has it")
+	w.Run("branch", "-f", "main", "HEAD")
+}
+
+// attestation is where that of a key stands.
+func attestation(name string) string { return "keys/" + Key(name).Fingerprint() + "/attestation.pem" }
+
+// attest gives main an attestation of a key.
+func attest(w *World, name string) {
+	w.WriteFile(attestation(name), "made by hardware")
+	onMain(w)
+}
+
+// machine has main's releases be signed by an online key alone.
+func machine(w *World) {
+	bumpTargets(w, func(s object) { SetKeys(s, "releases", "online2") }).Edit("releases", nil).Sign("releases", "online2")
+	onMain(w)
+}
+
+// withKeyOf gives a person's new key for targets the public key of another.
+func withKeyOf(s object, name, as string) {
+	k := metadata.Clone(Key(name).Object)
+	k["keyval"], k["keytype"], k["scheme"] = metadata.Clone(Key(as).Object["keyval"]), Key(as).Type, Key(as).Scheme
+	id, _ := metadata.KeyID(k)
+	Keys(s)[id] = k
+	Roles(s, "targets")["keyids"] = append(Roles(s, "targets")["keyids"].([]any), id)
+}
+
+// nested has a role delegate to one that alice and bob sign.
+func nested(s object, name string) {
+	keys := object{}
+	for _, who := range []string{"alice", "bob"} {
+		keys[Key(who).ID] = metadata.Clone(Key(who).Object)
+	}
+	s["delegations"] = object{"keys": keys, "roles": []any{
+		object{"name": name, "keyids": []any{Key("alice").ID, Key("bob").ID}, "threshold": int64(2), "terminating": true, "paths": []any{name + "/*"}}}}
+}
+
+// bins has targets delegate to hash bins in the place of releases.
+func namedBins(w *World, prefix string) {
+	bumpTargets(w, func(s object) {
+		d := s["delegations"].(object)
+		delete(d, "roles")
+		d["succinct_roles"] = object{"bit_length": int64(4), "name_prefix": prefix, "keyids": []any{Key("carol").ID}, "threshold": int64(1)}
+	})
+	w.Remove("metadata/releases.json").Remove("targets/releases")
+}
+
 // roots makes a number of roots on main, and one more in the event.
 func roots(w *World, n int) {
 	for range n {
@@ -592,20 +762,21 @@ func (test personCase) options(w *World) repository.EventOptions {
 
 // siblings are, by rule, the case that nearly breaks it: nothing is found there.
 var siblings = map[string]string{
-	"artifact-mismatch": "artifact, good", "artifact-missing": "artifact, good", "artifact-unlisted": "artifact, good",
+	"attestation-changed": "a second attestation is added", "machine-signs": "the key of a role that a machine signs changes, and it signs",
+	"artifact-mismatch": "artifact with two hashes", "artifact-missing": "artifact, good", "artifact-unlisted": "artifact of no role that main has",
 	"artifact-outside-delegation": "an artifact in the role's folder", "artifact-path-unsafe": "an artifact in the role's folder",
 	"consistent-snapshot-off": "root, good", "delegation-path-foreign": "a role of two people",
-	"delegation-unsatisfied": "a signer of targets is removed, and two are left", "duplicate-json-key": "a field that nobody knows",
+	"delegation-unsatisfied": "the key of a role that a machine signs changes, and it signs", "duplicate-json-key": "a field that nobody knows",
 	"duplicate-public-key": "root signer replaced, signed by old and new", "expired": "a second left", "expiry-too-far": "targets, good",
 	"foreign-change": "an attestation is added", "hash-bin-missing": "all hash bins", "invite-accepted-by-other": "a key that its person pushed",
 	"key-missing": "a signer of targets is removed, and two are left", "key-not-attested": "a key that its person pushed",
 	"key-type-not-allowed": "a key that its person pushed", "key-unused": "a signer of targets is removed, and two are left",
-	"keyid-mismatch": "an ownerless key gets an owner", "keyowner-changed": "an ownerless key gets an owner", "keyowner-invalid": "a key that its person pushed",
-	"merge-result-incomplete": "main moved by online signing", "metadata-invalid": "a field that nobody knows", "metadata-removed": "a role is removed with its delegation",
+	"keyid-mismatch": "an ownerless key gets an owner", "keyowner-changed": "an ownerless key gets an owner", "keyowner-invalid": "one key of one person in two roles",
+	"merge-result-incomplete": "main moved by online signing", "metadata-invalid": "a root with a field more", "metadata-removed": "a role is removed with its delegation",
 	"metadata-too-large": "root nearly too large", "nested-delegation": "a role of two people", "new-key-unproven": "a key that its person pushed",
 	"not-a-regular-file": "metadata is executable", "online-metadata-changed": "main moved by online signing", "online-roles-differ": "online key rotated",
-	"online-uri-unpinned": "an online key with a version", "orphan-metadata": "a role of two people", "owner-confusable": "a key that its person pushed",
-	"period-invalid": "no signing period", "quorum": "targets, good", "role-name-unsafe": "a role of two people", "root-history-mismatch": "root, good",
+	"online-uri-unpinned": "an online key with a version", "orphan-metadata": "junk that main has in metadata", "owner-confusable": "a key that its person pushed",
+	"period-invalid": "no signing period", "quorum": "targets, good", "role-name-unsafe": "all hash bins", "root-history-mismatch": "root, good",
 	"root-history-rewritten": "root, good", "root-jump-long": "as many roots as clients walk", "root-not-chained": "as many roots as clients walk",
 	"rotation-window": "online key rotated", "signature-duplicate": "placeholders, of a stranger too", "signature-invalid": "placeholders, of a stranger too",
 	"signature-lost": "a signature over older content", "signature-unknown": "placeholders, of a stranger too", "spec-version-unsupported": "short spec version",

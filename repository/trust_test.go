@@ -53,7 +53,7 @@ func put(w *World, files map[string]string) {
 }
 
 // onMain has artifacts merged, after which the event begins anew.
-func onMain(w *World, files map[string]string) {
+func trustOnMain(w *World, files map[string]string) {
 	put(w, files)
 	w.Commit("main")
 	w.Run("branch", "-f", "main", "HEAD")
@@ -136,11 +136,11 @@ func TestTrustMaterial(t *testing.T) {
 		{"a signing configuration leaves", good, func(t *testing.T, w *World) { put(w, map[string]string{configFile: ""}) }, nil, true,
 			map[string]string{configFile: "the file is removed"}},
 		{"a correction is judged by what could be read", map[string]string{rootFile: root(nil)}, func(t *testing.T, w *World) {
-			onMain(w, map[string]string{rootFile: unreadable(root(nil))})
+			trustOnMain(w, map[string]string{rootFile: unreadable(root(nil))})
 			put(w, map[string]string{rootFile: root(closed("2030-06-01T00:00:00Z"))})
 		}, nil, true, map[string]string{rootFile: "~ WINDOW certificate authority https://fulcio.example.test"}},
 		{"and cannot hide what it takes away", map[string]string{rootFile: root(withLog(t))}, func(t *testing.T, w *World) {
-			onMain(w, map[string]string{rootFile: unreadable(root(nil))})
+			trustOnMain(w, map[string]string{rootFile: unreadable(root(nil))})
 			put(w, map[string]string{rootFile: root(nil)})
 		}, []string{"targets trusted-root/removed error"}, false, nil},
 		{"a key file of older clients is forgotten", map[string]string{rootFile: root(nil)}, func(t *testing.T, w *World) {
@@ -151,7 +151,7 @@ func TestTrustMaterial(t *testing.T) {
 			t.Parallel()
 			w := New(t)
 			if test.main != nil {
-				onMain(w, test.main)
+				trustOnMain(w, test.main)
 			}
 			test.event(t, w)
 			w.Commit("event")
@@ -191,7 +191,7 @@ func TestTrustMaterialLowered(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := New(t)
-	onMain(w, map[string]string{rootFile: root(withLog(t))})
+	trustOnMain(w, map[string]string{rootFile: root(withLog(t))})
 	put(w, map[string]string{rootFile: root(nil)})
 	w.Commit("event")
 	s := ruleCase{want: []string{"targets trusted-root/removed warning"}, complete: true}.check(t, w, p, repository.EventOptions{})

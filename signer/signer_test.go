@@ -304,7 +304,11 @@ func TestSignNeedsTheReviewOfThisCommit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	online, err := metadata.NewKey(key.Public(), "", "file2:x")
+	machine, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	online, err := metadata.NewKey(machine.Public(), "", "file2:x")
 	if err != nil {
 		t.Fatal(err)
 	}
