@@ -457,7 +457,7 @@ func (s *State) covered(target string) bool {
 		if err != nil {
 			continue
 		}
-		_, listed := doc.Targets()[target] // outside its delegation, which is said elsewhere
+		_, listed := doc.Targets()[target]                                           // outside its delegation, which is said elsewhere
 		if listed || doc.Delegations() != nil && doc.Delegations().Succinct != nil { // of hash bins only those with a file are reached
 			return true
 		}
