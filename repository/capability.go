@@ -230,13 +230,7 @@ func (r *Repository) Signable(ctx context.Context, commit git.OID) (Signable, er
 			}
 			f.list = append(f.list, slices.DeleteFunc(g.list, func(one Finding) bool { return !one.Gates.Publish() })...)
 			// What is published with one of these stays: it fails only who asks for
-			// that artifact, or for what that role signs.
-			listed := doc.Targets()
-			for _, target := range sortedKeys(listed) {
-				if why := unknownHash(listed[target]); why != "" {
-					f.add(artifactMismatch, file, fix, "%s lists %s with %s", role, target, why)
-				}
-			}
+			// what that role signs.
 			if doc.Delegations() != nil {
 				for _, d := range doc.Delegations().Roles {
 					for _, id := range keyless(d) {
