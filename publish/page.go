@@ -70,7 +70,7 @@ type page struct {
 	Tree      *node
 	First     RoleStatus // the role that expires first of those that every client needs
 	Due       bool       // people are asked to sign already
-	Now, Past []RootStatus
+	Now, Past []version
 	Artifacts []artifactGroup
 	Count     int // artifacts
 }
@@ -83,6 +83,12 @@ type node struct {
 	Fold      bool // its delegated roles are folded
 	FoldPaths bool
 	Uneasy    int // how many roles below are not simply valid
+}
+
+// version is one of root; First has no predecessor here.
+type version struct {
+	RootStatus
+	First bool
 }
 
 // artifactGroup are the artifacts of one role.
@@ -137,8 +143,9 @@ func pageOf(s Status) page {
 	slices.SortStableFunc(p.Tree.Below, func(a, b *node) int {
 		return slices.Index(metadata.TopLevel, a.Role) - slices.Index(metadata.TopLevel, b.Role)
 	})
-	p.Now = slices.Clone(s.Roots)
-	slices.Reverse(p.Now)
+	for i, r := range slices.Backward(s.Roots) {
+		p.Now = append(p.Now, version{r, i == 0})
+	}
 	if len(p.Now) > foldRoots {
 		p.Now, p.Past = p.Now[:foldRoots], p.Now[foldRoots:]
 	}

@@ -93,7 +93,7 @@ type ArtifactStatus struct {
 func statusOf(p *repository.Published, generated time.Time) Status {
 	s := Status{
 		Schema: 1, Commit: string(p.Commit()), Generated: generated.UTC().Truncate(time.Second),
-		Roots: rootHistory(p.Roots()), Artifacts: []ArtifactStatus{}, Findings: slices.Concat([]repository.Finding{}, p.Findings()),
+		Roots: rootHistory(p.Roots()), Artifacts: []ArtifactStatus{}, Findings: append([]repository.Finding{}, p.Findings()...),
 	}
 	add := func(role, by, file string, doc *metadata.Document, d metadata.Delegation, periods metadata.Object) *RoleStatus {
 		q := metadata.Check(d, doc)
