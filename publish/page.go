@@ -10,7 +10,6 @@ import (
 	"html/template"
 	"io"
 	"net/url"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -251,9 +250,6 @@ func (a ArtifactStatus) ArtifactLink() string {
 	}
 	return "../" + targetsFolder + strings.TrimPrefix(link(a.Files[0]), "./")
 }
-
-// Base is the name without the folders.
-func (a ArtifactStatus) Base() string { return path.Base(a.Path) }
 
 // link is a relative reference to a file, whatever characters its name holds.
 func link(name string) string {
