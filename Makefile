@@ -1,5 +1,5 @@
 # Each target sets up what it needs, given Go, git and make. Modules are
-# downloaded once; after that nothing here but check and schemas asks the network.
+# downloaded once; after that nothing here but check, schemas and axe asks the network.
 
 GO       ?= go
 FUZZTIME ?= 60s
@@ -10,7 +10,7 @@ COUNT    ?= 10
 RACE ?= $(if $(filter 1,$(shell $(GO) env CGO_ENABLED 2>/dev/null)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check bench schemas screenshot fuzz soak mutants clean need-go need-git need-npm
+.PHONY: help build demo test check bench schemas axe screenshots fuzz soak mutants clean need-go need-git need-npm
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
@@ -47,10 +47,25 @@ schemas: need-go need-npm ## get GitHub's API schemas into build/
 	done; \
 	$(GO) run ./internal/github/githubtest/schemas build/github-schemas "$$archives"
 
-# Pixels depend on the machine's fonts, so the picture is drawn by hand and looked
+# The digest is npm's own: npm view axe-core@VERSION dist.integrity. Tests of the
+# status page find what is here.
+AXE := axe-core@4.14.1
+AXE_INTEGRITY := sha512-FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==
+axe: need-npm ## get axe-core, which judges the status page, into build/
+	@set -e; archives=$$(mktemp -d); trap 'rm -rf "$$archives"' EXIT; \
+	npm pack --silent --ignore-scripts --pack-destination "$$archives" "$(AXE)"; \
+	have=sha512-$$(openssl dgst -sha512 -binary "$$archives"/*.tgz | openssl base64 -A); \
+	[ "$$have" = "$(AXE_INTEGRITY)" ] || { echo "$(AXE) has the digest $$have, not $(AXE_INTEGRITY)" >&2; exit 1; }; \
+	mkdir -p build/axe-core; \
+	tar -xzf "$$archives"/*.tgz -C build/axe-core --strip-components=1 package/axe.min.js package/LICENSE
+
+# Pixels depend on the machine's fonts, so pictures are drawn by hand and looked
 # at: apt-get install chromium fonts-noto-color-emoji
-screenshot: need-go ## draw the picture of the pull request comment
+screenshots: need-go ## draw the pictures in docs/, and the status page in many states into build/screenshots
 	$(GO) run ./internal/screenshot signingevent/testdata/comment.md docs/images/pull-request.png
+	mkdir -p build/screenshots
+	TUFOPS_SCREENSHOTS=$(CURDIR)/build/screenshots TUFOPS_REQUIRE_BROWSER=1 $(GO) test -count=1 -run '^TestScreenshots$$' ./publish
+	cp build/screenshots/status-page.png docs/images/
 
 # Without a bound on minimising, a target that starts processes does nothing else.
 fuzz: need-go ## run every fuzz target for FUZZTIME (60s) each
@@ -88,5 +103,5 @@ need-git:
 	@:
 
 need-npm:
-	$(if $(shell command -v npm),,$(error npm is needed to get the schemas, and was not found. Install it from https://nodejs.org or with: apt-get install npm))
+	$(if $(shell command -v npm),,$(error npm is needed to get what tests check against, and was not found. Install it from https://nodejs.org or with: apt-get install npm))
 	@:

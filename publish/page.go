@@ -2,107 +2,100 @@ package publish
 
 import (
 	"bytes"
+	"crypto/sha256"
 	_ "embed"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"html/template"
 	"io"
+	"net/url"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/tufops/tufops/internal/escape"
 	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/repository"
 )
 
 func newReader(data []byte) io.Reader { return bytes.NewReader(data) }
 
-// Status is status.json: the facts of the status page, for machines.
-type Status struct {
-	Schema    int              `json:"schema"`
-	Commit    string           `json:"commit"`
-	Generated time.Time        `json:"generated"` // UTC
-	Roles     []RoleStatus     `json:"roles"`
-	Artifacts []ArtifactStatus `json:"artifacts"`
-	Findings  []string         `json:"findings"`
-}
-
-// RoleStatus is one role of status.json.
-type RoleStatus struct {
-	Role      string    `json:"role"`
-	File      string    `json:"file"`
-	Version   int64     `json:"version"`
-	Expires   time.Time `json:"expires"`             // UTC
-	Resign    time.Time `json:"signing_starts"`      // when re-signing starts, UTC; equal to expires where no period is known
-	Expired   bool      `json:"expired"`             // at Generated
-	Threshold int64     `json:"threshold"`           // signatures needed
-	Signed    int       `json:"signatures"`          // distinct public keys that signed
-	Signers   []string  `json:"signers"`             // owners or online URIs of all keys of the role
-	By        string    `json:"delegator,omitempty"` // who delegates to it
-	ExpiryDay int64     `json:"expiry_period_days"`  // 0: not stated
-	SignDay   int64     `json:"signing_period_days"` // 0: not stated
-}
-
-// ArtifactStatus is one artifact of status.json.
-type ArtifactStatus struct {
-	Path   string   `json:"path"`
-	Role   string   `json:"role"`
-	Length int64    `json:"length"` // bytes
-	Files  []string `json:"files"`
-}
-
 // statusName is the status page for machines.
 const statusName = "status.json"
+
+// Lists that are longer than this are folded: a page is to be read from the top,
+// and a browser lays out what is folded only when it is opened.
+const (
+	foldRoles     = 12 // delegated by one role
+	foldRoots     = 5  // versions of root, newest first
+	foldArtifacts = 30 // of all roles together
+	foldPaths     = 6  // patterns of one delegation
+)
 
 //go:embed index.html
 var indexText string
 
-var index = template.Must(template.New("index").Funcs(template.FuncMap{
-	"date": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
-}).Parse(indexText))
+//go:embed index.css
+var indexStyle string
 
-func statusOf(p *repository.Published, generated time.Time) Status {
-	s := Status{
-		Schema: 1, Commit: string(p.Commit()), Generated: generated.UTC().Truncate(time.Second),
-		Artifacts: []ArtifactStatus{}, Findings: []string{},
-	}
-	add := func(role, by, file string, doc *metadata.Document, d metadata.Delegation, periods metadata.Object) {
-		q := metadata.Check(d, doc)
-		period := metadata.PeriodOf(periods)
-		r := RoleStatus{
-			Role: role, File: file, By: by, Version: doc.Version(), Expires: doc.Expires(),
-			Resign:  doc.Expires().AddDate(0, 0, -int(period.Signing)),
-			Expired: doc.Expired(p.At()), Threshold: q.Threshold, Signed: q.Count, Signers: []string{},
-			ExpiryDay: period.Expiry, SignDay: period.Signing,
-		}
-		for _, id := range d.KeyIDs {
-			if k := d.Keys[id]; k != nil {
-				name := k.Holder()
-				if name == "" {
-					name = "key " + k.ID[:min(12, len(k.ID))]
-				}
-				r.Signers = append(r.Signers, name)
-			}
-		}
-		s.Roles = append(s.Roles, r)
-	}
-	root := p.Root()
-	top := func(role string) metadata.Delegation { d, _ := root.Delegation(role); return d }
-	add(metadata.Root, "", versioned(metadata.Root, root), root, top(metadata.Root), root.Signed())
-	add(metadata.Timestamp, metadata.Root, "timestamp.json", p.Timestamp(), top(metadata.Timestamp), top(metadata.Timestamp).Object)
-	add(metadata.Snapshot, metadata.Root, versioned(metadata.Snapshot, p.Snapshot()), p.Snapshot(), top(metadata.Snapshot), top(metadata.Snapshot).Object)
-	for _, r := range p.Roles() {
-		add(r.Role, r.By, versioned(r.Role, r.Document), r.Document, r.Delegation, r.Document.Signed())
-	}
-	for _, a := range p.Artifacts() {
-		s.Artifacts = append(s.Artifacts, ArtifactStatus{Path: a.Target, Role: a.Role, Length: a.Length, Files: a.Names})
-	}
-	for _, f := range p.Findings() {
-		s.Findings = append(s.Findings, string(f.Level)+": "+f.Message)
-	}
-	return s
+// policy allows the page its own style and nothing else: should text of a
+// stranger ever become markup, it can neither run nor load anything.
+var policy = fmt.Sprintf("default-src 'none'; style-src 'sha256-%s'; base-uri 'none'; form-action 'none'", digest(indexStyle))
+
+func digest(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-func versioned(role string, doc *metadata.Document) string {
-	return fmt.Sprintf("%d.%s.json", doc.Version(), role)
+var index = template.Must(template.New("index").Funcs(template.FuncMap{
+	"show":   escape.Terminal, // the template escapes markup, this what cannot be seen
+	"link":   link,
+	"when":   func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04") },
+	"day":    func(t time.Time) string { return t.UTC().Format("2 Jan 2006") },
+	"clock":  func(t time.Time) string { return t.UTC().Format("15:04") },
+	"stamp":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"size":   size,
+	"long":   func(s string) bool { return len(s) > 40 },
+	"plural": plural,
+	"list":   list,
+}).Parse(indexText))
+
+// page is what the template is given.
+type page struct {
+	Status
+	Style     template.CSS
+	Policy    string
+	Tree      *node
+	First     RoleStatus // the role that expires first of those that every client needs
+	Due       bool       // people are asked to sign already
+	Now, Past []version
+	Artifacts []artifactGroup
+	Count     int // artifacts
+}
+
+// node is a role with the roles that it delegates to.
+type node struct {
+	RoleStatus
+	Bar       *bar
+	Below     []*node
+	Fold      bool // its delegated roles are folded
+	FoldPaths bool
+	Uneasy    int // how many roles below are not simply valid
+}
+
+// version is one of root; First has no predecessor here.
+type version struct {
+	RootStatus
+	First bool
+}
+
+// artifactGroup are the artifacts of one role.
+type artifactGroup struct {
+	Role   string
+	Bytes  int64
+	Open   bool
+	Listed []ArtifactStatus
 }
 
 // pages makes the status page; generated is the moment that it states. What is
@@ -111,14 +104,223 @@ func pages(p *repository.Published, generated time.Time) ([]File, error) {
 	s := statusOf(p, generated)
 	doc, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("write %s: %w", statusName, err)
 	}
-	var page bytes.Buffer
-	if err := index.Execute(&page, s); err != nil {
-		return nil, err
+	var html bytes.Buffer
+	if err := index.Execute(&html, pageOf(s)); err != nil {
+		return nil, fmt.Errorf("write the status page: %w", err)
 	}
 	return []File{
-		{Class: Page, Name: "index.html", Data: page.Bytes(), Size: int64(page.Len())},
+		{Class: Page, Name: "index.html", Data: html.Bytes(), Size: int64(html.Len())},
 		{Class: Page, Name: statusName, Data: append(doc, '\n'), Size: int64(len(doc) + 1)},
 	}, nil
+}
+
+func pageOf(s Status) page {
+	p := page{Status: s, Style: template.CSS(indexStyle), Policy: policy, Count: len(s.Artifacts)}
+	nodes := map[string]*node{}
+	for _, r := range s.Roles {
+		n := &node{RoleStatus: r, Bar: barOf(r, s.Generated), FoldPaths: len(r.Paths)+len(r.HashPrefixes) > foldPaths}
+		nodes[r.Role] = n
+		if r.Role == s.Health.Role {
+			p.First = r
+		}
+		if s.Health.Next != nil && r.Role == s.Health.Next.Role {
+			p.Due = r.Signing || r.Expired
+		}
+		if above := nodes[r.By]; above != nil {
+			above.Below = append(above.Below, n)
+			above.Fold = len(above.Below) > foldRoles
+			if r.Expired || r.Signing && !r.Online {
+				above.Uneasy++
+			}
+		} else {
+			p.Tree = n
+		}
+	}
+	// Targets leads to all that follows, so it stands last below root.
+	slices.SortStableFunc(p.Tree.Below, func(a, b *node) int {
+		return slices.Index(metadata.TopLevel, a.Role) - slices.Index(metadata.TopLevel, b.Role)
+	})
+	for i, r := range slices.Backward(s.Roots) {
+		p.Now = append(p.Now, version{r, i == 0})
+	}
+	if len(p.Now) > foldRoots {
+		p.Now, p.Past = p.Now[:foldRoots], p.Now[foldRoots:]
+	}
+	for _, a := range s.Artifacts {
+		if n := len(p.Artifacts); n == 0 || p.Artifacts[n-1].Role != a.Role {
+			p.Artifacts = append(p.Artifacts, artifactGroup{Role: a.Role, Open: p.Count <= foldArtifacts})
+		}
+		group := &p.Artifacts[len(p.Artifacts)-1]
+		group.Bytes += a.Length
+		group.Listed = append(group.Listed, a)
+	}
+	return p
+}
+
+// Label is the state of a role in a word or two.
+func (r RoleStatus) Label() string {
+	switch {
+	case r.Expired:
+		return "expired"
+	case r.Signing && r.Online:
+		return "renewal due"
+	case r.Signing:
+		return "signatures due"
+	}
+	return "valid"
+}
+
+// Kind names the class that the state of a role is drawn with.
+func (r RoleStatus) Kind() string {
+	switch {
+	case r.Expired:
+		return "bad"
+	case r.Signing && !r.Online:
+		return "due"
+	}
+	return "good"
+}
+
+// Title is the verdict.
+func (h Health) Title() string {
+	switch h.State {
+	case HealthGood:
+		return "All is well"
+	case HealthSigning:
+		return "Signatures are due"
+	case HealthAttention:
+		return "Something needs attention"
+	}
+	return "Clients fail"
+}
+
+// Kind names the class that the verdict is drawn with.
+func (h Health) Kind() string {
+	switch h.State {
+	case HealthGood:
+		return "good"
+	case HealthFailing:
+		return "bad"
+	}
+	return "due"
+}
+
+// Text says a change in words; the names in it are a stranger's.
+func (c RootChange) Text() string {
+	roles, from, to := list(c.Roles), c.From, c.To
+	if from == "" {
+		from = "not stated"
+	}
+	if to == "" {
+		to = "not stated"
+	}
+	switch c.Change {
+	case SignerAdded:
+		return fmt.Sprintf("%s added to %s", c.Signer, roles)
+	case SignerRemoved:
+		return fmt.Sprintf("%s removed from %s", c.Signer, roles)
+	case SignerRenamed:
+		return fmt.Sprintf("the key of %s in %s is now that of %s", from, roles, to)
+	case KeyAdded:
+		return fmt.Sprintf("%s has a further key in %s", c.Signer, roles)
+	case KeyRemoved:
+		return fmt.Sprintf("%s has fewer keys in %s", c.Signer, roles)
+	case KeyReplaced:
+		return fmt.Sprintf("%s has a new key in %s", c.Signer, roles)
+	case KeyIDChanged:
+		return fmt.Sprintf("the key of %s in %s has another keyid", c.Signer, roles)
+	case Threshold:
+		return fmt.Sprintf("threshold of %s: %s, was %s", roles, to, from)
+	case ExpiryPeriod:
+		return fmt.Sprintf("expiry period of %s: %s days, was %s", roles, to, from)
+	case SigningPeriod:
+		return fmt.Sprintf("signing period of %s: %s days, was %s", roles, to, from)
+	}
+	return fmt.Sprintf("field %s of %s changed", c.Field, roles)
+}
+
+// ArtifactLink is where the page finds a published artifact: the folder of the
+// artifacts stands beside the one of the metadata, or in it where that is the top
+// of a site.
+func (a ArtifactStatus) ArtifactLink() string {
+	if len(a.Files) == 0 {
+		return ""
+	}
+	return "../" + targetsFolder + strings.TrimPrefix(link(a.Files[0]), "./")
+}
+
+// link is a relative reference to a file, whatever characters its name holds.
+func link(name string) string {
+	parts := strings.Split(name, "/")
+	for i := range parts {
+		parts[i] = url.PathEscape(parts[i])
+	}
+	return "./" + strings.Join(parts, "/")
+}
+
+func list(names []string) string {
+	switch n := len(names); n {
+	case 0:
+		return ""
+	case 1:
+		return names[0]
+	default:
+		return strings.Join(names[:n-1], ", ") + " and " + names[n-1]
+	}
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
+}
+
+// size is a number of bytes for people.
+func size(n int64) string {
+	const units = "kMGTPE"
+	if n < 1000 {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, unit := float64(n)/1000, 0
+	for value >= 999.95 && unit < len(units)-1 {
+		value, unit = value/1000, unit+1
+	}
+	return fmt.Sprintf("%.1f %cB", value, units[unit])
+}
+
+// bar is the life of a version as a drawing a thousand wide: from its issue over
+// the start of re-signing to its expiry, or to the moment of the drawing where
+// that is later.
+type bar struct {
+	Resign, Expires, Today int // where they are
+	Window, Over           int // how wide the signing period is, and the time after expiry
+	Text                   string
+}
+
+// barOf is nil where it is not known when the version was issued.
+func barOf(r RoleStatus, today time.Time) *bar {
+	if r.Issued == nil {
+		return nil
+	}
+	end := r.Expires
+	if today.After(end) {
+		end = today
+	}
+	whole := end.Sub(*r.Issued)
+	at := func(t time.Time) int {
+		return int(1000 * min(1, max(0, float64(t.Sub(*r.Issued))/float64(whole))))
+	}
+	b := &bar{Resign: at(r.Resign), Expires: at(r.Expires), Today: at(today)}
+	b.Window, b.Over = b.Expires-b.Resign, 1000-b.Expires
+	used := at(today) * 1000 / max(1, b.Expires)
+	switch {
+	case r.Expired:
+		b.Text = "Life of this version: over"
+	default:
+		b.Text = fmt.Sprintf("Life of this version: %d%% is over", min(used, 1000)/10)
+	}
+	return b
 }

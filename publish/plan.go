@@ -99,7 +99,7 @@ func (p *publisher) look(ctx context.Context) (*live, error) {
 			}
 			l.current = bytes.Equal(l.timestamp.data, f.Data)
 		case Page:
-			page, err := p.get(ctx, ObjectName(f), f.Size+100) // the time may be longer in theirs
+			page, err := p.get(ctx, ObjectName(f), f.Size+f.Size/4+1000) // their time, and what it is drawn with, may be longer
 			if err != nil {
 				return nil, err
 			}

@@ -32,7 +32,7 @@ func TestSchemas(t *testing.T) {
 		"online-sign":           {[]string{"file", "role", "lowered", "reason"}, onlineSignDocuments},
 		"online-sign-targets":   {nil, onlineSignTargetsDocuments},
 		"publish":               {[]string{"error"}, publishDocuments},
-		"published-status":      {[]string{"delegator"}, publishedStatusDocuments},
+		"published-status":      {[]string{"next_signing", "issued", "commit", "delegator", "paths", "path_hash_prefixes", "terminating", "signer", "field", "from", "to", "role", "file"}, publishedStatusDocuments},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := schematest.New(t, name, test.optional...)
@@ -40,6 +40,8 @@ func TestSchemas(t *testing.T) {
 			switch name {
 			case "online-sign": // which knows no policy
 				s.Done(t, "lowered")
+			case "published-status": // nor does build
+				s.Done(t, "lowered", "reason")
 			case "signing-event": // of the verdict in it the test of status sees all
 				s.Done(t, "invites", "known_good", "lowered", "reason", "signed", "silenced",
 					"rehearsal", "steps", "what", "client", "when", "at", "outcome", "unproven", "trouble")
@@ -189,21 +191,43 @@ func publishDocuments(t *testing.T, check func(string)) {
 
 func publishedStatusDocuments(t *testing.T, check func(string)) {
 	w := repositorytest.New(t)
-	w.Edit("releases", func(s metadata.Object) { s["expires"] = "2029-01-01T00:00:00Z" }).Sign("releases", "carol")
-	w.Edit("snapshot", func(s metadata.Object) {
-		s["meta"].(metadata.Object)["releases.json"] = metadata.Object{"version": int64(2)}
-	}).Sign("snapshot", "online")
-	w.Edit("timestamp", func(s metadata.Object) {
-		s["meta"].(metadata.Object)["snapshot.json"] = metadata.Object{"version": int64(2)}
-	}).Sign("timestamp", "online")
-	w.Commit("main")
 	site := filepath.Join(t.TempDir(), "site")
-	if status, _, stderr := program(t, "-C", w.Dir, "build", "--metadata", site); status != 0 {
-		t.Fatal(stderr)
+	build := func(want string) {
+		t.Helper()
+		if status, _, stderr := program(t, "-C", w.Dir, "build", "--metadata", site); status != 0 {
+			t.Fatal(stderr)
+		}
+		data, err := os.ReadFile(filepath.Join(site, "status.json"))
+		if err != nil || !strings.Contains(string(data), want) {
+			t.Fatalf("%v\n%s", err, data)
+		}
+		check(string(data))
 	}
-	data, err := os.ReadFile(filepath.Join(site, "status.json"))
-	if err != nil || !strings.Contains(string(data), `"delegator": "targets"`) {
-		t.Fatalf("%v\n%s", err, data)
+	list := func(in, role string, version int64) {
+		w.Edit(in, func(s metadata.Object) {
+			s["meta"].(metadata.Object)[role+".json"] = metadata.Object{"version": version}
+		}).Sign(in, "online")
 	}
-	check(string(data))
+	w.Edit("releases", func(s metadata.Object) { s["expires"] = "2029-01-01T00:00:00Z" }).Sign("releases", "carol")
+	list("snapshot", "releases", 2)
+	list("timestamp", "snapshot", 2)
+	w.Commit("main")
+	build(`"delegator": "targets"`)
+
+	w.Edit("root", func(s metadata.Object) {
+		repositorytest.AddKey(s, "targets", "erin")
+		s[metadata.FieldExpiryPeriod], s["x-note"] = int64(300), "new"
+	}).Sign("root", "alice", "bob")
+	w.Edit("targets", func(s metadata.Object) {
+		releases := repositorytest.Roles(s, "releases")
+		delete(releases, "paths")
+		releases["path_hash_prefixes"] = []any{"0", "a"}
+	}).Sign("targets", "alice", "bob")
+	list("snapshot", "targets", 2)
+	list("timestamp", "snapshot", 3)
+	w.Edit("timestamp", func(s metadata.Object) { s["expires"] = "2029-12-31T00:00:00Z" }).Sign("timestamp", "online")
+	w.Commit("an expired timestamp")
+	w.Edit("targets", nil).Sign("targets", "alice", "bob")
+	w.Commit("targets in no snapshot")
+	build(`"state": "failing"`)
 }

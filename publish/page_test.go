@@ -1,0 +1,281 @@
+package publish_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tufops/tufops/client/clienttest"
+	"github.com/tufops/tufops/internal/git"
+	"github.com/tufops/tufops/internal/git/gittest"
+	"github.com/tufops/tufops/internal/metadata"
+	"github.com/tufops/tufops/publish"
+	"github.com/tufops/tufops/publish/publishtest"
+	"github.com/tufops/tufops/repository"
+)
+
+// drawn is a repository whose page is looked at, at a moment.
+type drawn struct {
+	repo *publishtest.Repo
+	at   time.Time
+}
+
+// published checks what is drawn, whether it may be published or not.
+func (d drawn) published(t testing.TB) *repository.Published {
+	t.Helper()
+	return publishedAt(t, d.repo.Git.Dir, d.repo.Commit(t, "drawn"), d.at)
+}
+
+func publishedAt(t testing.TB, dir string, commit git.OID, at time.Time) *repository.Published {
+	t.Helper()
+	g, err := git.Open(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { g.Close() })
+	repo, err := repository.New(g, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if commit == "" {
+		if commit, err = g.Resolve(t.Context(), "HEAD"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, err := repo.Published(t.Context(), commit, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// pagesOf are index.html and status.json of a commit, as text.
+func pagesOf(t testing.TB, p *repository.Published) (html, status string) {
+	t.Helper()
+	tree, err := publish.NewTree(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range tree.Files() {
+		switch f.Name {
+		case "index.html":
+			html = string(f.Data)
+		case "status.json":
+			status = string(f.Data)
+		}
+	}
+	if html == "" || status == "" {
+		t.Fatal("the tree has no pages")
+	}
+	return html, status
+}
+
+func statusOf(t testing.TB, p *repository.Published) publish.Status {
+	t.Helper()
+	_, text := pagesOf(t, p)
+	var s publish.Status
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&s); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// people are keys that persons hold.
+func people(names ...string) []*clienttest.Key {
+	var keys []*clienttest.Key
+	for _, n := range names {
+		keys = append(keys, clienttest.NewKey(n))
+	}
+	return keys
+}
+
+// online is a key that a machine holds.
+func online(uri string) *clienttest.Key {
+	k := clienttest.NewKey(uri)
+	k.Object = metadata.Clone(k.Object)
+	delete(k.Object, metadata.FieldKeyOwner)
+	k.Object[metadata.FieldOnlineURI] = uri
+	id, err := metadata.KeyID(k.Object)
+	if err != nil {
+		panic(err)
+	}
+	k.ID = id
+	return k
+}
+
+// periods states how long versions of a role live, and has the next one begin at
+// a moment.
+func (d drawn) periods(role string, issued time.Time, expiry, signing int) {
+	in := d.repo.Roles[role].Signed
+	if metadata.IsOnline(role) {
+		in = d.repo.Roles[metadata.Root].Signed["roles"].(metadata.Object)[role].(metadata.Object)
+	}
+	in[metadata.FieldExpiryPeriod], in[metadata.FieldSigningPeriod] = int64(expiry), int64(signing)
+	d.repo.Roles[role].Expire(issued.AddDate(0, 0, expiry))
+}
+
+// root publishes a new root, signed by some.
+func (d drawn) root(issued time.Time, signed ...*clienttest.Key) {
+	d.repo.Roles[metadata.Root].Expire(issued.AddDate(0, 0, 182))
+	d.repo.Roles[metadata.Root].Keys = signed
+	d.repo.Publish(metadata.Root)
+}
+
+// team draws what a repository of some years looks like: five people, an online
+// key that was replaced, delegated roles, and roots of which each changed
+// something else.
+func team(t testing.TB) drawn {
+	d := drawn{publishtest.New(t), time.Date(2026, 11, 22, 9, 30, 0, 0, time.UTC)}
+	ada, grace, hedy, joan, mary := clienttest.NewKey("ada"), clienttest.NewKey("grace"), clienttest.NewKey("hedy"), clienttest.NewKey("joan"), clienttest.NewKey("mary")
+	const keyRing = "gcpkms:projects/example/locations/global/keyRings/tuf/cryptoKeys/online/cryptoKeyVersions/"
+	kms1, kms2 := online(keyRing+"1"), online(keyRing+"2")
+	day := func(text string) time.Time {
+		at, err := time.Parse("2006-01-02 15:04", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return at
+	}
+	r := d.repo
+	for _, role := range []string{metadata.Timestamp, metadata.Snapshot} {
+		r.SetKeys(role, 1, kms1)
+	}
+	r.SetKeys(metadata.Targets, 2, ada, grace, hedy)
+	d.periods(metadata.Timestamp, day("2026-11-21 14:05"), 7, 6)
+	d.periods(metadata.Snapshot, day("2026-10-06 14:05"), 365, 60)
+	r.SetKeys(metadata.Root, 2, ada, grace, hedy)
+	d.periods(metadata.Root, day("2024-05-14 09:00"), 182, 35)
+	d.root(day("2024-05-14 09:00"), append([]*clienttest.Key{clienttest.NewKey(metadata.Root)}, ada, grace)...)
+	d.root(day("2024-10-22 09:00"), ada, hedy)
+	r.SetKeys(metadata.Root, 2, ada, grace, hedy, joan)
+	r.SetKeys(metadata.Targets, 2, ada, grace, hedy, joan)
+	d.root(day("2025-04-08 09:00"), ada, grace, joan)
+	for _, role := range []string{metadata.Timestamp, metadata.Snapshot} {
+		r.SetKeys(role, 1, kms2)
+	}
+	d.periods(metadata.Timestamp, day("2026-11-21 14:05"), 7, 6)
+	d.periods(metadata.Snapshot, day("2026-10-06 14:05"), 365, 60)
+	d.root(day("2025-09-16 09:00"), grace, hedy)
+	r.SetKeys(metadata.Root, 3, ada, grace, hedy, joan, mary)
+	d.root(day("2026-03-03 09:00"), ada, grace, hedy, joan)
+	r.SetKeys(metadata.Root, 3, ada, grace, joan, mary)
+	r.SetKeys(metadata.Targets, 2, ada, grace, joan, mary)
+	d.root(day("2026-08-11 09:00"), ada, grace, mary)
+
+	r.Delegate(metadata.Targets, "releases", true, []string{"releases/*", "releases/*/*"}, joan, mary)
+	r.Delegate(metadata.Targets, "registry.example.org", true, []string{"registry.example.org/*"}, online("azurekms://example.vault.azure.net/keys/registry/2"))
+	r.Delegate("releases", "nightly", false, []string{"releases/nightly/*"}, hedy)
+	targets := r.Roles[metadata.Targets].Signed["targets"].(metadata.Object)
+	clear(targets)
+	for name, content := range map[string]string{
+		"trusted_root.json": strings.Repeat("{}", 3296), "signing_config.json": strings.Repeat("{}", 600), "ctfe.pub": strings.Repeat("k", 775), "rekor.pub": strings.Repeat("k", 178),
+	} {
+		r.AddTarget(metadata.Targets, name, content)
+	}
+	r.AddTarget("releases", "releases/v3.1/tool-linux-amd64.tar.gz", strings.Repeat("tool", 200_000))
+	r.AddTarget("registry.example.org", "registry.example.org/keys.json", strings.Repeat("[]", 1300))
+	d.periods(metadata.Targets, day("2026-10-06 10:00"), 365, 60)
+	d.periods("releases", day("2026-09-29 10:00"), 182, 35)
+	d.periods("registry.example.org", day("2026-02-03 10:00"), 365, 60)
+	d.periods("nightly", day("2026-11-17 10:00"), 30, 6)
+	r.Roles[metadata.Targets].Keys = []*clienttest.Key{ada, joan}
+	r.Publish(metadata.Targets, "releases", "registry.example.org", "nightly")
+	return d
+}
+
+// expiredTimestamp: the machine that renews the timestamp has stopped.
+func expiredTimestamp(t testing.TB) drawn {
+	d := team(t)
+	d.at = d.at.AddDate(0, 0, 9)
+	return d
+}
+
+// unrest: root is in its signing period, and a delegated role has expired.
+func unrest(t testing.TB) drawn {
+	d := team(t)
+	d.at = time.Date(2027, 1, 15, 9, 30, 0, 0, time.UTC)
+	d.repo.Roles[metadata.Timestamp].Expire(d.at.AddDate(0, 0, 6))
+	d.repo.Publish(metadata.Timestamp)
+	return d
+}
+
+// single: one person holds every key.
+func single(t testing.TB) drawn {
+	d := drawn{publishtest.New(t), publishtest.Now}
+	one := people("solo")
+	first := d.repo.Roles[metadata.Root].Keys
+	for _, role := range metadata.TopLevel {
+		d.repo.SetKeys(role, 1, one...)
+	}
+	for _, role := range []string{metadata.Timestamp, metadata.Snapshot} {
+		d.repo.SetKeys(role, 1, online("file2:online.pem"))
+	}
+	for _, role := range metadata.TopLevel {
+		d.periods(role, clienttest.Now.AddDate(0, 0, -20), 365, 60)
+	}
+	d.repo.Roles[metadata.Root].Keys = append(first, one...)
+	d.repo.Publish(metadata.Root)
+	d.repo.Publish(metadata.Targets)
+	return d
+}
+
+// large has a hundred delegated roles and ten thousand artifacts.
+func large(t testing.TB, artifacts int) drawn {
+	d := drawn{publishtest.New(t), publishtest.Now}
+	roles := []string{metadata.Targets}
+	for i := range 100 {
+		role := fmt.Sprintf("team-%02d", i)
+		roles = append(roles, role)
+		d.repo.Delegate(metadata.Targets, role, true, []string{role + "/*"})
+		for j := range artifacts / 100 {
+			d.repo.AddTarget(role, fmt.Sprintf("%s/artifact-%03d.tar.gz", role, j), fmt.Sprint(role, j))
+		}
+		d.periods(role, clienttest.Now.AddDate(0, 0, -i), 182, 35)
+	}
+	d.repo.Publish(roles...)
+	return d
+}
+
+// nasty is what a stranger would like to see run, or looked at, or believed.
+const nasty = `<script>alert(1)</script><img src=x onerror=alert(2)>"'` + "`" + `{{.}}` + "\u202egnp.exe\u2066"
+
+// hostile has such text wherever a stranger's text gets to.
+func hostile(t testing.TB) drawn {
+	d := drawn{publishtest.New(t), publishtest.Now}
+	const role = `javascript:alert(1)"><img src=x onerror=alert(3)>#&%2e%2e`
+	k := clienttest.NewKey("mallory")
+	k.Object = metadata.Clone(k.Object)
+	k.Object[metadata.FieldKeyOwner] = nasty
+	root := d.repo.Roles[metadata.Root].Keys
+	d.repo.SetKeys(metadata.Root, 1, append(root, k)...)
+	d.repo.Roles[metadata.Root].Signed["</style><b>"] = nasty
+	d.repo.Publish(metadata.Root)
+	d.repo.Delegate(metadata.Targets, role, true, []string{nasty, "x/*"}, k)
+	d.repo.Delegate(metadata.Targets, strings.Repeat("w", 100), false, []string{strings.Repeat("w", 1000)}, clienttest.NewKey(strings.Repeat("w", 300)))
+	d.repo.AddTarget(role, `x/--><svg onload=alert(4)>#?%2f..;  '".txt`, "<script>alert(5)</script>")
+	d.repo.AddTarget(role, "x/"+strings.Repeat("w", 200), "wide")
+	d.repo.Publish(metadata.Targets, role, strings.Repeat("w", 100))
+	d.repo.Roles[role].Expire(d.at.Add(-time.Hour)) // so that a finding names it
+	d.repo.Publish(role)
+	return d
+}
+
+// merged: main holds versions of roles that no snapshot lists yet.
+func merged(t testing.TB) drawn {
+	d := team(t)
+	d.repo.Commit(t, "published")
+	d.repo.AddTarget(metadata.Targets, "new.txt", "new\n")
+	role := d.repo.Roles[metadata.Targets]
+	role.Signed["version"] = role.Version() + 1
+	d.repo.Files[clienttest.File(metadata.Targets, role.Version())] = role.Sign()
+	return d
+}
+
+// corpus is main of a real repository.
+func corpus(t testing.TB) *repository.Published {
+	return publishedAt(t, gittest.Corpus(t), "", time.Date(2026, 8, 21, 20, 0, 0, 0, time.UTC))
+}

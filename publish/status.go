@@ -1,0 +1,202 @@
+package publish
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tufops/tufops/internal/metadata"
+	"github.com/tufops/tufops/repository"
+)
+
+// Status is status.json: the facts of the status page, for machines. They are
+// those of a [repository.Published], so of what was verified; text in it is as
+// strangers wrote it.
+type Status struct {
+	Schema    int                  `json:"schema"`
+	Commit    string               `json:"commit"`
+	Generated time.Time            `json:"generated"` // UTC, like all times here
+	Health    Health               `json:"health"`
+	Roles     []RoleStatus         `json:"roles"`        // root, timestamp, snapshot, then targets roles as clients meet them
+	Roots     []RootStatus         `json:"root_history"` // ascending
+	Artifacts []ArtifactStatus     `json:"artifacts"`
+	Findings  []repository.Finding `json:"findings"`
+}
+
+// The states of a repository, from best to worst; the worst one that holds
+// counts.
+const (
+	HealthGood      = "good"
+	HealthSigning   = "signing"   // a role that people sign is in its signing period
+	HealthAttention = "attention" // a finding stands, and clients go on
+	HealthFailing   = "failing"   // clients fail
+)
+
+// Health says whether clients are served, and how long they will be if nobody
+// signs anything any more.
+type Health struct {
+	State string    `json:"state"`
+	Until time.Time `json:"until"` // the first expiry among the roles that every client needs
+	Role  string    `json:"role"`  // the role that expires then
+	// Next is when people are asked to sign next; nil where machines sign all.
+	Next *NextSigning `json:"next_signing,omitempty"`
+}
+
+// NextSigning is when people are asked to sign, and what.
+type NextSigning struct {
+	Role   string    `json:"role"`
+	Starts time.Time `json:"starts"` // may be past
+}
+
+// RoleStatus is one role of status.json.
+type RoleStatus struct {
+	Role      string     `json:"role"`
+	File      string     `json:"file"`
+	Commit    string     `json:"commit,omitempty"` // an earlier commit that the version was taken from, as the one built has none that snapshot lists and that verifies
+	Version   int64      `json:"version"`
+	Issued    *time.Time `json:"issued,omitempty"`    // expires less the expiry period; nil where no period is known
+	Resign    time.Time  `json:"signing_starts"`      // when re-signing starts; equal to expires where no period is known
+	Expires   time.Time  `json:"expires"`             //
+	Signing   bool       `json:"signing"`             // re-signing has started, when this was judged
+	Expired   bool       `json:"expired"`             // when this was judged
+	Online    bool       `json:"online"`              // a machine signs it
+	Threshold int64      `json:"threshold"`           // signatures needed
+	Signed    int        `json:"signatures"`          // distinct public keys that signed
+	Signers   []Signer   `json:"signers"`             // one for each public key of the role, in the order of the delegation
+	By        string     `json:"delegator,omitempty"` // who delegates to it
+	ExpiryDay int64      `json:"expiry_period_days"`  // 0: not stated
+	SignDay   int64      `json:"signing_period_days"` // 0: not stated
+
+	// What is delegated to it; for root and its four roles there is nothing.
+	Paths        []string `json:"paths,omitempty"`
+	HashPrefixes []string `json:"path_hash_prefixes,omitempty"`
+	Terminating  bool     `json:"terminating,omitempty"`
+}
+
+// Signer is the holder of one key of a role.
+type Signer struct {
+	Name   string `json:"name"`   // owner, online URI, or the beginning of the keyid
+	Signed bool   `json:"signed"` // signed this version
+}
+
+// ArtifactStatus is one artifact of status.json.
+type ArtifactStatus struct {
+	Path   string            `json:"path"`
+	Role   string            `json:"role"`
+	Length int64             `json:"length"` // bytes
+	Hashes map[string]string `json:"hashes"` // by algorithm, those that name its files
+	Files  []string          `json:"files"`
+}
+
+// statusOf states the facts of p. What depends on the time is judged at the time
+// of p; generated is only stated.
+func statusOf(p *repository.Published, generated time.Time) Status {
+	s := Status{
+		Schema: 1, Commit: string(p.Commit()), Generated: generated.UTC().Truncate(time.Second),
+		Roots: rootHistory(p.Roots()), Artifacts: []ArtifactStatus{}, Findings: append([]repository.Finding{}, p.Findings()...),
+	}
+	add := func(role, by, file string, doc *metadata.Document, d metadata.Delegation, periods metadata.Object) *RoleStatus {
+		q := metadata.Check(d, doc)
+		r := RoleStatus{
+			Role: role, File: file, By: by, Version: doc.Version(), Expires: doc.Expires(), Resign: doc.Expires(),
+			Expired: doc.Expired(p.At()), Online: true, Threshold: q.Threshold, Signed: q.Count, Signers: []Signer{},
+		}
+		period := metadata.PeriodOf(periods)
+		if issued, ok := daysBefore(r.Expires, period.Expiry); ok {
+			r.Issued, r.ExpiryDay = &issued, period.Expiry
+		}
+		if resign, ok := daysBefore(r.Expires, period.Signing); ok {
+			r.Resign, r.SignDay = resign, period.Signing
+			r.Signing = !r.Expired && repository.Due(doc, period, p.At())
+		}
+		signed, seen := map[string]bool{}, map[string]bool{}
+		for _, k := range q.Signed {
+			signed[k.Fingerprint()] = true
+		}
+		for _, id := range d.KeyIDs {
+			if k := d.Keys[id]; k != nil && !seen[k.Fingerprint()] {
+				seen[k.Fingerprint()] = true
+				r.Signers = append(r.Signers, Signer{Name: holder(k), Signed: signed[k.Fingerprint()]})
+				r.Online = r.Online && k.OnlineURI != ""
+			}
+		}
+		r.Online = r.Online || metadata.IsOnline(role)
+		s.Roles = append(s.Roles, r)
+		return &s.Roles[len(s.Roles)-1]
+	}
+	root := p.Root()
+	top := func(role string) metadata.Delegation { d, _ := root.Delegation(role); return d }
+	add(metadata.Root, "", versioned(metadata.Root, root), root, top(metadata.Root), root.Signed())
+	add(metadata.Timestamp, metadata.Root, "timestamp.json", p.Timestamp(), top(metadata.Timestamp), top(metadata.Timestamp).Object)
+	add(metadata.Snapshot, metadata.Root, versioned(metadata.Snapshot, p.Snapshot()), p.Snapshot(), top(metadata.Snapshot), top(metadata.Snapshot).Object)
+	listed := map[string]map[string]metadata.TargetFile{}
+	for _, r := range p.Roles() {
+		one := add(r.Role, r.By, versioned(r.Role, r.Document), r.Document, r.Delegation, r.Document.Signed())
+		one.Paths, one.HashPrefixes, one.Terminating = r.Delegation.Paths, r.Delegation.HashPrefixes, r.Delegation.Terminating
+		if r.Commit != p.Commit() {
+			one.Commit = string(r.Commit)
+		}
+		listed[r.Role] = r.Document.Targets()
+	}
+	for _, a := range p.Artifacts() {
+		one := ArtifactStatus{Path: a.Target, Role: a.Role, Length: a.Length, Hashes: map[string]string{}, Files: a.Names}
+		for _, algorithm := range []string{"sha256", "sha512"} {
+			if hash := listed[a.Role][a.Target].Hashes[algorithm]; hash != "" {
+				one.Hashes[algorithm] = hash
+			}
+		}
+		s.Artifacts = append(s.Artifacts, one)
+	}
+	_, err := p.Publishable()
+	s.Health = healthOf(s.Roles, len(s.Findings) > 0, err != nil)
+	return s
+}
+
+// healthOf sums up. Roles of the top level fail every client when they expire;
+// what happens to a delegated role only those who ask for it.
+func healthOf(roles []RoleStatus, findings, failing bool) Health {
+	h := Health{State: HealthGood}
+	for _, r := range roles {
+		if slices.Contains(metadata.TopLevel, r.Role) && (h.Role == "" || r.Expires.Before(h.Until)) {
+			h.Until, h.Role = r.Expires, r.Role
+		}
+		if r.Online {
+			continue
+		}
+		if h.Next == nil || r.Resign.Before(h.Next.Starts) {
+			h.Next = &NextSigning{r.Role, r.Resign}
+		}
+		if r.Signing {
+			h.State = HealthSigning
+		}
+	}
+	if findings {
+		h.State = HealthAttention
+	}
+	if failing {
+		h.State = HealthFailing
+	}
+	return h
+}
+
+// daysBefore reports false for days that are not stated, or absurd: a period is a
+// number that somebody signed, and years have four digits in what we write.
+func daysBefore(t time.Time, days int64) (time.Time, bool) {
+	if days < 1 || days > 400*365 {
+		return t, false
+	}
+	before := t.AddDate(0, 0, -int(days))
+	return before, before.Year() >= 1
+}
+
+// holder names who holds a key, for people.
+func holder(k *metadata.Key) string {
+	if name := k.Holder(); name != "" {
+		return name
+	}
+	return "key " + k.ID[:min(12, len(k.ID))]
+}
+
+func versioned(role string, doc *metadata.Document) string {
+	return fmt.Sprintf("%d.%s.json", doc.Version(), role)
+}
