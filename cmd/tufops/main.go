@@ -37,6 +37,8 @@ Example:
 			buildCommand(env),
 			publishCommand(env),
 			rulesCommand(env),
+			trustedRootCommand(env),
+			signingConfigCommand(env),
 			demoCommand(env),
 		},
 	}
