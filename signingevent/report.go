@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tufops/tufops/internal/escape"
+	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/repository"
 )
 
@@ -173,6 +174,17 @@ func artifactFacts(a repository.ArtifactChange) []string {
 	facts := []string{length}
 	for _, algorithm := range slices.Sorted(maps.Keys(a.After.Hashes)) {
 		facts = append(facts, algorithm+" "+a.After.Hashes[algorithm])
+	}
+	var before metadata.Object
+	if a.Before != nil {
+		before = a.Before.Object
+	}
+	if after := a.After.Object; string(metadata.Write(before["custom"])) != string(metadata.Write(after["custom"])) {
+		text, err := metadata.Canonical(after["custom"])
+		if err != nil {
+			text = metadata.Write(after["custom"])
+		}
+		facts = append(facts, fmt.Sprintf("custom %.500s", text))
 	}
 	return facts
 }
