@@ -342,6 +342,9 @@ type Status struct {
 	Roles    []RoleStatus `json:"roles"`
 	Findings []Finding    `json:"findings"` // of the event as a whole and of its merge result
 	Silenced []Silenced   `json:"silenced,omitempty"`
+	// Profile is how the event would leave the repository, by the profile that
+	// .tufops.yaml names; nil where it names none.
+	Profile *ProfileStatus `json:"profile,omitempty"`
 }
 
 // Silenced is a rule whose warnings .tufops.yaml keeps out of a status.
@@ -445,6 +448,9 @@ func (e *Event) Status(ctx context.Context, now time.Time, policy Policy) (*Stat
 		s.Complete = s.Complete && !f.Blocks()
 	}
 	s.Silenced = j.silenced
+	if s.Profile, j.err = e.Proposed.Profile(ctx, policy.Profile, e.options.Attested); j.err != nil {
+		return nil, j.err
+	}
 	return s, nil
 }
 

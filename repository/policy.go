@@ -48,6 +48,8 @@ type Policy struct {
 	// KeyTypes are the types of keys that an event may add, each as TYPE/SCHEME;
 	// empty for all that this program writes.
 	KeyTypes []string
+	// Profile is what the repository is held to; "" for nothing beyond the rules.
+	Profile Profile
 	// Rules are the decisions about single rules, by name.
 	Rules map[string]Decision
 }
@@ -80,7 +82,7 @@ func (e *PolicyError) Hint() string {
 }
 
 // policyKeys are the names at the top of [PolicyFile].
-var policyKeys = []string{"repositories", "legacy-keyids", "key-types", "attested-keys", "invite-acceptance", "rules"}
+var policyKeys = []string{"repositories", "legacy-keyids", "key-types", "attested-keys", "invite-acceptance", "profile", "rules"}
 
 // policyFile is the form of [PolicyFile].
 type policyFile struct {
@@ -89,6 +91,7 @@ type policyFile struct {
 	KeyTypes         []string                `yaml:"key-types"`
 	AttestedKeys     *string                 `yaml:"attested-keys"`
 	InviteAcceptance *string                 `yaml:"invite-acceptance"`
+	Profile          *string                 `yaml:"profile"`
 	Rules            map[string]ruleDecision `yaml:"rules"`
 }
 
@@ -138,6 +141,12 @@ func ParsePolicy(data []byte) (Policy, error) {
 	}
 	if p.AllowLegacyKeyIDs, err = choice("legacy-keyids", f.LegacyKeyIDs, "allowed", "refused"); err != nil {
 		return Policy{}, err
+	}
+	if f.Profile != nil {
+		if !slices.Contains(profiles, *f.Profile) {
+			return Policy{}, fmt.Errorf("profile is %q, not %s", *f.Profile, strings.Join(profiles, " or "))
+		}
+		p.Profile = Profile(*f.Profile)
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Rules)) {
 		d := Decision(f.Rules[name])

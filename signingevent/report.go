@@ -63,8 +63,30 @@ func Text(s *repository.Status) string {
 	for _, q := range s.Silenced {
 		fmt.Fprintf(&b, "\nNot shown, by .tufops.yaml on main: %d of %s\n    reason: %s\n", q.Findings, q.Rule, t(q.Reason))
 	}
+	if s.Profile != nil {
+		fmt.Fprintf(&b, "\n%s\n", ProfileText(s.Profile))
+	}
 	fmt.Fprintf(&b, "\n%s\n", Verdict(s))
 	return b.String()
+}
+
+// ProfileText says for a terminal which demands of a profile are met.
+func ProfileText(p *repository.ProfileStatus) string {
+	lines := []string{"Profile " + escape.Terminal(string(p.Name))}
+	for _, d := range p.Demands {
+		lines = append(lines, fmt.Sprintf("  %-8s %s: %s", metWord(d.Met), d.Name, escape.Terminal(d.Text)))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func metWord(met string) string {
+	switch met {
+	case "yes":
+		return "met"
+	case "no":
+		return "not met"
+	}
+	return "unknown"
 }
 
 func textFindings(b *strings.Builder, list []repository.Finding) {
@@ -330,6 +352,12 @@ func Markdown(s *repository.Status) string {
 		markdownFindings(&b, code(r.Role), r.Findings)
 	}
 	markdownFindings(&b, "The event as a whole", s.Findings)
+	if s.Profile != nil {
+		fmt.Fprintf(&b, "\nProfile %s:\n\n", code(string(s.Profile.Name)))
+		for _, d := range s.Profile.Demands {
+			fmt.Fprintf(&b, "* **%s** %s: %s\n", metWord(d.Met), plain(d.Name), plain(d.Text))
+		}
+	}
 	for _, q := range s.Silenced {
 		fmt.Fprintf(&b, "\nNot shown, by .tufops.yaml on main: %d of %s (%s)\n", q.Findings, code(q.Rule), plain(q.Reason))
 	}

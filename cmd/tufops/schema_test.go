@@ -22,7 +22,7 @@ func TestSchemas(t *testing.T) {
 		optional []string
 		print    func(t *testing.T, check func(stdout string))
 	}{
-		"status":                {[]string{"role", "file", "known_good", "deadline", "lowered", "reason", "silenced"}, statusDocuments},
+		"status":                {[]string{"role", "file", "known_good", "deadline", "profile", "lowered", "reason", "silenced"}, statusDocuments},
 		"rules":                 {nil, rulesDocuments},
 		"update-targets":        {nil, updateTargetsDocuments},
 		"create-signing-events": {nil, createEventsDocuments},
@@ -50,6 +50,7 @@ func statusDocuments(t *testing.T, check func(string)) {
 	w := repositorytest.New(t)
 	w.OnMain(func() {
 		w.WriteFile(repository.PolicyFile, `
+profile: sigstore-public-good
 rules:
   threshold-of-one: {level: off, reason: one maintainer}
   expiry-too-far: {level: warning, reason: yearly signing}

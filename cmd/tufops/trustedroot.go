@@ -16,6 +16,7 @@ import (
 
 	"github.com/tufops/tufops/internal/cli"
 	"github.com/tufops/tufops/internal/escape"
+	"github.com/tufops/tufops/signingevent"
 	"github.com/tufops/tufops/trustroot"
 )
 
@@ -283,10 +284,41 @@ func validateTrust(c *urfave.Context, env cli.Env, kind trustroot.Kind) error {
 		}
 		printFinding(env, kind, one)
 	}
+	if err := showProfile(c, env, f.common); err != nil {
+		return err
+	}
 	if errs > 0 {
 		return fmt.Errorf("%s has %s", f.path, plural(errs, "error"))
 	}
 	printLines(env, []string{fmt.Sprintf("%s: no error, %s", f.path, plural(len(found), "warning"))})
+	return nil
+}
+
+// showProfile prints how the checked-out commit stands to the profile that its
+// .tufops.yaml names. Outside a git repository there is none.
+func showProfile(c *urfave.Context, env cli.Env, common cli.Common) error {
+	repo, err := openRepository(c, common)
+	if err != nil {
+		return nil
+	}
+	defer repo.Git.Close()
+	head, err := repo.Git.Resolve(c.Context, "HEAD")
+	if err != nil {
+		return nil // nothing is committed yet
+	}
+	policy, err := repo.Policy(c.Context, head)
+	if err != nil || policy.Profile == "" {
+		return err
+	}
+	state, err := repo.At(c.Context, head)
+	if err != nil {
+		return err
+	}
+	profile, err := state.Profile(c.Context, policy.Profile, nil)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(env.Stdout, signingevent.ProfileText(profile))
 	return nil
 }
 
