@@ -1,5 +1,5 @@
 # Each target sets up what it needs, given Go, git and make. Modules are
-# downloaded once; after that nothing here but check asks the network.
+# downloaded once; after that nothing here but check and schemas asks the network.
 
 GO       ?= go
 FUZZTIME ?= 60s
@@ -10,7 +10,7 @@ COUNT    ?= 10
 RACE ?= $(if $(filter 1,$(shell $(GO) env CGO_ENABLED 2>/dev/null)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check bench fuzz soak clean need-go need-git
+.PHONY: help build demo test check bench schemas screenshot fuzz soak mutants clean need-go need-git need-npm
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
@@ -37,6 +37,21 @@ check: need-go need-git ## format, vet, lint, tidy, architecture, docs
 bench: need-go need-git ## measure what people wait for
 	$(GO) run ./internal/bench
 
+# The schemas are GitHub's, so they are not part of this repository. Versions and
+# digests stand in internal/github/githubtest.
+schemas: need-go need-npm ## get GitHub's API schemas into build/
+	@set -e; archives=$$(mktemp -d); trap 'rm -rf "$$archives"' EXIT; \
+	for package in $$($(GO) run ./internal/github/githubtest/schemas); do \
+		echo "npm pack $$package"; \
+		npm pack --silent --ignore-scripts --pack-destination "$$archives" "$$package"; \
+	done; \
+	$(GO) run ./internal/github/githubtest/schemas build/github-schemas "$$archives"
+
+# Pixels depend on the machine's fonts, so the picture is drawn by hand and looked
+# at: apt-get install chromium fonts-noto-color-emoji
+screenshot: need-go ## draw the picture of the pull request comment
+	$(GO) run ./internal/screenshot signingevent/testdata/comment.md docs/images/pull-request.png
+
 # Without a bound on minimising, a target that starts processes does nothing else.
 fuzz: need-go ## run every fuzz target for FUZZTIME (60s) each
 	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n 1 dirname | sort -u); do \
@@ -50,8 +65,12 @@ fuzz: need-go ## run every fuzz target for FUZZTIME (60s) each
 soak: need-go need-git ## run all tests COUNT (10) times in random order
 	TUFOPS_SOAK=1 $(GO) test $(RACE) -shuffle=on -count=$(COUNT) -timeout 60m ./...
 
-clean: ## remove bin/
-	rm -rf bin
+# The tests judge some of them; a quarter of an hour is ample for all.
+mutants: need-go need-git ## judge every mutant of real events, and show which rule refuses what
+	TUFOPS_MUTANTS=all TUFOPS_REQUIRE_CORPUS=1 $(GO) test -count=1 -timeout 30m -v -run '^TestMutants$$' ./repository
+
+clean: ## remove bin/ and build/
+	rm -rf bin build
 
 # atleast expands to ok if version $(1) is $(2) or newer.
 atleast = $(shell [ "$$(printf '%s\n' '$(2)' '$(1)' | sort -V | head -n 1)" = '$(2)' ] && echo ok)
@@ -66,4 +85,8 @@ need-go:
 need-git:
 	$(eval have := $(word 3,$(shell git --version 2>/dev/null)))
 	$(if $(call atleast,$(have),2.38),,$(error git 2.38 or newer is needed, and $(if $(have),$(have) was,none was) found. Install it from https://git-scm.com/downloads or with: apt-get install git))
+	@:
+
+need-npm:
+	$(if $(shell command -v npm),,$(error npm is needed to get the schemas, and was not found. Install it from https://nodejs.org or with: apt-get install npm))
 	@:

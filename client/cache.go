@@ -35,6 +35,7 @@ type cache struct {
 	memory   map[string][]byte
 	readOnly bool
 	log      *slog.Logger
+	sync     func(*os.File) error // nil: (*os.File).Sync
 }
 
 // load returns a file of at most max bytes; nil where there is none or it
@@ -75,8 +76,20 @@ func readFile(path string, max int64) ([]byte, error) {
 }
 
 // save writes a verified file: all of it or nothing, whatever happens
-// meanwhile.
-func (s *cache) save(name string, data []byte) error {
+// meanwhile. When it returns the file survives a power cut.
+func (s *cache) save(name string, data []byte) error { return s.write(name, data, true) }
+
+// keep is save for files that only save requests. It does not wait for the disk:
+// after a power cut such a file may be empty or cut off, and then it does not
+// verify, which is as if it were not there. What nobody may make a client forget,
+// so that it cannot be taken back, are the versions in timestamp and snapshot.
+// Roots and targets roles are fetched again.
+//
+// In the history of roots keep never writes over a file that verifies. So the
+// worst that a power cut does to it is to undo the update that was under way.
+func (s *cache) keep(name string, data []byte) error { return s.write(name, data, false) }
+
+func (s *cache) write(name string, data []byte, durable bool) error {
 	switch {
 	case s.readOnly:
 		return nil
@@ -84,18 +97,44 @@ func (s *cache) save(name string, data []byte) error {
 		s.memory[name] = data
 		return nil
 	}
-	if old, err := readFile(filepath.Join(s.dir, name), int64(len(data))); err == nil && bytes.Equal(old, data) {
+	path := filepath.Join(s.dir, name)
+	if old, err := readFile(path, int64(len(data))); err == nil && bytes.Equal(old, data) {
 		return nil
 	}
-	path := filepath.Join(s.dir, name)
-	err := os.MkdirAll(filepath.Dir(path), 0o755)
-	if err == nil {
-		err = renameio.WriteFile(path, data, 0o644, renameio.WithTempDir(filepath.Dir(path)))
+	err := s.replace(path, data, durable)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.MkdirAll(filepath.Dir(path), 0o755); err == nil {
+			err = s.replace(path, data, durable)
+		}
 	}
 	if err != nil {
 		return &CacheError{Do: "store " + filepath.Base(name) + " in directory", Path: s.dir, Err: reason(err)}
 	}
 	return nil
+}
+
+// replace lets a file appear whole under its name.
+func (s *cache) replace(path string, data []byte, durable bool) error {
+	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithPermissions(0o644))
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil && durable {
+		if s.sync != nil {
+			err = s.sync(f.File)
+		} else {
+			err = f.Sync()
+		}
+	}
+	// f.CloseAtomicallyReplace would sync every file.
+	if err = errors.Join(err, f.File.Close()); err == nil {
+		if err = os.Rename(f.Name(), path); err == nil {
+			return nil
+		}
+	}
+	_ = f.Cleanup()
+	return err
 }
 
 func (s *cache) remove(name string) error {

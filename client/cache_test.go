@@ -86,6 +86,70 @@ func TestBrokenCacheIsRepaired(t *testing.T) {
 	}
 }
 
+// A power cut takes what was not synced. What is left still stops whoever wants
+// to take the client back, and the rest is fetched again. Kills: a client that
+// waits for the disk at every root, and one that never does.
+func TestPowerCut(t *testing.T) {
+	repo := clienttest.New()
+	repo.Delegate(targets, "A", false, []string{"*"})
+	repo.AddTarget("A", "tool", "content")
+	repo.Publish("A", targets)
+	before := repo.Clone()
+	repo.Publish(root)
+	repo.Publish(root)
+	repo.Publish(targets)
+	u := newUser(t, repo)
+	var synced []string
+	use := func() error {
+		c := u.client()
+		c.SetSync(func(f *os.File) error {
+			name, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(f.Name()), "."), ".json")
+			synced = append(synced, name)
+			return f.Sync()
+		})
+		_, err := c.Target(t.Context(), "tool")
+		return err
+	}
+	if err := use(); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(synced, " "); got != "timestamp snapshot" {
+		t.Errorf("synced %s", got)
+	}
+	lose := func() {
+		t.Helper()
+		n := 0
+		err := filepath.WalkDir(u.dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || d.Name() == "timestamp.json" || d.Name() == "snapshot.json" {
+				return err
+			}
+			n++
+			return os.Truncate(path, 0)
+		})
+		if err != nil || n < 5 { // root.json, two roots, targets, A
+			t.Fatalf("%d files, %v", n, err)
+		}
+	}
+	lose()
+	for _, role := range []string{root, root} {
+		before.Publish(role) // an old timestamp, and as many roots
+	}
+	before.Files["metadata/2.root.json"], before.Files["metadata/3.root.json"] = repo.Files["metadata/2.root.json"], repo.Files["metadata/3.root.json"]
+	u.repo = before
+	bad[*client.RollbackError](u)
+
+	lose()
+	u.repo = repo
+	if err := use(); err != nil {
+		t.Fatal(err)
+	}
+	u.repo = clienttest.New() // nothing is asked of it
+	offline := u.client(func(o *client.Options) { o.Offline = true })
+	if _, err := offline.Target(t.Context(), "tool"); err != nil {
+		t.Errorf("what was lost was not stored again: %v", err)
+	}
+}
+
 // Things that are no files where files belong: the directory cannot be used,
 // and the error says so in one sentence.
 func TestUnusableCache(t *testing.T) {

@@ -182,12 +182,7 @@ func (c *Client) end() { <-c.turn }
 
 func (c *Client) refresh(ctx context.Context) (*Result, error) {
 	c.current = nil
-	// One moment for the whole update, delegated roles that are asked for later
-	// included.
-	// Spec: https://theupdateframework.github.io/specification/latest/#fix-time.
-	u := &update{Client: c, roles: map[edge]*metadata.Document{}, fetched: map[string]*metadata.Document{}}
-	u.start = c.now().UTC()
-	u.result.Time = u.start
+	u := c.newUpdate()
 	result := func() *Result { r := u.result; return &r } // the caller's own
 	unlock, err := c.cache.lock(ctx)
 	if err != nil {
@@ -201,6 +196,17 @@ func (c *Client) refresh(ctx context.Context) (*Result, error) {
 	}
 	c.current = u
 	return result(), nil
+}
+
+// newUpdate begins an update.
+func (c *Client) newUpdate() *update {
+	u := &update{Client: c, roles: map[edge]*metadata.Document{}, fetched: map[string]*metadata.Document{}}
+	// One moment for the whole update, delegated roles that are asked for later
+	// included.
+	// Spec: https://theupdateframework.github.io/specification/latest/#fix-time.
+	u.start = c.now().UTC()
+	u.result.Time = u.start
+	return u
 }
 
 // fresh returns the last update, after making one if there is none.

@@ -9,6 +9,9 @@
 // every start like a file from the network, and one that does not hold is
 // ignored. Every length that is read is bounded before it is read.
 //
+// [Check] is for those who run a repository: it says what is wrong with what
+// they publish.
+//
 // It never writes a file that has not been verified, never asks the clock twice
 // in one update, and never mutates [net/http.DefaultClient]. It does not know
 // git, nor how a repository is made.

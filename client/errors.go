@@ -1,6 +1,7 @@
 package client
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"strings"
 	"time"
@@ -363,4 +364,98 @@ func (e *SlowError) Error() string {
 		return fmt.Sprintf("nothing came for %v", e.Idle)
 	}
 	return fmt.Sprintf("it took longer than %v", e.All)
+}
+
+// EarlyExpiryError says that a role of a checked repository expires before it
+// should, or has.
+type EarlyExpiryError struct {
+	Role    string
+	Version int64
+	Source  string
+	Expires time.Time
+	Now     time.Time
+	Days    int // it should be valid for so long
+}
+
+func (e *EarlyExpiryError) Error() string {
+	if !e.Expires.After(e.Now) {
+		return fmt.Sprintf("%s v%d from %s expired at %s, and it is %s",
+			e.Role, e.Version, e.Source, e.Expires.Format(time.RFC3339), e.Now.Format(time.RFC3339))
+	}
+	return fmt.Sprintf("%s v%d from %s expires at %s, and should be valid at %s, which is %d days from now",
+		e.Role, e.Version, e.Source, e.Expires.Format(time.RFC3339), e.Now.AddDate(0, 0, e.Days).Format(time.RFC3339), e.Days)
+}
+
+// Hint says what to do next.
+func (e *EarlyExpiryError) Hint() string {
+	if metadata.IsOnline(e.Role) {
+		return "run tufops online-sign --push and tufops publish; if they run by themselves, look why they failed"
+	}
+	return "it needs a new version that people sign: tufops create-signing-events --push opens the signing event if there is none; when it is merged, publish"
+}
+
+// SourceError says that a directory does not hold what a published repository
+// is to be compared with.
+type SourceError struct {
+	File string
+	Err  error
+}
+
+func (e *SourceError) Error() string {
+	return fmt.Sprintf("compare with %s: %v", e.File, e.Err)
+}
+
+func (e *SourceError) Unwrap() error { return e.Err }
+
+// Hint says what to do next.
+func (e *SourceError) Hint() string {
+	return "name the metadata directory of a checkout: it holds root.json and timestamp.json"
+}
+
+// SourceMismatchError says that a repository serves another file than was to be
+// published.
+type SourceMismatchError struct {
+	Role                 string
+	Source               string // what is served
+	File                 string // what was to be published
+	Served, Wanted       int64  // their versions; 0 for a file that is no metadata of the role
+	ServedSum, WantedSum [sha256.Size]byte
+}
+
+func (e *SourceMismatchError) Error() string {
+	served := "no metadata of " + e.Role
+	if e.Served != 0 {
+		served = fmt.Sprintf("%s v%d", e.Role, e.Served)
+	}
+	text := fmt.Sprintf("%s is %s, and %s is v%d", e.Source, served, e.File, e.Wanted)
+	if e.Served == e.Wanted {
+		text += fmt.Sprintf(" as well with other bytes: sha256 %x and %x", e.ServedSum, e.WantedSum)
+	}
+	return text
+}
+
+// Hint says what to do next.
+func (e *SourceMismatchError) Hint() string {
+	switch {
+	case e.Served == 0:
+		return "somebody else writes to that place, or something in between answers: look at the file, then publish again with tufops publish --deep"
+	case e.Served < e.Wanted:
+		return "publish; if that was done, a cache still has the old file: wait until it has expired and check again"
+	case e.Served > e.Wanted:
+		return "bring the checkout up to date (git pull) and check again; if it is, somebody else publishes to that place"
+	}
+	return "publish again with tufops publish --deep; if it stays, somebody else publishes to that place"
+}
+
+// CheckError says that a [Check] found a repository bad, or could not see it.
+type CheckError struct{ Report *CheckReport }
+
+func (e *CheckError) Error() string { return e.Report.Summary() }
+
+// Hint says what to do next.
+func (e *CheckError) Hint() string {
+	if p := e.Report.worst(); p != nil {
+		return p.Hint
+	}
+	return ""
 }

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"os"
 	"time"
 )
 
@@ -10,3 +11,9 @@ func (c *Client) SetSleep(f func(context.Context, time.Duration) error) { c.slee
 
 // RetryAfter is the reader of that header.
 var RetryAfter = retryAfter
+
+// SetSleep does the same for the clients of [Check].
+func (o *CheckOptions) SetSleep(f func(context.Context, time.Duration) error) { o.sleep = f }
+
+// SetSync replaces the waiting for the disk.
+func (c *Client) SetSync(f func(*os.File) error) { c.cache.sync = f }

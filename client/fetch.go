@@ -313,6 +313,9 @@ func (c *Client) fetch(ctx context.Context, name, from string, maxBytes int64) (
 
 // redact takes a password out of a URL that a person will see.
 func redact(from string) string {
+	if !strings.Contains(from, "@") {
+		return from
+	}
 	u, err := url.Parse(from)
 	if err != nil {
 		return from[strings.LastIndexByte(from, '@')+1:]

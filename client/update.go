@@ -31,6 +31,8 @@ type update struct {
 	// nothing to another delegator with other keys.
 	roles   map[edge]*metadata.Document
 	fetched map[string]*metadata.Document // by role: fetched in this update, so not fetched twice
+
+	memo metadata.Memo // of keys, which most roots share
 }
 
 type edge struct {
@@ -46,7 +48,7 @@ func (u *update) updateRoot(ctx context.Context) error {
 	// root.json is for people and other programs: the history is what the next
 	// start reads. So it is written once, as far as the walk came.
 	if err == nil || u.root != u.anchor {
-		if serr := u.cache.save("root.json", u.root.Raw()); err == nil {
+		if serr := u.cache.keep("root.json", u.root.Raw()); err == nil {
 			err = serr
 		}
 	}
@@ -107,15 +109,18 @@ func (u *update) walkRoots(ctx context.Context) (source string, err error) {
 		// timestamp or snapshot, the versions of the old ones no longer bind.
 		// The files go before the root is stored: a crash in between leaves
 		// the old root without them, which the next start mends, and never the
-		// new root beside versions that nobody can exceed.
+		// new root beside versions that nobody can exceed. A file system with a
+		// journal keeps that order in a power cut too.
 		if onlineKeysDiffer(u.root, doc) {
-			u.log.Info("the repository has new online keys: what was signed with the old ones no longer counts", "root", next)
+			if u.cache.load("timestamp.json", TimestampMaxLength) != nil { // else nobody misses anything
+				u.log.Info("the repository has new online keys: what was signed with the old ones no longer counts", "root", next)
+			}
 			if err := errors.Join(u.cache.remove("timestamp.json"), u.cache.remove("snapshot.json")); err != nil {
 				return source, err
 			}
 		}
 		// Steps 7 and 8.
-		if err := u.cache.save(history, data); err != nil {
+		if err := u.cache.keep(history, data); err != nil {
 			return source, err
 		}
 		rotations++
@@ -126,7 +131,7 @@ func (u *update) walkRoots(ctx context.Context) (source string, err error) {
 
 // nextRoot verifies the root after u.root.
 func (u *update) nextRoot(source string, data []byte) (*metadata.Document, error) {
-	doc, err := parse(metadata.Root, metadata.Root, source, data)
+	doc, err := u.parse(metadata.Root, metadata.Root, source, data)
 	if err != nil {
 		return nil, err
 	}
@@ -151,12 +156,13 @@ func parseAnchor(data []byte) (*metadata.Document, error) {
 	if len(data) > RootMaxLength {
 		return nil, fmt.Errorf("it is longer than %d bytes", RootMaxLength)
 	}
-	doc, err := parseBare(metadata.Root, data)
+	doc, err := parseBare(nil, metadata.Root, data)
 	if err != nil {
 		return nil, err
 	}
 	d, _ := doc.Delegation(metadata.Root)
-	if q := metadata.Check(d, doc); !q.Met() {
+	if !metadata.Met(d, doc) {
+		q := metadata.Check(d, doc)
 		return nil, fmt.Errorf("root v%d has %d of the %d signatures that it asks for itself", doc.Version(), q.Count, q.Threshold)
 	}
 	return doc, nil
@@ -206,7 +212,7 @@ func (u *update) updateTimestamp(ctx context.Context) error {
 		return err
 	}
 	source := redact(from)
-	doc, err := parse(metadata.Timestamp, metadata.Timestamp, source, data)
+	doc, err := u.parse(metadata.Timestamp, metadata.Timestamp, source, data)
 	if err != nil {
 		return err
 	}
@@ -288,7 +294,7 @@ func (u *update) updateSnapshot(ctx context.Context) error {
 	if err := u.asListed(metadata.Snapshot, source, data, want); err != nil { // step 2
 		return err
 	}
-	doc, err := parse(metadata.Snapshot, metadata.Snapshot, source, data)
+	doc, err := u.parse(metadata.Snapshot, metadata.Snapshot, source, data)
 	if err != nil {
 		return err
 	}
@@ -362,7 +368,7 @@ func (u *update) loadTargets(ctx context.Context, delegator *metadata.Document, 
 		if err := u.asListed(role, source, data, want); err != nil { // step 2
 			return nil, err
 		}
-		doc, err := parse(role, metadata.Targets, source, data)
+		doc, err := u.parse(role, metadata.Targets, source, data)
 		if err != nil {
 			return nil, err
 		}
@@ -399,7 +405,7 @@ func (u *update) loadTargets(ctx context.Context, delegator *metadata.Document, 
 	if err := u.unexpired(role, source, doc); err != nil { // step 5
 		return fail(err)
 	}
-	if err := u.cache.save(file, data); err != nil { // step 6
+	if err := u.cache.keep(file, data); err != nil { // step 6
 		return fail(err)
 	}
 	u.fetched[role] = doc
@@ -436,7 +442,7 @@ func (u *update) fromCache(role string, max int64) *metadata.Document {
 		return nil
 	}
 	source := u.cacheFile(role + ".json")
-	doc, err := parse(role, role, source, data)
+	doc, err := u.parse(role, role, source, data)
 	if err == nil {
 		err = signedBy(role, source, doc, u.root, metadata.Root)
 	}
@@ -456,16 +462,16 @@ func (u *update) unexpired(role, source string, doc *metadata.Document) error {
 }
 
 // parse reads a role's metadata, of which nothing is known yet.
-func parse(role, kind, source string, data []byte) (*metadata.Document, error) {
-	doc, err := parseBare(kind, data)
+func (u *update) parse(role, kind, source string, data []byte) (*metadata.Document, error) {
+	doc, err := parseBare(&u.memo, kind, data)
 	if err != nil {
 		return nil, &FormatError{Role: role, Source: source, Err: err}
 	}
 	return doc, nil
 }
 
-func parseBare(kind string, data []byte) (*metadata.Document, error) {
-	doc, err := metadata.Parse(data)
+func parseBare(memo *metadata.Memo, kind string, data []byte) (*metadata.Document, error) {
+	doc, err := memo.Parse(data)
 	if err != nil {
 		return nil, err
 	}
@@ -505,8 +511,8 @@ func signedBy(role, source string, doc, root *metadata.Document, by string) erro
 }
 
 func signedByDelegation(role, source string, doc, delegator *metadata.Document, by string, d metadata.Delegation) error {
-	if q := metadata.Check(d, doc); !q.Met() {
-		return &QuorumError{Role: role, Version: doc.Version(), Source: source, By: by, ByVersion: delegator.Version(), Quorum: q}
+	if !metadata.Met(d, doc) {
+		return &QuorumError{Role: role, Version: doc.Version(), Source: source, By: by, ByVersion: delegator.Version(), Quorum: metadata.Check(d, doc)}
 	}
 	return nil
 }

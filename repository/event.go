@@ -23,9 +23,10 @@ type EventOptions struct {
 	Base string // revision of the tip of the branch that the event is to be merged into
 
 	// Pushers are the logins under which commits were pushed, where a forge
-	// tells. Of a commit that is not among them nothing is known. A login can
-	// bring a finding about and never take one away.
-	Pushers map[git.OID]string
+	// tells; nil: nobody can. It is asked only if the event brings a person's key.
+	// Of a commit that is not among them nothing is known. A login can bring a
+	// finding about and never take one away.
+	Pushers func(ctx context.Context) (map[git.OID]string, error)
 	// Attested says why a person's key in a state has no hardware attestation
 	// that holds; "" where it has one. An error means that it could not be
 	// looked at. nil: nobody can tell.
@@ -345,6 +346,8 @@ type Status struct {
 	// Profile is how the event would leave the repository, by the profile that
 	// .tufops.yaml names; nil where it names none.
 	Profile *ProfileStatus `json:"profile,omitempty"`
+
+	Rehearsal *Rehearsal `json:"rehearsal,omitempty"` // nil where there was none, see [Status.AddRehearsal]
 }
 
 // Silenced is a rule whose warnings .tufops.yaml keeps out of a status.

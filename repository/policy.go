@@ -50,6 +50,11 @@ type Policy struct {
 	KeyTypes []string
 	// Profile is what the repository is held to; "" for nothing beyond the rules.
 	Profile Profile
+	// EnforceTrust lets mistakes in Sigstore's trust material keep an event from
+	// being complete. Without it they are warnings: a repository that is taken over
+	// goes on with the verdicts that it had, nine of which in the history of
+	// Sigstore's staging were mistakes (docs/trust-material.md).
+	EnforceTrust bool
 	// Rules are the decisions about single rules, by name.
 	Rules map[string]Decision
 }
@@ -82,7 +87,7 @@ func (e *PolicyError) Hint() string {
 }
 
 // policyKeys are the names at the top of [PolicyFile].
-var policyKeys = []string{"repositories", "legacy-keyids", "key-types", "attested-keys", "invite-acceptance", "profile", "rules"}
+var policyKeys = []string{"repositories", "legacy-keyids", "key-types", "attested-keys", "invite-acceptance", "trust-material", "profile", "rules"}
 
 // policyFile is the form of [PolicyFile].
 type policyFile struct {
@@ -92,6 +97,7 @@ type policyFile struct {
 	AttestedKeys     *string                 `yaml:"attested-keys"`
 	InviteAcceptance *string                 `yaml:"invite-acceptance"`
 	Profile          *string                 `yaml:"profile"`
+	TrustMaterial    *string                 `yaml:"trust-material"`
 	Rules            map[string]ruleDecision `yaml:"rules"`
 }
 
@@ -147,6 +153,9 @@ func ParsePolicy(data []byte) (Policy, error) {
 			return Policy{}, fmt.Errorf("profile is %q, not %s", *f.Profile, strings.Join(profiles, " or "))
 		}
 		p.Profile = Profile(*f.Profile)
+	}
+	if p.EnforceTrust, err = choice("trust-material", f.TrustMaterial, "enforced", "shown"); err != nil {
+		return Policy{}, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Rules)) {
 		d := Decision(f.Rules[name])

@@ -39,6 +39,7 @@ var fixed = map[string]string{
 	"metadata-removed":         "what is not read cannot be judged",
 	"metadata-too-large":       "what is not read cannot be judged",
 	"duplicate-json-key":       "what is not read cannot be judged",
+	"rehearsal-failed":         "the rehearsal knows no policy",
 
 	"trusted-root/unreadable": "what is not read cannot be judged", "trusted-root/ambiguous": "what is not read cannot be judged",
 	"signing-config/unreadable": "what is not read cannot be judged", "signing-config/ambiguous": "what is not read cannot be judged",
@@ -77,7 +78,8 @@ func TestParsePolicy(t *testing.T) {
 		{"empty", "", repository.Policy{}},
 		{"comments", "# nothing\n", repository.Policy{}},
 		{"profile", "profile: sigstore-public-good\n", repository.Policy{Profile: repository.SigstorePublicGood}},
-		{"strict by word", "legacy-keyids: refused\nattested-keys: optional\ninvite-acceptance: any-login\n", repository.Policy{}},
+		{"strict by word", "legacy-keyids: refused\nattested-keys: optional\ninvite-acceptance: any-login\ntrust-material: shown\n", repository.Policy{}},
+		{"trust material", "trust-material: enforced\n", repository.Policy{EnforceTrust: true}},
 		{"everything", `
 repositories: [v1, ./v2/]
 legacy-keyids: allowed
@@ -117,7 +119,7 @@ func TestParsePolicyErrors(t *testing.T) {
 		{"a word", "strict", "line 1: it does not hold keys like rules and key-types"},
 		{"two documents", "rules: {}\n---\nrules: {}", "it holds more than one document"},
 		{"a second document that is broken", "rules: {}\n---\n: {", "it holds more than one document"},
-		{"unknown key", "legacy-keyids: allowed\nlegacy-keyid: allowed", `line 2: there is no key "legacy-keyid", only repositories, legacy-keyids, key-types, attested-keys, invite-acceptance, profile, rules`},
+		{"unknown key", "legacy-keyids: allowed\nlegacy-keyid: allowed", `line 2: there is no key "legacy-keyid", only repositories, legacy-keyids, key-types, attested-keys, invite-acceptance, trust-material, profile, rules`},
 		{"key twice", "legacy-keyids: refused\nlegacy-keyids: allowed", `line 2: "legacy-keyids" stands twice`},
 		{"a number for a key", "1: x", "line 1: a key is not text"},
 		{"alias", "key-types: &x [ed25519/ed25519]\nrepositories: *x", "line 1: anchors and aliases are not read"},
@@ -350,6 +352,6 @@ func TestFirstCommitOfAKey(t *testing.T) {
 	for login, want := range map[string][]string{"mallory": {"root invite-accepted-by-other warning"}, "dave": nil} {
 		other := map[string]string{"mallory": "dave", "dave": "mallory"}[login]
 		pushers := map[git.OID]string{git.OID(oid()): other, git.OID(brought): login}
-		ruleCase{want: want, complete: true}.check(t, w, repository.Policy{}, repository.EventOptions{Pushers: pushers})
+		ruleCase{want: want, complete: true}.check(t, w, repository.Policy{}, repository.EventOptions{Pushers: told(pushers)})
 	}
 }

@@ -75,6 +75,15 @@ var (
 		Example: "no delegation reaches metadata/stray.json: it is neither judged nor published",
 		Hint:    "remove the file, or delegate to the role: tufops-sign delegate sign/test stray",
 	})
+	hashBinMissing = rule(Rule{
+		Name: "hash-bin-missing", Level: LevelError, Gates: "E",
+		Title:   "a hash bin without metadata",
+		Stops:   "clients cannot find the artifacts whose names hash into a bin that has no metadata",
+		Source:  "TAP 15: succinct hash bin delegations name every bin, and a client asks for the one it needs",
+		Breaks:  "a role that the event changes delegates to hash bins of which some have no file, or the event removes the file of one",
+		Example: "targets delegates to the 2 hash bins bin-*, only 1 with metadata",
+		Hint:    "add the missing files, one for each bin, also for those that list nothing",
+	})
 	stateFileInvalid = rule(Rule{
 		Name: "state-file-invalid", Level: LevelError, Gates: "E",
 		Title:   "invitations that cannot be read",
@@ -114,6 +123,7 @@ func (j *judge) whole(s *Status) []Finding {
 	j.rootHistory(f, s)
 	j.rootNotChained(f)
 	j.metadataRemoved(f)
+	j.hashBinMissing(f)
 	j.orphanMetadata(f)
 	j.stateFileInvalid(f)
 	j.rotationWindow(f)
@@ -296,6 +306,34 @@ func (j *judge) metadataRemoved(f *findings) {
 				"%s is delegated, but %s does not exist", role, file)
 		}
 		f.role = ""
+	}
+}
+
+// hashBinMissing stops a gap that clients fall into by the hash of a name. A
+// delegation to bins is not a list of roles, so metadata-removed does not see it.
+func (j *judge) hashBinMissing(f *findings) {
+	e := j.event
+	for _, role := range e.Proposed.TargetsRoles() {
+		doc, err := e.Proposed.Document(role)
+		if err != nil || doc.Delegations() == nil || doc.Delegations().Succinct == nil {
+			continue
+		}
+		bins := doc.Delegations().Succinct
+		count := func(s *State) (n int64) {
+			for _, name := range s.Roles() {
+				if _, ok := doc.Delegation(name); ok && strings.HasPrefix(name, bins.NamePrefix+"-") {
+					n++
+				}
+			}
+			return n
+		}
+		all, have := int64(1)<<bins.BitLength, count(e.Proposed)
+		if have < all && (slices.Contains(e.changed, role) || have < count(e.KnownGood)) {
+			f.role = role
+			f.add(hashBinMissing, e.repo.Path(MetadataFile(role)), "add the missing files, one for each bin, also for those that list nothing",
+				"%s delegates to the %d hash bins %s-*, only %d with metadata", role, all, bins.NamePrefix, have)
+			f.role = ""
+		}
 	}
 }
 

@@ -338,10 +338,16 @@ func (v view) newKeys() []*metadata.Key {
 // signer's machine it never does, nothing is said, whatever the policy: else
 // nobody could sign.
 func (v view) inviteAcceptedByOther(f *findings) {
-	if len(v.event.options.Pushers) == 0 {
+	keys := v.newKeys()
+	if v.event.options.Pushers == nil || len(keys) == 0 {
 		return
 	}
-	for _, k := range v.newKeys() {
+	pushers, err := v.event.options.Pushers(v.ctx)
+	if err != nil {
+		v.failed(err)
+		return
+	}
+	for _, k := range keys {
 		commit, err := v.event.first(v.ctx, v.role, func(doc *metadata.Document) bool {
 			all := doc.Delegations()
 			return all != nil && all.Keys[k.ID] != nil && string(metadata.Write(all.Keys[k.ID].Object)) == string(metadata.Write(k.Object))
@@ -350,7 +356,7 @@ func (v view) inviteAcceptedByOther(f *findings) {
 			v.failed(err)
 			return
 		}
-		pusher := strings.TrimPrefix(v.event.options.Pushers[commit], "@")
+		pusher := strings.TrimPrefix(pushers[commit], "@")
 		if pusher != "" && !strings.EqualFold("@"+pusher, k.Owner) {
 			f.add(inviteAcceptedByOther, v.file(), fmt.Sprintf("ask %s for the fingerprint of their key, or have the invitation accepted again", k.Owner),
 				"the new key of %s (keyid %s) came with commit %s, which @%s pushed", k.Owner, k.ID, short(commit), pusher)

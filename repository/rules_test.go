@@ -63,6 +63,20 @@ func ruleCases() []ruleCase {
 		w.WriteFile(repository.MetadataFile(name), w.ReadFile("metadata/releases.json"))
 		w.Edit(name, func(s object) { s["version"], s["targets"] = int64(1), object{} }).Sign(name, "alice", "bob")
 	}
+	// bins delegates from targets to two hash bins, and makes so many of them.
+	bins := func(w *World, n int) {
+		bumpTargets(w, func(s object) {
+			s["targets"] = object{}
+			s["delegations"] = object{"keys": object{}, "succinct_roles": object{
+				"keyids": []any{Key("alice").ID, Key("bob").ID}, "threshold": int64(2), "bit_length": int64(1), "name_prefix": "bin"}}
+			Keys(s)[Key("alice").ID], Keys(s)[Key("bob").ID] = metadata.Clone(Key("alice").Object), metadata.Clone(Key("bob").Object)
+		})
+		for _, bin := range []string{"bin-0", "bin-1"}[:n] {
+			w.WriteFile(repository.MetadataFile(bin), w.ReadFile("metadata/releases.json"))
+			w.Edit(bin, func(s object) { s["version"], s["targets"] = int64(1), object{} }).Sign(bin, "alice", "bob")
+		}
+		w.Remove("metadata/releases.json").Remove("targets")
+	}
 	return []ruleCase{
 		{"nothing changed", func(w *World) {}, nil, false},
 		{"root, good", func(w *World) { bumpRoot(w, nil) }, nil, true},
@@ -428,6 +442,16 @@ func ruleCases() []ruleCase {
 			bumpRoot(w, nil).OnMain(func() { bumpRoot(w, func(s object) { s["x"] = int64(1) }) })
 		}, []string{"- merge-result-incomplete error"}, false},
 
+		{"a hash bin is missing", func(w *World) { bins(w, 1) }, []string{"targets hash-bin-missing error"}, false},
+		{"a hash bin is removed", func(w *World) {
+			bins(w, 2)
+			w.Commit("bins")
+			w.Run("branch", "-f", "main", "HEAD")
+			w.Remove("metadata/bin-1.json")
+			bumpRoot(w, nil)
+		}, []string{"targets hash-bin-missing error"}, false},
+		{"all hash bins", func(w *World) { bins(w, 2) }, nil, true},
+
 		// Each of these is nearly broken.
 		{"an attestation is added", func(w *World) { bumpTargets(w, nil).WriteFile("keys/x/attestation.pem", "x") }, nil, true},
 		{"metadata is executable", func(w *World) {
@@ -585,7 +609,7 @@ func personCases() []personCase {
 // options are what the forge and the attestation check say of a case.
 func (test personCase) options(w *World) repository.EventOptions {
 	return repository.EventOptions{
-		Pushers: map[git.OID]string{git.OID(strings.TrimSpace(w.Run("rev-parse", "HEAD"))): test.who},
+		Pushers: told(map[git.OID]string{git.OID(strings.TrimSpace(w.Run("rev-parse", "HEAD"))): test.who}),
 		Attested: func(_ context.Context, _ *repository.State, k *metadata.Key) (string, error) {
 			if k.Owner != "@dave" {
 				return "not asked for", nil
@@ -603,7 +627,7 @@ var siblings = map[string]string{
 	"consistent-snapshot-off": "root, good", "delegation-path-foreign": "a role of two people",
 	"delegation-unsatisfied": "a signer of targets is removed, and two are left", "duplicate-json-key": "a field that nobody knows",
 	"duplicate-public-key": "root signer replaced, signed by old and new", "expired": "a second left", "expiry-too-far": "targets, good",
-	"foreign-change": "an attestation is added", "invite-accepted-by-other": "a key that its person pushed",
+	"foreign-change": "an attestation is added", "hash-bin-missing": "all hash bins", "invite-accepted-by-other": "a key that its person pushed",
 	"key-missing": "a signer of targets is removed, and two are left", "key-not-attested": "a key that its person pushed",
 	"key-type-not-allowed": "a key that its person pushed", "key-unused": "a signer of targets is removed, and two are left",
 	"keyid-mismatch": "an ownerless key gets an owner", "keyowner-changed": "an ownerless key gets an owner", "keyowner-invalid": "a key that its person pushed",
@@ -695,7 +719,7 @@ func TestRules(t *testing.T) {
 		}
 	}
 	for _, r := range repository.Rules() {
-		if strings.Contains(r.Name, "/") { // checks of trust material, which package trustroot tries one by one
+		if isElsewhere(r.Name) {
 			continue
 		}
 		if !slices.Contains(good, siblings[r.Name]) {
@@ -838,4 +862,9 @@ func TestQuorumWords(t *testing.T) {
 			t.Errorf("no finding %s in %q", test.rule, found(w.Status(repository.Policy{})))
 		})
 	}
+}
+
+// told is a forge that tells who pushed what.
+func told(pushers map[git.OID]string) func(context.Context) (map[git.OID]string, error) {
+	return func(context.Context) (map[git.OID]string, error) { return pushers, nil }
 }

@@ -29,13 +29,15 @@ func registerTrust() map[string]*Rule {
 				continue
 			}
 			level, gates := LevelWarning, Gates("")
+			breaks := "an event changes the file and leaves in it, or brings into it, what the title says"
 			if c.Level == trustroot.Error {
 				level, gates = LevelError, "E"
+				breaks += "; a warning unless .tufops.yaml says trust-material: enforced"
 			}
 			name := string(kind) + "/" + c.Name
 			byName[name] = rule(Rule{
 				Name: name, Level: level, Gates: gates, Fixed: c.Fixed, Title: c.Title, Stops: c.Stops, Source: c.Source,
-				Breaks:  "an event changes the file and leaves in it, or brings into it, what the title says",
+				Breaks:  breaks,
 				Example: c.Example, Hint: c.Hint,
 			})
 		}
@@ -104,7 +106,7 @@ func (j *judge) trustMaterial(f *findings, s *Status) {
 			j.trustRemoved(f, m)
 			continue
 		}
-		f.trust(j.event.repo.Path(ArtifactFile(m.target)), m.target, trustroot.Lint(trustroot.Input{
+		j.trust(f, j.event.repo.Path(ArtifactFile(m.target)), m.target, trustroot.Lint(trustroot.Input{
 			Name: m.target, Data: m.after, Before: before, Files: beside(m.target, files), Now: j.now,
 		}))
 		if err := j.trustReplay(f, m, before); err != nil {
@@ -119,7 +121,7 @@ func (j *judge) trustMaterial(f *findings, s *Status) {
 		old := trustroot.Lint(trustroot.Input{Name: target, Data: was[target], Files: beside(target, was), Now: j.now})
 		fresh := trustroot.Lint(trustroot.Input{Name: target, Data: files[target], Files: beside(target, files), Now: j.now})
 		f.role = j.event.Proposed.holder(target)
-		f.trust(j.event.repo.Path(ArtifactFile(target)), target, slices.DeleteFunc(fresh, func(one trustroot.Finding) bool {
+		j.trust(f, j.event.repo.Path(ArtifactFile(target)), target, slices.DeleteFunc(fresh, func(one trustroot.Finding) bool {
 			return slices.Contains(old, one)
 		}))
 	}
@@ -314,7 +316,7 @@ func (j *judge) trustReplay(f *findings, m trustMaterial, before []byte) error {
 		file := r.Path(ArtifactFile(m.target))
 		switch {
 		case one.Broken():
-			f.add(trustReplay, file, trustReplay.Hint, "the signature in %s verified and no longer does: %v", one.Name, one.After)
+			f.addAs(trustReplay, j.trustLevel(trustroot.Error), file, trustReplay.Hint, "the signature in %s verified and no longer does: %v", one.Name, one.After)
 		case one.Idle():
 			f.addAs(trustReplay, LevelWarning, file, "replace it by a bundle that "+m.target+" verifies",
 				"the signature in %s verifies neither before nor after the change, so it says nothing: %v", one.Name, one.Before)
@@ -331,18 +333,23 @@ const maxBundle = 1_000_000
 func (j *judge) trustRemoved(f *findings, m trustMaterial) {
 	if kind, _ := trustroot.KindOf(m.target); kind == trustroot.TrustedRoot {
 		file := j.event.repo.Path(ArtifactFile(m.target))
-		f.add(trustRules[string(kind)+"/removed"], file, "restore it", "the event removes %s: everything that was ever verified with it stops verifying", m.target)
+		f.addAs(trustRules[string(kind)+"/removed"], j.trustLevel(trustroot.Error), file, "restore it", "the event removes %s: everything that was ever verified with it stops verifying", m.target)
 	}
 }
 
 // trust reports what the checks of trust material have found in a file.
-func (f *findings) trust(file, target string, list []trustroot.Finding) {
+func (j *judge) trust(f *findings, file, target string, list []trustroot.Finding) {
 	kind, _ := trustroot.KindOf(target)
 	for _, one := range list {
-		level := LevelWarning
-		if one.Level == trustroot.Error {
-			level = LevelError
-		}
-		f.addAs(trustRules[string(kind)+"/"+one.Check], level, file, one.Hint, "%s", one.Message)
+		f.addAs(trustRules[string(kind)+"/"+one.Check], j.trustLevel(one.Level), file, one.Hint, "%s", one.Message)
 	}
+}
+
+// trustLevel is the level of a mistake in trust material, see
+// [Policy.EnforceTrust].
+func (j *judge) trustLevel(l trustroot.Level) Level {
+	if l == trustroot.Error && j.policy.EnforceTrust {
+		return LevelError
+	}
+	return LevelWarning
 }

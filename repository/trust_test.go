@@ -26,7 +26,7 @@ func root(change func(o trustroottest.Object)) string {
 	return string(trustroottest.Bytes(o))
 }
 
-func config(change func(o trustroottest.Object)) string {
+func signingConfig(change func(o trustroottest.Object)) string {
 	o := trustroottest.Config()
 	if change != nil {
 		change(o)
@@ -80,7 +80,7 @@ func withLog(t *testing.T) func(trustroottest.Object) {
 // TestTrustMaterial: the event's trust material is judged with what stands
 // beside it and what stood there before, and nothing else is.
 func TestTrustMaterial(t *testing.T) {
-	good := map[string]string{rootFile: root(nil), configFile: config(nil)}
+	good := map[string]string{rootFile: root(nil), configFile: signingConfig(nil)}
 	for _, test := range []struct {
 		name     string
 		main     map[string]string // nil: nothing yet
@@ -111,20 +111,20 @@ func TestTrustMaterial(t *testing.T) {
 			put(w, map[string]string{rootFile: root(closed("2030-06-01T00:00:00Z"))})
 		}, []string{"targets signing-config/untimely error"}, false, map[string]string{rootFile: "    effect     closes in 151 days: later signatures will not verify"}},
 		{"both in one event", good, func(t *testing.T, w *World) {
-			put(w, map[string]string{rootFile: root(closed("2030-06-01T00:00:00Z")), configFile: config(func(o trustroottest.Object) {
+			put(w, map[string]string{rootFile: root(closed("2030-06-01T00:00:00Z")), configFile: signingConfig(func(o trustroottest.Object) {
 				trustroottest.At(o, "caUrls", 0, "validFor")["end"] = "2030-05-01T00:00:00Z"
 			})})
 		}, nil, true, map[string]string{configFile: "    effect     signers stop using it in 120 days"}},
-		{"a fault that a neighbour had before", map[string]string{rootFile: root(nil), configFile: unreadable(config(nil))}, func(t *testing.T, w *World) {
+		{"a fault that a neighbour had before", map[string]string{rootFile: root(nil), configFile: unreadable(signingConfig(nil))}, func(t *testing.T, w *World) {
 			put(w, map[string]string{rootFile: root(withLog(t))})
 		}, nil, true, nil},
 		{"in another folder there are no neighbours", nil, func(t *testing.T, w *World) {
 			bumpTargets(w, nil)
-			w.Artifact("releases/v1/"+configFile, config(func(o trustroottest.Object) { trustroottest.At(o, "caUrls", 0)["url"] = "https://other.test" }))
+			w.Artifact("releases/v1/"+configFile, signingConfig(func(o trustroottest.Object) { trustroottest.At(o, "caUrls", 0)["url"] = "https://other.test" }))
 			w.Artifact(rootFile, root(nil))
 			w.Edit("targets", func(s object) { List(s, rootFile, root(nil)) }).Sign("targets", "alice", "bob", "carol")
 			w.Edit("releases", func(s object) {
-				List(s, "releases/v1/"+configFile, config(func(o trustroottest.Object) { trustroottest.At(o, "caUrls", 0)["url"] = "https://other.test" }))
+				List(s, "releases/v1/"+configFile, signingConfig(func(o trustroottest.Object) { trustroottest.At(o, "caUrls", 0)["url"] = "https://other.test" }))
 			}).Sign("releases", "carol")
 		}, nil, true, nil},
 		{"a fault in a delegated role", nil, func(t *testing.T, w *World) {
@@ -158,7 +158,7 @@ func TestTrustMaterial(t *testing.T) {
 			}
 			test.event(t, w)
 			w.Commit("event")
-			s := ruleCase{want: test.want, complete: test.complete}.check(t, w, repository.Policy{}, repository.EventOptions{})
+			s := ruleCase{want: test.want, complete: test.complete}.check(t, w, repository.Policy{EnforceTrust: true}, repository.EventOptions{})
 			for _, r := range s.Roles {
 				for _, a := range r.Artifacts {
 					_, is := trustroot.KindOf(a.Path)
@@ -184,7 +184,7 @@ func TestTrustMaterial(t *testing.T) {
 // not a file that cannot be read.
 func TestTrustMaterialLowered(t *testing.T) {
 	policy := func(rule string) (repository.Policy, error) {
-		return repository.ParsePolicy([]byte("rules: {" + rule + ": {level: warning, reason: it never signed anything}}"))
+		return repository.ParsePolicy([]byte("trust-material: enforced\nrules: {" + rule + ": {level: warning, reason: it never signed anything}}"))
 	}
 	if _, err := policy("trusted-root/unreadable"); err == nil {
 		t.Error("trusted-root/unreadable can be lowered")
@@ -244,7 +244,7 @@ func TestRealMistakesInEvents(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := e.Status(context.Background(), want.Now, repository.Policy{})
+		s, err := e.Status(context.Background(), want.Now, repository.Policy{EnforceTrust: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -316,7 +316,7 @@ func TestTrustReplay(t *testing.T) {
 				w.Remove(repository.BundleFolder + "/" + name)
 			}
 			w.Commit("event")
-			s := w.Status(repository.Policy{})
+			s := w.Status(repository.Policy{EnforceTrust: true})
 			var got []string
 			for _, f := range s.AllFindings() {
 				if f.Rule == "trusted-root/replay" {

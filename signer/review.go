@@ -40,6 +40,10 @@ func reviewText(pl *plan, user string, now time.Time) *page {
 		p.line("The event as a whole")
 		reviewFindings(p, s.Findings)
 	}
+	for _, q := range s.Silenced {
+		p.blank()
+		p.fold(4, "Not shown, by .tufops.yaml on main: %d of %s: %s", q.Findings, q.Rule, q.Reason)
+	}
 	p.blank()
 	asks := asked(e, s, user)
 	reviewAsked(p, e, s, user, asks)

@@ -2,6 +2,7 @@ package signingevent
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -28,14 +29,21 @@ const (
 // than 65,536.
 const maxComment = 65_000
 
-// maxHistory is how many earlier states a comment lists.
+// maxHistory is how many earlier states a comment lists, if there is room.
 const maxHistory = 50
+
+// maxSummary and maxNote bound, in characters, what one state and one note say:
+// role names, and what git answers, may be of any length.
+const (
+	maxSummary = 300
+	maxNote    = 1_000
+)
 
 // memo is what the status comment remembers in its hidden line.
 type memo struct {
 	entry
-	Awaited []string `json:"awaited"` // who was called last, or would have been
-	History []entry  `json:"history,omitempty"`
+	Awaited string  `json:"awaited"` // crowd of those who were called last, or would have been
+	History []entry `json:"history,omitempty"`
 }
 
 // entry is one state of the event as it was shown.
@@ -58,17 +66,20 @@ func readMemo(body string) (m memo, ok bool) {
 	if !found || json.Unmarshal([]byte(text), &m) != nil {
 		return memo{}, true // ours, and no longer legible
 	}
+	if len(m.Awaited) > 2*crowdSize {
+		m.Awaited = ""
+	}
 	m.History = slices.DeleteFunc(m.History, func(e entry) bool { return !e.valid() })
 	return m, true
 }
 
 func (e entry) valid() bool {
-	return commitPattern.MatchString(e.Commit) && !e.Since.IsZero() && e.Summary != ""
+	return commitPattern.MatchString(e.Commit) && !e.Since.IsZero() && e.Summary != "" && utf8.RuneCountInString(e.Summary) <= maxSummary
 }
 
 // next is the memo after the event was found in another state: the state that
 // was shown until now joins the history.
-func (m memo) next(now entry, awaited []string) memo {
+func (m memo) next(now entry, awaited string) memo {
 	n := memo{entry: now, Awaited: awaited, History: m.History}
 	switch {
 	case !m.valid():
@@ -82,11 +93,28 @@ func (m memo) next(now entry, awaited []string) memo {
 }
 
 // statusComment is the status comment: the newest state on top, what the run
-// could not do, and earlier states folded.
+// could not do, and earlier states folded. Where there is no room for all of it,
+// the oldest states go first, then the last notes, then the end of the report.
 func statusComment(s *repository.Status, notes []string, m memo) string {
+	for {
+		end := ending(notes, m)
+		room := maxComment - utf8.RuneCountInString(end)
+		switch {
+		case room >= maxComment/2 || len(m.History)+len(notes) == 0:
+			return shorten(Markdown(s), room) + end
+		case len(m.History) > 0:
+			m.History = m.History[:len(m.History)-1]
+		default:
+			notes = notes[:len(notes)-1]
+		}
+	}
+}
+
+// ending is the status comment below the report.
+func ending(notes []string, m memo) string {
 	var end strings.Builder
 	for _, note := range notes {
-		fmt.Fprintf(&end, "\n> **Note** %s\n", escape.Markdown(note))
+		fmt.Fprintf(&end, "\n> **Note** %s\n", escape.Markdown(cut(note, maxNote)))
 	}
 	if len(m.History) > 0 {
 		fmt.Fprintf(&end, "\n<details><summary>Earlier states (%d)</summary>\n\n", len(m.History))
@@ -100,7 +128,15 @@ func statusComment(s *repository.Status, notes []string, m memo) string {
 		panic(err) // times of a year beyond 9999, which no clock gives
 	}
 	fmt.Fprintf(&end, "\n%s%s%s\n", statusMarker, hidden, markerEnd)
-	return shorten(Markdown(s), maxComment-utf8.RuneCountInString(end.String())) + end.String()
+	return end.String()
+}
+
+// cut returns text with at most n characters.
+func cut(text string, n int) string {
+	if utf8.RuneCountInString(text) <= n {
+		return text
+	}
+	return string([]rune(text)[:n-1]) + "…"
 }
 
 // shorten cuts a report at the end of a line.
@@ -123,11 +159,20 @@ type call struct {
 	people []string
 }
 
-// marker is the call's hidden line. The names in it come from the branch, so
-// only their digest stands there.
-func (c call) marker() string {
-	sum := sha256.Sum256([]byte(strings.Join(c.people, "\n")))
-	return fmt.Sprintf("%s%s %x%s", callMarker, c.commit, sum[:8], markerEnd)
+// marker is the call's hidden line.
+func (c call) marker() string { return callMarker + c.commit + " " + crowd(c.people) + markerEnd }
+
+// crowdSize is how much of a digest tells crowds apart, in bytes.
+const crowdSize = 8
+
+// crowd stands for these people in hidden lines: their names come from the branch,
+// and there may be any number of them. Nobody is "".
+func crowd(people []string) string {
+	if len(people) == 0 {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(strings.Join(people, "\n")))
+	return hex.EncodeToString(sum[:crowdSize])
 }
 
 // isCall reports whether a comment is a call, and returns its hidden line.
@@ -140,8 +185,8 @@ func isCall(body string) (marker string, ok bool) {
 	return text + markerEnd, found
 }
 
-// maxMentions bounds how many people one comment calls: the names come from the
-// branch, and a stranger could list everybody.
+// maxMentions bounds how many people one comment calls, and how many more it
+// names: the names come from the branch, and a stranger could list everybody.
 const maxMentions = 20
 
 // callComment mentions those who must act.
@@ -156,7 +201,10 @@ func callComment(s *repository.Status, c call) string {
 	}
 	who := strings.Join(mentions, " ")
 	if len(others) > 0 {
-		who = strings.TrimSpace(who + " " + names(others))
+		who = strings.TrimSpace(who + " " + names(others[:min(len(others), maxMentions)]))
+	}
+	if more := len(others) - maxMentions; more > 0 {
+		who += fmt.Sprintf(" and %d more", more)
 	}
 	text := "your signature is asked for"
 	for _, r := range s.Roles {
@@ -173,9 +221,14 @@ func callComment(s *repository.Status, c call) string {
 }
 
 // login reports whether a name can be a GitHub login with its @: letters of
-// ASCII, digits and single hyphens, at most 39.
+// ASCII, digits and single hyphens, and in accounts that a company manages an
+// underscore before its short name; at most 39.
 func login(name string) bool {
 	s, ok := strings.CutPrefix(name, "@")
+	if user, company, managed := strings.Cut(s, "_"); managed && company != "" && !strings.ContainsAny(company, "_-") && !strings.HasSuffix(user, "-") {
+		s = user + company
+		ok = ok && user != "" && len(s) < 39
+	}
 	if !ok || s == "" || len(s) > 39 || s[0] == '-' || s[len(s)-1] == '-' || strings.Contains(s, "--") {
 		return false
 	}

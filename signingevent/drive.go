@@ -49,6 +49,10 @@ type DriveOptions struct {
 
 	// Policy changes the policy that main's tip has; nil for not.
 	Policy func(*repository.Policy)
+
+	// Rehearse adds a rehearsal to the verdict, if it finds that the event needs
+	// one; nil for never. An error says that there is no verdict.
+	Rehearse func(context.Context, *repository.Event, *repository.Status) error
 }
 
 // Driven is what [Drive] found and did.
@@ -61,6 +65,8 @@ type Driven struct {
 	Pull   *Pull              // nil where there is none
 	Done   []string           // what was written, in order: "opened pull request 4"; in a dry run what would be: "open a pull request"
 	Notes  []string           // what a person should know: what the token may not do, a second pull request
+
+	page string // at the end of a note: where people open the pull request
 }
 
 // maxRounds bounds how often a run starts over because main or the event moved
@@ -100,6 +106,7 @@ type driver struct {
 
 	branch string // of the event
 	base   string // the branch that it is merged into
+	rev    string // the same, as a revision that no tag can stand for
 	head   git.OID
 	tip    git.OID // of the base; "" where it is not at the remote
 	again  bool    // another run was faster
@@ -113,6 +120,7 @@ type driver struct {
 // somewhere else by the end of it.
 func (d *driver) round(ctx context.Context) (moved bool, err error) {
 	d.errs, d.notes, d.again = nil, nil, false
+	d.result.Merged, d.result.Pull = false, nil // of a round before, for another head
 	g := d.Repository.Git
 	branch, err := g.OpenBranch(ctx, d.Remote)
 	if err != nil {
@@ -123,6 +131,7 @@ func (d *driver) round(ctx context.Context) (moved bool, err error) {
 	}
 	d.result.Event = d.branch
 	remoteBase := false
+	d.rev = d.Base
 	if d.base = d.Base; d.Remote != "" {
 		d.base, remoteBase = strings.CutPrefix(d.Base, d.Remote+"/")
 	}
@@ -138,7 +147,8 @@ func (d *driver) round(ctx context.Context) (moved bool, err error) {
 			return false, nil
 		}
 		if remoteBase && refs[d.ref(d.base)] != "" {
-			refspec := "+" + d.ref(d.base) + ":refs/remotes/" + d.Base
+			d.rev = "refs/remotes/" + d.Base
+			refspec := "+" + d.ref(d.base) + ":" + d.rev
 			if err := g.Fetch(ctx, d.Remote, refspec); err != nil {
 				return false, err
 			}
@@ -167,9 +177,13 @@ func (d *driver) round(ctx context.Context) (moved bool, err error) {
 		d.result.Sync.Pushed = d.result.Sync.Pushed || sync.Pushed
 	}
 
-	event, err := d.Repository.OpenEvent(ctx, repository.EventOptions{Name: d.branch, Head: string(head), Base: d.Base})
+	o := repository.EventOptions{Name: d.branch, Head: string(head), Base: d.rev}
+	if d.Forge != nil {
+		o.Pushers = d.pushers
+	}
+	event, err := d.Repository.OpenEvent(ctx, o)
 	if err != nil {
-		return false, errors.Join(append(d.errs, err)...)
+		return false, err // what kept the metadata back says no more
 	}
 	policy, err := d.Repository.Policy(ctx, event.Base)
 	if err != nil {
@@ -180,6 +194,11 @@ func (d *driver) round(ctx context.Context) (moved bool, err error) {
 	}
 	if d.result.Status, err = event.Status(ctx, d.Now, policy); err != nil {
 		return false, errors.Join(append(d.errs, err)...)
+	}
+	if d.Rehearse != nil {
+		if err := d.Rehearse(ctx, event, d.result.Status); err != nil {
+			return false, errors.Join(append(d.errs, err)...)
+		}
 	}
 	d.head, d.tip = event.Head, ""
 	if remoteBase {
@@ -197,6 +216,48 @@ func (d *driver) round(ctx context.Context) (moved bool, err error) {
 		d.failed(err)
 	}
 	return moved, errors.Join(d.errs...)
+}
+
+// pushers tells who pushed the commits of the event, as far as the forge says.
+// Where it does not, nothing is known.
+func (d *driver) pushers(ctx context.Context) (map[git.OID]string, error) {
+	pushes, err := d.Forge.Pushes(ctx, d.branch)
+	if err != nil {
+		d.log().Warn("the forge does not tell who pushed what", "error", err)
+		return nil, ctx.Err()
+	}
+	known := func(commit string) git.OID {
+		if commit == "" {
+			return ""
+		}
+		oid, err := d.Repository.Git.Resolve(ctx, commit)
+		if err != nil {
+			return "" // pushed over since
+		}
+		return oid
+	}
+	base, err := d.Repository.Git.Resolve(ctx, d.rev)
+	if err != nil {
+		return nil, err
+	}
+	by := map[git.OID]string{}
+	for _, p := range slices.Backward(pushes) { // whoever pushed a commit last is its pusher
+		after, before := known(p.After), known(p.Before)
+		if after == "" || p.Before != "" && before == "" {
+			continue
+		}
+		if before == "" {
+			before = base
+		}
+		commits, err := d.Repository.Git.History(ctx, after, before, git.HistoryOptions{})
+		if err != nil {
+			return nil, err
+		}
+		for _, commit := range commits {
+			by[commit] = p.Login
+		}
+	}
+	return by, nil
 }
 
 // moved reports whether the event or its base is not any more where it was
@@ -245,7 +306,7 @@ func (d *driver) do(write func() error, format string, args ...any) (ok bool, er
 		if err := write(); err != nil {
 			var denied *PermissionError
 			if errors.As(err, &denied) {
-				d.note(denied)
+				d.note(denied, err)
 				return false, nil
 			}
 			return false, err
@@ -255,12 +316,21 @@ func (d *driver) do(write func() error, format string, args ...any) (ok bool, er
 	return true, nil
 }
 
-func (d *driver) note(denied *PermissionError) {
+// note keeps what a permission that lacks means. Where none is named, what the
+// forge says does: the conversation may be locked, the repository archived.
+func (d *driver) note(denied *PermissionError, err error) {
 	text := "The token may not " + denied.Action + "."
 	if denied.Permission != "" {
 		text += " It needs " + denied.Permission + "."
-	} else if hint := denied.Hint(); hint != "" {
-		text += " " + strings.ToUpper(hint[:1]) + hint[1:] + "."
+	} else {
+		if denied.Err != nil {
+			text += " " + strings.TrimRight(denied.Err.Error(), ".") + "."
+		}
+		var hint interface{ Hint() string }
+		if errors.As(err, &hint) && hint.Hint() != "" {
+			advice := hint.Hint()
+			text += " " + strings.ToUpper(advice[:1]) + advice[1:] + "."
+		}
 	}
 	if !slices.Contains(d.notes, text) {
 		d.notes = append(d.notes, text)
@@ -298,19 +368,19 @@ func (d *driver) show(ctx context.Context, event *repository.Event) error {
 		}
 	}
 	d.result.Pull = pull
-	var awaited []string
+	var people []string
+	awaited := b.memo.Awaited // nobody is called to a pull request that is closed
 	switch {
 	case pull == nil:
 		if len(s.Roles) == 0 {
 			return nil
 		}
 	case pull.Open:
-		awaited = People(s)
-		d.failed(d.setDraft(ctx, pull, !s.Complete))
-	default:
-		awaited = b.memo.Awaited // nobody is called to a pull request that is closed
+		people = People(s)
+		awaited = crowd(people)
+		d.failed(d.setDraft(ctx, pull, !s.Complete, b.shows(s, d.notes, awaited)))
 	}
-	d.failed(d.setStatus(ctx, pull, b.status != nil && same(b.status.Body, statusComment(s, d.notes, b.keep(awaited)))))
+	d.failed(d.setStatus(ctx, pull, b.shows(s, d.notes, awaited)))
 	if pull == nil {
 		return nil
 	}
@@ -321,12 +391,12 @@ func (d *driver) show(ctx context.Context, event *repository.Event) error {
 	// The status comment remembers who was called, so it is written after the
 	// call; the very first one before it, since it is to stand on top. Without any
 	// call in the pull request the next run calls.
-	call := func() error { return d.call(ctx, pull, b, call{s.Commit, awaited}) }
+	call := func() error { return d.call(ctx, pull, b, call{s.Commit, people}) }
 	if b.status != nil {
 		if err := call(); err != nil {
 			return err
 		}
-		if same(b.status.Body, statusComment(s, d.notes, b.keep(awaited))) {
+		if b.shows(s, d.notes, awaited) {
 			return nil
 		}
 		body := statusComment(s, d.notes, b.memo.next(d.entry(), awaited))
@@ -345,7 +415,7 @@ func (d *driver) show(ctx context.Context, event *repository.Event) error {
 func (d *driver) tolerate(err error) error {
 	var denied *PermissionError
 	if errors.As(err, &denied) {
-		d.note(denied)
+		d.note(denied, err)
 		return nil
 	}
 	return err
@@ -378,7 +448,7 @@ func (d *driver) open(ctx context.Context, event *repository.Event, pulls []Pull
 		d.log().Info("the event has nothing that its base lacks: there is nothing to open a pull request for", "event", d.branch)
 		return nil, nil
 	}
-	if last := newest(pulls); last != nil && last.Merged && last.Head == string(event.Head) {
+	if last := d.newest(pulls); last != nil && last.Merged && last.Head == string(event.Head) {
 		d.log().Info("the event was merged", "pull-request", last.Number)
 		d.result.Merged = true
 		return nil, nil
@@ -387,7 +457,7 @@ func (d *driver) open(ctx context.Context, event *repository.Event, pulls []Pull
 	if err != nil {
 		return nil, err
 	}
-	n := NewPull{Branch: d.branch, Base: d.base, Title: "Signing event: " + d.branch, Body: body, Draft: !d.result.Status.Complete}
+	n := NewPull{Branch: d.branch, Base: d.base, Title: "Signing event: " + escape.Terminal(d.branch), Body: body, Draft: !d.result.Status.Complete}
 	if d.DryRun {
 		d.did("open a pull request into %s", d.base)
 		return &Pull{Base: d.base, Open: true, Draft: n.Draft}, nil
@@ -403,9 +473,10 @@ func (d *driver) open(ctx context.Context, event *repository.Event, pulls []Pull
 		d.again = true
 		return nil, nil
 	case errors.As(err, &denied):
-		d.note(denied)
+		d.note(denied, err)
 		if d.CompareURL != nil {
-			d.notes = append(d.notes, "Open the pull request by hand, the bot takes it from there: "+d.CompareURL(d.base, d.branch))
+			d.result.page = d.CompareURL(d.base, d.branch)
+			d.notes = append(d.notes, byHand+d.result.page)
 		}
 		return nil, nil
 	case err != nil:
@@ -414,6 +485,8 @@ func (d *driver) open(ctx context.Context, event *repository.Event, pulls []Pull
 	d.did("open pull request %d", opened.Number)
 	return &opened, nil
 }
+
+const byHand = "Open the pull request by hand, the bot takes it from there: "
 
 // choose picks the pull request that shows the event: an open one into the base
 // branch, the oldest of several, else one that was closed by hand.
@@ -444,7 +517,7 @@ func (d *driver) choose(ctx context.Context, event *repository.Event, pulls []Pu
 	}
 	// Whoever closed it wanted the event to stop. A branch of the same name that
 	// was begun anew is another event.
-	last := newest(pulls)
+	last := d.newest(pulls)
 	if last == nil || last.Merged {
 		return nil, nil
 	}
@@ -460,12 +533,16 @@ func (d *driver) choose(ctx context.Context, event *repository.Event, pulls []Pu
 	return last, nil
 }
 
-func newest(pulls []Pull) *Pull {
-	if len(pulls) == 0 {
-		return nil
+// newest is the last pull request into the base branch. What became of the branch
+// elsewhere says nothing about the event, and anybody may open one there.
+func (d *driver) newest(pulls []Pull) *Pull {
+	var last *Pull
+	for _, p := range pulls {
+		if p.Base == d.base && (last == nil || p.Number > last.Number) {
+			last = &p
+		}
 	}
-	p := slices.MaxFunc(pulls, func(a, b Pull) int { return cmp.Compare(a.Number, b.Number) })
-	return &p
+	return last
 }
 
 // pullBody is how a new pull request begins. It is not written again: what
@@ -499,30 +576,37 @@ func (d *driver) pullBody(ctx context.Context, event *repository.Event) (string,
 }
 
 // setDraft makes the pull request a draft or ready. Where the forge has no
-// drafts a label says the same.
-func (d *driver) setDraft(ctx context.Context, p *Pull, draft bool) error {
+// drafts a label says the same; as people can set it too, it is believed only
+// while nothing else has changed.
+func (d *driver) setDraft(ctx context.Context, p *Pull, draft, unchanged bool) error {
 	labelled := slices.Contains(p.Labels, DraftLabel)
 	if p.Draft == draft && !labelled {
 		return nil
 	}
 	verb := map[bool]string{true: "make the pull request a draft", false: "make the pull request ready"}[draft]
-	if p.Draft != draft && !(draft && labelled) && !d.noDrafts { // the label says that there are no drafts here
-		_, err := d.do(func() error {
+	if p.Draft != draft && !(draft && labelled && unchanged) && !d.noDrafts { // the label says that there are no drafts here
+		done, err := d.do(func() error {
 			err := d.Forge.SetDraft(ctx, *p, draft)
-			if err == nil {
-				p.Draft = draft
+			if draft && errors.As(err, new(*PermissionError)) {
+				return fmt.Errorf("%w: %v", ErrNoDrafts, err) // GitHub says no more where the plan has none
 			}
 			return err
 		}, "%s", verb)
-		if !errors.Is(err, ErrNoDrafts) {
+		switch {
+		case done:
+			p.Draft = draft
+		case err == nil: // noted
+			return nil
+		case !errors.Is(err, ErrNoDrafts):
 			return explain(err, "%s (number %d)", verb, p.Number)
 		}
 	}
-	if labelled == draft {
+	label := draft && !p.Draft
+	if labelled == label {
 		return nil
 	}
-	_, err := d.do(func() error { return d.Forge.SetLabel(ctx, *p, DraftLabel, draft) },
-		"%s the label %q", map[bool]string{true: "add", false: "remove"}[draft], DraftLabel)
+	_, err := d.do(func() error { return d.Forge.SetLabel(ctx, *p, DraftLabel, label) },
+		"%s the label %q", map[bool]string{true: "add", false: "remove"}[label], DraftLabel)
 	return explain(err, "set the label %q of pull request %d", DraftLabel, p.Number)
 }
 
@@ -555,11 +639,7 @@ func (d *driver) setStatus(ctx context.Context, pull *Pull, look bool) error {
 
 // describe is the commit status in words, within what GitHub takes.
 func describe(s *repository.Status) string {
-	text := []rune(escape.Terminal(Summary(s)))
-	if len(text) > 140 {
-		text = append(text[:139], '…')
-	}
-	return string(text)
+	return cut(escape.Terminal(Summary(s)), 140)
 }
 
 // startAgain starts the workflow that a push of ours would have started, had it
@@ -582,7 +662,7 @@ func (d *driver) startAgain(ctx context.Context) error {
 
 func (d *driver) entry() entry {
 	s := d.result.Status
-	return entry{Since: d.Now.UTC().Truncate(1e9), Commit: s.Commit, Summary: Summary(s)}
+	return entry{Since: d.Now.UTC().Truncate(1e9), Commit: s.Commit, Summary: cut(Summary(s), maxSummary)}
 }
 
 // ownComments lists the comments with our hidden lines that we have written.
@@ -640,11 +720,14 @@ func readBoard(comments []Comment) board {
 	return b
 }
 
-// keep is the memo as it is, if it still holds.
-func (b board) keep(awaited []string) memo {
+// shows reports whether the status comment says all this already.
+func (b board) shows(s *repository.Status, notes []string, awaited string) bool {
+	if b.status == nil {
+		return false
+	}
 	m := b.memo
 	m.Awaited = awaited
-	return m
+	return same(b.status.Body, statusComment(s, notes, m))
 }
 
 // mustCall reports whether those who must act have to be told: whether they are
@@ -658,7 +741,7 @@ func (b board) mustCall(c call) bool {
 	case len(b.calls) == 0:
 		return true
 	case b.known:
-		return !slices.Equal(b.memo.Awaited, c.people)
+		return b.memo.Awaited != crowd(c.people)
 	}
 	people := func(marker string) string {
 		return marker[strings.LastIndex(strings.TrimSuffix(marker, markerEnd), " "):]
@@ -678,7 +761,11 @@ func (d Driven) Markdown() string {
 	var b strings.Builder
 	b.WriteString(Markdown(d.Status))
 	for _, note := range d.Notes {
-		fmt.Fprintf(&b, "\n> **Note** %s\n", escape.Markdown(note))
+		text := escape.Markdown(note)
+		if note == byHand+d.page { // a URL of ours, in which nothing is left to escape
+			text = byHand + "<" + d.page + ">"
+		}
+		fmt.Fprintf(&b, "\n> **Note** %s\n", text)
 	}
 	for i, done := range d.Done {
 		if i == 0 {

@@ -7,8 +7,9 @@ import (
 )
 
 // Forge is where people talk about a signing event: pull requests, comments and
-// commit statuses on one repository. It is an adapter: it decides nothing, and
-// nothing that it says is an input to a verdict.
+// commit statuses on one repository. It is an adapter: it decides nothing. Who
+// pushed a commit can bring a finding about; nothing else that it says is an input
+// to a verdict.
 //
 // A call that fails has either not happened or has happened without the answer
 // arriving. Reads and edits are tried again by the adapter within a budget.
@@ -25,6 +26,11 @@ type Forge interface {
 	// PushStartsWorkflows reports whether a push made with this token starts
 	// workflows. The default token of a workflow does not.
 	PushStartsWorkflows(ctx context.Context) (bool, error)
+
+	// Pushes lists the newest pushes to a branch, newest first, at least a hundred
+	// if there are as many. Merges are not among them: who pressed the button has
+	// not made the commits.
+	Pushes(ctx context.Context, branch string) ([]Push, error)
 
 	// Pulls lists the pull requests from a branch of this repository (never of a
 	// fork), open or not, newest first.
@@ -60,6 +66,12 @@ type Forge interface {
 	// Dispatch starts a workflow, named by its file, on a branch. Where there is
 	// no such workflow, or it cannot be started so, the error wraps [ErrNotFound].
 	Dispatch(ctx context.Context, workflow, branch string, inputs map[string]string) error
+}
+
+// Push is one push to a branch.
+type Push struct {
+	Before, After string // commits; Before is empty where the push made the branch
+	Login         string
 }
 
 // Pull is a pull request.

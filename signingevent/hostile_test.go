@@ -71,3 +71,37 @@ func TestLateRun(t *testing.T) {
 		t.Errorf("the branch is back: %s", got)
 	}
 }
+
+// TestOccupiedBranch: a branch of the event's name that adds nothing to main keeps
+// no event from being opened; one that does is left alone.
+func TestOccupiedBranch(t *testing.T) {
+	for _, there := range []string{"main", "main^", "ahead"} {
+		t.Run(there, func(t *testing.T) {
+			u := upstream(t, func(w *World) {
+				w.Edit("releases", nil).Sign("releases", "carol")
+				w.Commit("main")
+				w.Run("branch", "-f", "main", "HEAD")
+				w.Artifact("b.txt", "b")
+			})
+			u.Run("branch", "ahead", Event)
+			u.Run("branch", "sign/root-v2", there)
+			o := bot(t, u, "one", "main", Start.AddDate(0, 0, 330))
+			for run := range 2 {
+				events, err := signingevent.CreateEvents(context.Background(), o)
+				if err != nil || len(events) == 0 || events[0].Branch != "sign/root-v2" {
+					t.Fatalf("%+v, %v", events, err)
+				}
+				if want := there != "ahead" && run == 0; events[0].Created != want {
+					t.Errorf("run %d: created is %v", run, events[0].Created)
+				}
+			}
+			subject := u.Run("log", "-1", "--format=%s", "sign/root-v2")
+			if ours := subject == "Periodic version bump: root v2"; ours != (there != "ahead") {
+				t.Errorf("the branch is at %q", subject)
+			}
+			if there != "ahead" && u.Run("rev-parse", "sign/root-v2^") != u.Head("main") {
+				t.Error("the event does not begin at main")
+			}
+		})
+	}
+}

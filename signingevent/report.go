@@ -66,6 +66,7 @@ func Text(s *repository.Status) string {
 	if s.Profile != nil {
 		fmt.Fprintf(&b, "\n%s\n", ProfileText(s.Profile))
 	}
+	textRehearsal(&b, s.Rehearsal)
 	fmt.Fprintf(&b, "\n%s\n", Verdict(s))
 	return b.String()
 }
@@ -323,7 +324,11 @@ func Markdown(s *repository.Status) string {
 		fmt.Fprintf(&b, "| %s %s | %s | %s | %s | %s |\n", mark, code(r.Role), plain(versions(r)), count, names(r.Signed), still)
 	}
 	if people := People(s); len(people) > 0 {
-		fmt.Fprintf(&b, "\nAwaited: %s. To see what it is about, accept an invitation and sign:\n\n    %s\n", names(people), escape.Terminal(signCommand(s.Event)))
+		does := "shows what is to be signed, and signs"
+		if slices.ContainsFunc(s.Roles, func(r repository.RoleStatus) bool { return len(r.Invites) > 0 }) {
+			does = "shows what is to be signed, accepts an invitation, and signs"
+		}
+		fmt.Fprintf(&b, "\n**Awaited:** %s. This %s:\n\n    %s\n", names(people), does, escape.Terminal(signCommand(s.Event)))
 	}
 	if s.Deadline != nil {
 		text := deadline(s.Deadline)
@@ -349,9 +354,9 @@ func Markdown(s *repository.Status) string {
 				}
 			}
 		}
-		markdownFindings(&b, code(r.Role), r.Findings)
+		markdownFindings(&b, "Findings on "+code(r.Role), r.Findings)
 	}
-	markdownFindings(&b, "The event as a whole", s.Findings)
+	markdownFindings(&b, "Findings on the event as a whole", s.Findings)
 	if s.Profile != nil {
 		fmt.Fprintf(&b, "\nProfile %s:\n\n", code(string(s.Profile.Name)))
 		for _, d := range s.Profile.Demands {
@@ -361,6 +366,7 @@ func Markdown(s *repository.Status) string {
 	for _, q := range s.Silenced {
 		fmt.Fprintf(&b, "\nNot shown, by .tufops.yaml on main: %d of %s (%s)\n", q.Findings, code(q.Rule), plain(q.Reason))
 	}
+	markdownRehearsal(&b, s.Rehearsal)
 	fmt.Fprintf(&b, "\n<sub>commit %.12s, known-good %.12s</sub>\n", s.Commit, s.Base)
 	return b.String()
 }
@@ -375,14 +381,14 @@ func markdownFindings(b *strings.Builder, title string, list []repository.Findin
 		if f.File != "" {
 			fmt.Fprintf(b, " (%s)", escape.MarkdownCode(f.File))
 		}
-		fmt.Fprintf(b, "<br>rule %s", escape.MarkdownCode(f.Rule))
+		fmt.Fprintf(b, "<br><sub>rule %s", escape.MarkdownCode(f.Rule))
 		if f.Hint != "" {
-			fmt.Fprintf(b, ". %s", escape.Markdown(f.Hint))
+			fmt.Fprintf(b, "; %s", escape.Markdown(f.Hint))
 		}
 		if d := f.Decided(); d != "" {
-			fmt.Fprintf(b, "<br>%s", escape.Markdown(d))
+			fmt.Fprintf(b, "; %s", escape.Markdown(d))
 		}
-		b.WriteByte('\n')
+		b.WriteString("</sub>\n")
 	}
 }
 

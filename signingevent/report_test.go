@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // version and are left out.
 func golden(t *testing.T, name, got string) {
 	t.Helper()
-	got = regexp.MustCompile(`\b[0-9a-f]{10,12}\b`).ReplaceAllString(got, "COMMIT")
+	got = regexp.MustCompile(`\b(?:[0-9a-f]{10,12}|[0-9a-f]{40})\b`).ReplaceAllString(got, "COMMIT")
 	file := filepath.Join("testdata", name)
 	if *update {
 		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {

@@ -133,7 +133,8 @@ type NewEvent struct {
 // CreateEvents opens a signing event for every offline role whose signing
 // period has begun at the head of the checked-out branch: a branch sign/R-vN
 // with one commit that bumps version and expiry. A branch that exists is left
-// alone, on whatever commit it is. A role for which that fails keeps no other
+// alone, on whatever commit it is, unless main has all of it: nobody would be asked
+// for anything then, and the role would expire. A role for which that fails keeps no other
 // from getting its event; the error joins what failed.
 func CreateEvents(ctx context.Context, o Options) ([]NewEvent, error) {
 	g := o.Repository.Git
@@ -173,11 +174,17 @@ func CreateEvents(ctx context.Context, o Options) ([]NewEvent, error) {
 		}
 		e := NewEvent{Role: role, Version: doc.Version() + 1}
 		e.Branch = fmt.Sprintf("sign/%s%s-v%d", prefix, role, e.Version)
-		if exists["refs/heads/"+e.Branch] == "" {
-			if e.Created, err = createEvent(ctx, o, state, e); err != nil {
-				errs = append(errs, fmt.Errorf("open event %s: %w", e.Branch, err))
-				continue
-			}
+		at := exists["refs/heads/"+e.Branch]
+		idle := at == ""
+		if !idle {
+			idle, err = isMerged(ctx, g, at, branch.Head())
+		}
+		if err == nil && idle {
+			e.Created, err = createEvent(ctx, o, state, e, at)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("open event %s: %w", e.Branch, err))
+			continue
 		}
 		events = append(events, e)
 	}
@@ -205,9 +212,9 @@ func eventBranches(ctx context.Context, o Options) (map[string]git.OID, error) {
 	return branches, nil
 }
 
-// createEvent makes one event. It reports false where somebody else made the
-// branch first.
-func createEvent(ctx context.Context, o Options, state *repository.State, e NewEvent) (bool, error) {
+// createEvent makes one event, from where its branch is, "" for nowhere. It reports
+// false where somebody else was first.
+func createEvent(ctx context.Context, o Options, state *repository.State, e NewEvent, at git.OID) (bool, error) {
 	edit, err := state.Edit(ctx, state, o.Now)
 	if err != nil {
 		return false, err
@@ -224,9 +231,9 @@ func createEvent(ctx context.Context, o Options, state *repository.State, e NewE
 	}
 	ref := "refs/heads/" + e.Branch
 	if o.Remote == "" {
-		err = o.Repository.Git.UpdateRef(ctx, ref, head, "")
+		err = o.Repository.Git.UpdateRef(ctx, ref, head, at)
 	} else {
-		err = o.Repository.Git.Push(ctx, o.Remote, git.RefUpdate{Ref: ref, New: head})
+		err = o.Repository.Git.Push(ctx, o.Remote, git.RefUpdate{Ref: ref, New: head, Old: at})
 	}
 	var stale *git.StaleRefError
 	var rejected *git.RejectedError

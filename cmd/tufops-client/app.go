@@ -120,6 +120,7 @@ func newApp(env cli.Env) *urfave.App {
 					&urfave.BoolFlag{Name: "json", Usage: "print a report of what was verified instead of the file"}),
 				Action: func(c *urfave.Context) error { return trustedRoot(c, env) },
 			},
+			checkCommand(env, *metadataDir, *required(metadataURL), *at),
 		},
 	}
 }
@@ -151,6 +152,16 @@ func location(flag, text string) (string, error) {
 		return "", cli.Usagef("--%s %q: %w", flag, text, err)
 	}
 	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(abs)}).String(), nil
+}
+
+// beside is where artifacts are if nobody says where: in targets, next to the
+// metadata.
+func beside(metadataURL string) string {
+	u, err := url.Parse(metadataURL)
+	if err != nil {
+		return "" // the client says what is wrong with the other one
+	}
+	return u.JoinPath("..", "targets").String()
 }
 
 // newClient makes the client that the flags describe.
@@ -260,9 +271,7 @@ func trustedRoot(c *urfave.Context, env cli.Env) error {
 		if err != nil {
 			return err
 		}
-		if u, err := url.Parse(base); err == nil { // else client.New says what is wrong with it
-			targetsURL = u.JoinPath("..", "targets").String()
-		}
+		targetsURL = beside(base)
 	}
 	cl, common, err := newClient(c, env, o, targetsURL)
 	if err != nil {

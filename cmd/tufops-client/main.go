@@ -1,6 +1,6 @@
 // Tufops-client is a TUF client: it fetches what a repository's signers vouch
 // for, and nothing else. It speaks the command line of the TUF conformance
-// suite and adds trusted-root.
+// suite and adds trusted-root, and check for those who run a repository.
 package main
 
 import (

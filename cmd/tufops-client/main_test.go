@@ -33,7 +33,8 @@ func TestHelp(t *testing.T) {
 // TestScripts runs the stories in testdata/script. Each finds root.json, the
 // trust anchor, and published trees that follow each other: old; repo; repo2, after
 // a rotation of all keys and with a new trusted_root.json; evil, which is repo
-// with one byte of trusted_root.json changed; stranger, another repository.
+// with one byte of trusted_root.json changed; stranger, another repository; source, the
+// metadata that repo2 was published from.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
@@ -83,6 +84,9 @@ func lay(dir string) error {
 		repo.WriteTo(filepath.Join(dir, "repo")), next.WriteTo(filepath.Join(dir, "repo2")),
 		evil.WriteTo(filepath.Join(dir, "evil")), stranger.WriteTo(filepath.Join(dir, "stranger")),
 		os.WriteFile(filepath.Join(dir, "root.json"), root, 0o644),
+		os.MkdirAll(filepath.Join(dir, "source"), 0o755),
+		os.WriteFile(filepath.Join(dir, "source", "root.json"), next.Current(metadata.Root), 0o644),
+		os.WriteFile(filepath.Join(dir, "source", "timestamp.json"), next.Current(metadata.Timestamp), 0o644),
 		os.WriteFile(filepath.Join(dir, "truncated.json"), root[:len(root)/2], 0o644),
 		os.WriteFile(filepath.Join(dir, "targets.json"), repo.Current(metadata.Targets), 0o644),
 		os.WriteFile(filepath.Join(dir, "unsigned.json"), clienttest.Sign(repo.Roles[metadata.Root].Signed), 0o644),
@@ -156,6 +160,23 @@ func TestMessages(t *testing.T) {
 		at + "trusted-root --metadata-dir d --offline --json",
 		"trusted-root --metadata-dir d --offline",
 		"trusted-root --help",
+		"check",
+		"check --metadata-url repo/metadata --format xml",
+		"check --metadata-url repo/metadata --valid-days -1",
+		"check --metadata-url repo/metadata --offline-valid-days 36501",
+		"check --metadata-url repo/metadata --update-base-url gopher://h/",
+		"check --metadata-url repo/metadata --initial-root truncated.json",
+		"check --metadata-url repo/metadata --compare-source nowhere",
+		at + "check --metadata-url repo/metadata",
+		at + "check --metadata-url repo2/metadata --initial-root root.json --update-base-url repo/metadata --compare-source source --metadata-dir c --valid-days 3 --offline-valid-days 20 --expected-artifact npm/keys.json --expected-artifact trusted_root.json",
+		at + "check --metadata-url repo/metadata --initial-root root.json --compare-source source --metadata-dir c --valid-days 30 --expected-artifact trusted_rot.json",
+		at + "check --metadata-url evil/metadata --initial-root root.json --all-artifacts",
+		at + "check --metadata-url stranger/metadata --initial-root root.json",
+		at + "check --metadata-url no-such-repo",
+		at + "check --metadata-url repo2/metadata --artifact-url nowhere --update-base-url stranger/metadata --all-artifacts",
+		"check --metadata-url repo/metadata --time 2026-01-31T00:00:00Z",
+		"check --metadata-url repo/metadata --time 2026-01-01T00:00:00Z --format json",
+		"check --help",
 	} {
 		call(args)
 	}

@@ -306,9 +306,9 @@ func open(c *urfave.Context, env cli.Env, command func(context.Context, signer.O
 			o.Person = newPerson(env, c.App.Name)
 		}
 		if !o.NoPush {
-			url, err := g.RemotePushURL(c.Context, config.PushRemote)
+			urls, err := g.RemotePushURLs(c.Context, config.PushRemote)
 			if err == nil {
-				err = cli.RefuseSimulatedClock(env, url)
+				err = cli.RefuseSimulatedClock(env, urls...)
 			}
 			if err != nil {
 				return err

@@ -43,4 +43,10 @@ func TestLoweredSinceLastSigned(t *testing.T) {
 	}
 	w.refused(1, "alice", "", []string{"foreign-change"}, "sign", "sign/x", "--yes")
 	shows("alice", heading+"    lowers expired to a warning: a drill\n")
+
+	// What is silenced is counted where it would have stood.
+	w.ok("bob", "delegate", "sign/y", "crew", "--signers", "bob")
+	if a := w.run("alice", "", "review", "sign/y"); !strings.Contains(a.stdout, "\nNot shown, by .tufops.yaml on main: 1 of threshold-of-one: two are on leave\n") {
+		t.Errorf("alice is shown:\n%s%s", a.stdout, a.stderr)
+	}
 }

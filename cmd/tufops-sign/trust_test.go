@@ -63,6 +63,7 @@ func TestUnreadableTrustedRoot(t *testing.T) {
 	w.ok("alice", "sign", "sign/first")
 	w.ok("bob", "sign", "sign/first")
 	w.merge("sign/first")
+	w.commitFiles("main", "mistakes in trust material stop an event", map[string][]byte{repository.PolicyFile: []byte("trust-material: enforced\n")})
 
 	next := trustroottest.Root()
 	trustroottest.Add(next, "ctlogs", trustroottest.Log(t, "https://ctfe.example.test/2026", "ecdsa", "2026-02-01T00:00:00Z"))

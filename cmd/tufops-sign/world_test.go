@@ -184,7 +184,11 @@ func (w *world) eventAt(dir, name string) (*repository.Event, *repository.Status
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	s, err := e.Status(ctx, w.now, repository.Policy{})
+	policy, err := repo.Policy(ctx, e.Base)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	s, err := e.Status(ctx, w.now, policy)
 	if err != nil {
 		w.t.Fatal(err)
 	}

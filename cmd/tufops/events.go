@@ -49,9 +49,9 @@ func opening(c *urfave.Context, env cli.Env) (cli.Common, *repository.Repository
 	if !c.Bool("push") {
 		return common, repo, "", nil
 	}
-	url, err := repo.Git.RemotePushURL(c.Context, remote)
+	urls, err := repo.Git.RemotePushURLs(c.Context, remote)
 	if err == nil {
-		err = cli.RefuseSimulatedClock(env, url)
+		err = cli.RefuseSimulatedClock(env, urls...)
 	}
 	if err != nil {
 		repo.Git.Close()
@@ -131,7 +131,8 @@ func createEventsCommand(env cli.Env) *urfave.Command {
 		Name:  "create-signing-events",
 		Usage: "open an event for each role due for re-signing",
 		Description: `For every offline role in its signing period: one commit that bumps version and
-expiry, on branch sign/ROLE-vN, unless that branch exists. Prints the branches.
+expiry, on branch sign/ROLE-vN, unless that branch exists and has something that
+main lacks. Prints the branches.
 
 Example:
   tufops create-signing-events --push`,
@@ -141,6 +142,9 @@ Example:
 }
 
 func createEvents(c *urfave.Context, env cli.Env) error {
+	if fork, err := inFork(env); fork || err != nil {
+		return err
+	}
 	common, repo, to, err := writing(c, env)
 	if err != nil {
 		return err

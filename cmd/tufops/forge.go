@@ -61,9 +61,9 @@ func dispatching(c *urfave.Context, env cli.Env, common cli.Common) (*github.For
 // maxEvent bounds the description of what started a workflow, in bytes.
 const maxEvent = 10_000_000
 
-// inFork reports whether the workflow runs in a fork, where the bot does nothing:
-// old workflows in a signer's fork would else open pull requests there. Whoever
-// runs a repository that is a fork sets TUFOPS_ALLOW_FORK.
+// inFork reports whether the workflow runs in a fork, where the bot does nothing,
+// and says so: old workflows in a signer's fork would else open pull requests
+// there. Whoever runs a repository that is a fork sets TUFOPS_ALLOW_FORK.
 func inFork(env cli.Env) (bool, error) {
 	path := env.Getenv("GITHUB_EVENT_PATH")
 	if path == "" || env.Getenv("TUFOPS_ALLOW_FORK") == "true" {
@@ -81,6 +81,9 @@ func inFork(env cli.Env) (bool, error) {
 	}
 	if err := json.NewDecoder(io.LimitReader(f, maxEvent)).Decode(&event); err != nil && !errors.Is(err, io.EOF) {
 		return false, fmt.Errorf("read what started the workflow, %s: %w", path, err)
+	}
+	if event.Repository.Fork {
+		fmt.Fprintln(env.Stderr, "This repository is a fork: the bot does nothing here. (TUFOPS_ALLOW_FORK=true lets it.)")
 	}
 	return event.Repository.Fork, nil
 }
@@ -111,9 +114,19 @@ func ignore(err, target error) error {
 	return err
 }
 
-// summarize adds Markdown to the summary of the GitHub Actions job.
+// maxSummary is how much of a report goes into the summary of a job, in bytes.
+// GitHub shows nothing of more than 1 MiB.
+const maxSummary = 1_000_000
+
+// summarize adds Markdown to the summary of the GitHub Actions job. What is too
+// long is cut at the end of a line.
 func summarize(env cli.Env, markdown string) error {
-	return appendFile(env.Getenv("GITHUB_STEP_SUMMARY"), strings.TrimRight(markdown, "\n")+"\n\n")
+	markdown = strings.TrimRight(markdown, "\n")
+	if len(markdown) > maxSummary {
+		cut := markdown[:maxSummary]
+		markdown = cut[:strings.LastIndexByte(cut, '\n')+1] + "\nThis report is too long for a summary. All of it stands in the log."
+	}
+	return appendFile(env.Getenv("GITHUB_STEP_SUMMARY"), markdown+"\n\n")
 }
 
 // setVariable sets an environment variable of the steps that follow in the

@@ -36,6 +36,8 @@ Example:
 			onlineSignTargetsCommand(env),
 			buildCommand(env),
 			publishCommand(env),
+			initCommand(env),
+			updateIssueCommand(env),
 			rulesCommand(env),
 			trustedRootCommand(env),
 			signingConfigCommand(env),

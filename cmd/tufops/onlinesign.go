@@ -64,6 +64,9 @@ Example:
 }
 
 func onlineSign(c *urfave.Context, env cli.Env) error {
+	if fork, err := inFork(env); fork || err != nil {
+		return err
+	}
 	common, repo, to, err := writing(c, env)
 	if err != nil {
 		return err
@@ -103,24 +106,23 @@ func onlineSign(c *urfave.Context, env cli.Env) error {
 		return err
 	}
 	started := []string{}
+	var failed error // what was signed is told of all the same
 	if forge != nil {
-		list, err := handOff(c, env, o, forge, len(roles) > 0)
-		if err != nil {
-			return err
-		}
+		var list []string
+		list, failed = handOff(c, env, o, forge, len(roles) > 0)
 		started = append(started, list...)
 	}
 	if c.String("format") == "json" {
-		return printJSON(env, map[string]any{
+		return errors.Join(failed, printJSON(env, map[string]any{
 			"schema": 1, "commit": done.Commit, "signed": signed, "started": started, "blocked": append([]repository.Finding{}, done.Blocked...),
 			"warnings": append([]string{}, done.Warnings...), "dry_run": c.Bool("dry-run"),
-		})
+		}))
 	}
 	fmt.Fprint(env.Stdout, text)
 	for _, s := range started {
 		fmt.Fprintf(env.Stdout, "%s %s.\n", would(c, "Started", "start"), escape.Terminal(s))
 	}
-	return nil
+	return failed
 }
 
 // handOff starts what follows on a push to main. What a workflow was asked for
@@ -138,7 +140,7 @@ func handOff(c *urfave.Context, env cli.Env, o onlinesign.Options, forge *github
 		started = append(started, publishWorkflow+" for commit "+done.Commit.Short())
 	}
 	events, failed := signingevent.Reevaluate(c.Context, signingevent.Options{
-		Repository: o.Repository, Remote: o.Remote, DryRun: o.DryRun, Log: o.Log,
+		Repository: o.Repository, Now: o.Now, Remote: o.Remote, DryRun: o.DryRun, Log: o.Log,
 	}, forge, eventWorkflow)
 	for _, branch := range events {
 		started = append(started, eventWorkflow+" on "+branch)
@@ -202,6 +204,9 @@ Example:
 }
 
 func onlineSignTargets(c *urfave.Context, env cli.Env) error {
+	if fork, err := inFork(env); fork || err != nil {
+		return err
+	}
 	common, repo, to, err := writing(c, env)
 	if err != nil {
 		return err
@@ -226,18 +231,19 @@ func onlineSignTargets(c *urfave.Context, env cli.Env) error {
 	if err := setChanged(c, env, "signed", roles); err != nil {
 		return err
 	}
+	var failed error // what was signed is told of all the same
 	if forge != nil && len(done.Signed) > 0 {
 		branch, err := repo.Git.CurrentBranch(c.Context)
 		if err != nil {
 			return err
 		}
-		event := []signingevent.NewEvent{{Branch: branch, Created: true}}
-		if _, err := signingevent.StartEvents(c.Context, forge, eventWorkflow, event, c.Bool("dry-run")); err != nil {
-			return err
+		if strings.HasPrefix(branch, "sign/") { // main is no event
+			event := []signingevent.NewEvent{{Branch: branch, Created: true}}
+			_, failed = signingevent.StartEvents(c.Context, forge, eventWorkflow, event, c.Bool("dry-run"))
 		}
 	}
 	if c.String("format") == "json" {
-		return printJSON(env, map[string]any{"schema": 1, "commit": done.Commit, "signed": signed, "dry_run": c.Bool("dry-run")})
+		return errors.Join(failed, printJSON(env, map[string]any{"schema": 1, "commit": done.Commit, "signed": signed, "dry_run": c.Bool("dry-run")}))
 	}
 	if len(done.Signed) == 0 {
 		fmt.Fprintln(env.Stdout, "Nothing to do: the online keys have signed already.")
@@ -245,5 +251,5 @@ func onlineSignTargets(c *urfave.Context, env cli.Env) error {
 	for _, s := range done.Signed {
 		fmt.Fprintf(env.Stdout, "%s %s version %d with %s.\n", would(c, "Signed", "sign"), escape.Terminal(s.Role), s.Version, escape.Terminal(strings.Join(s.Keys, ", ")))
 	}
-	return nil
+	return failed
 }

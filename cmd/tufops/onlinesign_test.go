@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tufops/tufops/internal/cli"
+	"github.com/tufops/tufops/internal/github/githubtest"
 	"github.com/tufops/tufops/internal/kms/file"
 	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/onlinesign/onlinesigntest"
@@ -168,6 +169,13 @@ func TestOnlineSignSimulatedClock(t *testing.T) {
 		}
 	}
 
+	// git pushes to every URL that is configured
+	bot.Run("config", "--replace-all", "remote.origin.pushurl", w.Upstream.Dir)
+	bot.Run("config", "--add", "remote.origin.pushurl", "git@example.invalid:a/b.git")
+	if status, _, stderr := tufops(t, w, nil, "-C", bot.Dir, "online-sign", "--push"); status != 2 || !strings.Contains(stderr, "example.invalid") {
+		t.Errorf("two push URLs: status %d, stderr %q", status, stderr)
+	}
+
 	local := w.Upstream.Clone("local")
 	const uri = "gcpkms:projects/p/locations/global/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1"
 	key, err := metadata.NewKey(onlinesigntest.Person("machine").Public(), "", uri)
@@ -196,13 +204,17 @@ func TestOnlineSignTargetsCommand(t *testing.T) {
 		return e.SetRole("npm", repository.RoleConfig{OnlineKey: key})
 	}, "targets")
 	bot := w.Upstream.Clone("bot")
-	output := filepath.Join(t.TempDir(), "output")
-	status, stdout, stderr := tufops(t, w, map[string]string{"GITHUB_OUTPUT": output}, "-C", bot.Dir, "online-sign-targets", "npm", "--push")
+	gh := githubtest.New(t, githubtest.Options{Dir: w.Upstream.Dir, Settings: githubtest.Settings{Workflows: []string{eventWorkflow}}})
+	env, file := workflowEnv(t, gh, "workflow_dispatch")
+	status, stdout, stderr := tufops(t, w, env, "-C", bot.Dir, "online-sign-targets", "npm", "--push", "--dispatch")
+	if got := gh.Dispatches(); len(got) > 0 {
+		t.Errorf("main is no event, and %+v was started", got)
+	}
 	if status != 0 || stdout != "Signed npm version 1 with file2:npm.pem.\n" {
 		t.Errorf("status %d, stdout %q, stderr %q", status, stdout, stderr)
 	}
-	if data, _ := os.ReadFile(output); string(data) != "signed=npm\n" {
-		t.Errorf("step output is %q", data)
+	if got := file("GITHUB_OUTPUT"); got != "signed=npm\n" {
+		t.Errorf("step output is %q", got)
 	}
 	if got := w.Upstream.Run("log", "-1", "--format=%s", "main"); got != "Online sign targets role npm" {
 		t.Errorf("main is at %q", got)

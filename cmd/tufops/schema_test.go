@@ -1,12 +1,14 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/tufops/tufops/internal/github/githubtest"
 	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/onlinesign/onlinesigntest"
 	"github.com/tufops/tufops/publish/publishtest"
@@ -22,7 +24,8 @@ func TestSchemas(t *testing.T) {
 		optional []string
 		print    func(t *testing.T, check func(stdout string))
 	}{
-		"status":                {[]string{"role", "file", "known_good", "deadline", "profile", "lowered", "reason", "silenced"}, statusDocuments},
+		"signing-event":         {[]string{"role", "file", "known_good", "lowered", "reason", "silenced", "deadline", "status", "pull", "profile"}, signingEventDocuments},
+		"status":                {[]string{"deadline", "profile", "role", "file", "known_good", "lowered", "reason", "silenced", "rehearsal", "client", "trouble"}, statusDocuments},
 		"rules":                 {nil, rulesDocuments},
 		"update-targets":        {nil, updateTargetsDocuments},
 		"create-signing-events": {nil, createEventsDocuments},
@@ -34,11 +37,12 @@ func TestSchemas(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := schematest.New(t, name, test.optional...)
 			test.print(t, func(stdout string) { t.Helper(); s.Check(t, stdout) })
-			switch name { // nothing is started without a forge
+			switch name {
 			case "online-sign": // which knows no policy
-				s.Done(t, "lowered", "started")
-			case "create-signing-events":
-				s.Done(t, "started")
+				s.Done(t, "lowered")
+			case "signing-event": // of the verdict in it the test of status sees all
+				s.Done(t, "invites", "known_good", "lowered", "reason", "signed", "silenced", "profile", "demands", "met", "name", "text",
+					"rehearsal", "steps", "what", "client", "when", "at", "outcome", "unproven", "trouble")
 			default:
 				s.Done(t)
 			}
@@ -70,6 +74,38 @@ rules:
 	check(stdout)
 	_, stdout, _ = program(t, "-C", w.Dir, "status", "--base", "main", "--head", "main", "--format", "json")
 	check(stdout)
+	w = repositorytest.New(t)
+	w.Edit("root", nil).Sign("root", "alice")
+	w.Edit("targets", func(s metadata.Object) { repositorytest.Roles(s, "releases")["paths"] = []any{"releases/[!x]*/*"} }).Sign("targets", "alice", "bob")
+	w.Commit("event")
+	_, stdout, _ = program(t, "-C", w.Dir, "status", "--base", "main", "--rehearse", "--format", "json")
+	check(stdout)
+	s := w.Status(repository.Policy{})
+	s.AddRehearsal(&repository.Rehearsal{Steps: []repository.RehearsalStep{}, Unproven: []string{}, Trouble: "the disk is full"})
+	doc, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(string(doc))
+}
+
+func signingEventDocuments(t *testing.T, check func(string)) {
+	w := onlinesigntest.New(t, repository.OnlineConfig{})
+	gh := githubtest.New(t, githubtest.Options{Dir: w.Upstream.Dir, Settings: githubtest.Settings{Workflows: []string{eventWorkflow}}})
+	env, _ := workflowEnv(t, gh, "push")
+	env["TUF_ON_CI_TOKEN"] = gh.AddToken(githubtest.Token{Kind: githubtest.Workflow, Permissions: githubtest.All().Without("statuses")})
+	bot := w.Upstream.Clone("driver")
+	bot.Run("switch", "-q", "-c", "sign/new")
+	bot.WriteFile("targets/a.txt", "one\n")
+	bot.Commit("an artifact")
+	bot.Push()
+	for _, args := range [][]string{{"--dry-run"}, {}, {}} {
+		_, stdout, _ := tufops(t, w, env, append([]string{"-C", bot.Dir, "signing-event", "--push", "--format", "json"}, args...)...)
+		check(stdout)
+	}
+	w.Upstream.Run("branch", "-D", "sign/new")
+	_, stdout, _ := tufops(t, w, env, "-C", bot.Dir, "signing-event", "--push", "--format", "json")
+	check(stdout)
 }
 
 func rulesDocuments(t *testing.T, check func(string)) {
@@ -89,8 +125,10 @@ func updateTargetsDocuments(t *testing.T, check func(string)) {
 
 func createEventsDocuments(t *testing.T, check func(string)) {
 	w, dir, _ := eventsWorld(t)
-	for _, args := range [][]string{{}, {"--dry-run"}, {"--push"}, {}} {
-		_, stdout, _ := tufops(t, w, nil, append([]string{"-C", dir, "create-signing-events", "--format", "json"}, args...)...)
+	gh := githubtest.New(t, githubtest.Options{Dir: w.Upstream.Dir, Settings: githubtest.Settings{Workflows: []string{eventWorkflow}}})
+	env, _ := workflowEnv(t, gh, "schedule")
+	for _, args := range [][]string{{}, {"--dry-run"}, {"--push"}, {"--push", "--dispatch"}} {
+		_, stdout, _ := tufops(t, w, env, append([]string{"-C", dir, "create-signing-events", "--format", "json"}, args...)...)
 		check(stdout)
 		w.Wait(1200 * 24 * time.Hour)
 	}
@@ -99,9 +137,11 @@ func createEventsDocuments(t *testing.T, check func(string)) {
 func onlineSignDocuments(t *testing.T, check func(string)) {
 	w := onlinesigntest.New(t, repository.OnlineConfig{})
 	bot := w.Upstream.Clone("bot")
+	gh := githubtest.New(t, githubtest.Options{Dir: w.Upstream.Dir, Settings: githubtest.Settings{Workflows: []string{eventWorkflow, publishWorkflow}}})
+	env, _ := workflowEnv(t, gh, "push")
 	sign := func(args ...string) {
 		t.Helper()
-		_, stdout, _ := tufops(t, w, nil, append([]string{"-C", bot.Dir, "online-sign", "--push", "--format", "json"}, args...)...)
+		_, stdout, _ := tufops(t, w, env, append([]string{"-C", bot.Dir, "online-sign", "--push", "--dispatch", "--format", "json"}, args...)...)
 		check(stdout)
 	}
 	sign("--dry-run")

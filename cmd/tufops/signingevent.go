@@ -1,13 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
-	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/tufops/tufops/internal/cli"
 	"github.com/tufops/tufops/internal/escape"
+	"github.com/tufops/tufops/rehearsal"
 	"github.com/tufops/tufops/repository"
 	"github.com/tufops/tufops/signingevent"
 )
@@ -21,6 +22,9 @@ artifacts, judges the event and, with --push in a workflow on GitHub, makes its
 pull request show that: status comment, who is called, draft or ready, commit
 status. Where no forge is named it prints the report and does the git part.
 
+An event that changes root or a delegation is rehearsed: our client and go-tuf's
+try what a merge would give (see tufops status --rehearse).
+
 It may run twice, late or at the same time as another one. In a fork it does
 nothing. Exit status: 0 complete; 1 an error finding stands, or it failed; 3
 nothing is wrong and people are awaited, or nothing is changed yet.
@@ -33,6 +37,7 @@ Example:
 			&urfave.StringFlag{Name: "base", Value: remote + "/main", Usage: "the event is to be merged into `REV`"},
 			&urfave.StringFlag{Name: "format", Value: "text", Usage: "print `text|markdown|json`"},
 			&urfave.BoolFlag{Name: "allow-legacy-keyids", Usage: "only warn of keyids that are not the hash of their key"},
+			rehearseFlag("try the event on clients whatever it changes"),
 		},
 		Action: func(c *urfave.Context) error { return signingEvent(c, env) },
 	}
@@ -48,7 +53,6 @@ func signingEvent(c *urfave.Context, env cli.Env) error {
 		return err
 	}
 	if fork {
-		fmt.Fprintln(env.Stderr, "This repository is a fork: the bot does nothing here. (TUFOPS_ALLOW_FORK=true lets it.)")
 		return cli.SetOutput(env, "result", "fork")
 	}
 	common, repo, to, err := opening(c, env)
@@ -62,6 +66,12 @@ func signingEvent(c *urfave.Context, env cli.Env) error {
 		Workflow: eventWorkflow,
 		Policy: func(p *repository.Policy) {
 			p.AllowLegacyKeyIDs = p.AllowLegacyKeyIDs || c.Bool("allow-legacy-keyids")
+		},
+		Rehearse: func(ctx context.Context, e *repository.Event, s *repository.Status) error {
+			if !c.Bool("rehearse") && !rehearsal.Needed(e) {
+				return nil
+			}
+			return rehearsal.Judge(ctx, e, s, common.Now())
 		},
 	}
 	if to != "" {
@@ -78,7 +88,10 @@ func signingEvent(c *urfave.Context, env cli.Env) error {
 		return err
 	}
 	result, status := outcome(done, failed)
-	for key, value := range map[string]string{"result": result, "updated": strings.Join(done.Sync.Roles, " "), "pull": pullNumber(done)} {
+	if err := setChanged(c, env, "updated", done.Sync.Roles); err != nil {
+		return err
+	}
+	for key, value := range map[string]string{"result": result, "pull": pullNumber(done)} {
 		if err := cli.SetOutput(env, key, value); err != nil {
 			return err
 		}
@@ -123,8 +136,11 @@ func reportDriven(c *urfave.Context, env cli.Env, done signingevent.Driven, form
 	case format == "json":
 		doc := map[string]any{
 			"schema": 1, "event": done.Event, "gone": done.Gone, "merged": done.Merged, "dry_run": c.Bool("dry-run"),
-			"updated": append([]string{}, done.Sync.Roles...), "status": done.Status,
-			"done": append([]string{}, done.Done...), "notes": append([]string{}, done.Notes...),
+			"updated": append([]string{}, done.Sync.Roles...),
+			"done":    append([]string{}, done.Done...), "notes": append([]string{}, done.Notes...),
+		}
+		if done.Status != nil {
+			doc["status"] = done.Status
 		}
 		if done.Pull != nil {
 			doc["pull"] = map[string]any{"number": done.Pull.Number, "url": done.Pull.URL, "open": done.Pull.Open, "draft": done.Pull.Draft}

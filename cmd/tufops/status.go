@@ -10,6 +10,7 @@ import (
 	"github.com/tufops/tufops/internal/cli"
 	"github.com/tufops/tufops/internal/escape"
 	"github.com/tufops/tufops/internal/git"
+	"github.com/tufops/tufops/rehearsal"
 	"github.com/tufops/tufops/repository"
 	"github.com/tufops/tufops/signingevent"
 )
@@ -22,6 +23,10 @@ func statusCommand(env cli.Env) *urfave.Command {
 Exit status: 0 complete; 1 an error finding stands, or it failed;
 3 nothing is wrong and people are awaited, or nothing is changed yet.
 
+With --rehearse two clients, ours and go-tuf's, also try what a merge would
+give: from every root in history, from what main is now, today and while it
+lives. It needs no network.
+
 Example:
   tufops status --head origin/sign/root-v14 --format markdown`,
 		Flags: []urfave.Flag{
@@ -30,9 +35,14 @@ Example:
 			&urfave.StringFlag{Name: "event", Usage: "the event's `NAME` (default: the branch of --head)"},
 			&urfave.StringFlag{Name: "format", Value: "text", Usage: "print `text|markdown|json`"},
 			&urfave.BoolFlag{Name: "allow-legacy-keyids", Usage: "only warn of keyids that are not the hash of their key"},
+			rehearseFlag("also try the event on clients"),
 		},
 		Action: func(c *urfave.Context) error { return status(c, env) },
 	}
+}
+
+func rehearseFlag(usage string) urfave.Flag {
+	return &urfave.BoolFlag{Name: "rehearse", Usage: usage}
 }
 
 func status(c *urfave.Context, env cli.Env) error {
@@ -65,6 +75,11 @@ func status(c *urfave.Context, env cli.Env) error {
 	s, err := event.Status(c.Context, common.Now(), policy)
 	if err != nil {
 		return err
+	}
+	if c.Bool("rehearse") {
+		if err := rehearsal.Judge(c.Context, event, s, common.Now()); err != nil {
+			return err
+		}
 	}
 	common.Log.Debug("evaluated", "git-processes", repo.Git.Processes())
 	switch format {

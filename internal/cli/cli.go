@@ -232,8 +232,16 @@ func rootCommand(app *urfave.App) *urfave.Command {
 	}
 }
 
+// release is the version of a released program, set by the linker. Such a program
+// knows no commit, so that its bytes can be named in the commit that it is built
+// from.
+var release string
+
 func versionLine(app *urfave.App, info *debug.BuildInfo) string {
 	version, revision, modified, goVersion := app.Version, "", "", ""
+	if version == "" {
+		version = release
+	}
 	if info != nil {
 		if version == "" {
 			version = info.Main.Version

@@ -629,6 +629,27 @@ tufops: hint: unset TUFOPS_NOW to work with the real clock
 	}
 }
 
+func TestAddSummary(t *testing.T) {
+	if err := cli.AddSummary(cli.Env{}, "# x\n"); err != nil {
+		t.Errorf("without GITHUB_STEP_SUMMARY: %v", err)
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "summary")
+	env := (&program{env: map[string]string{"GITHUB_STEP_SUMMARY": path}}).environment()
+	for _, text := range []string{"one\n", "two\n"} {
+		if err := cli.AddSummary(env, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if data, err := os.ReadFile(path); err != nil || string(data) != "one\ntwo\n" {
+		t.Errorf("got %q, %v", data, err)
+	}
+	env = (&program{env: map[string]string{"GITHUB_STEP_SUMMARY": dir}}).environment()
+	if err := cli.AddSummary(env, "x"); err == nil {
+		t.Error("a directory was written to")
+	}
+}
+
 func TestSetOutput(t *testing.T) {
 	if err := cli.SetOutput(cli.Env{}, "changed", "true"); err != nil {
 		t.Errorf("without GITHUB_OUTPUT: %v", err)

@@ -41,21 +41,26 @@ func noteClock(env Env, program string) error {
 	return nil
 }
 
-// RefuseSimulatedClock returns a usage error if TUFOPS_NOW is in force and
-// target is neither a path nor on loopback: what a simulation signs must not
+// RefuseSimulatedClock returns a usage error if TUFOPS_NOW is in force and one of
+// the targets is neither a path nor on loopback: what a simulation signs must not
 // leave the machine.
 //
-// The target is where bytes would really go: the URL of a push remote after
+// A target is where bytes would really go: the URL of a push remote after
 // git's own rewriting (git remote get-url --push --all), the endpoint of a KMS
 // or object store as a URL or host:port, a destination as a path or file: URL.
 // What cannot be understood is refused.
-func RefuseSimulatedClock(env Env, target string) error {
-	if env.Getenv(clockVariable) == "" || local(target) {
+func RefuseSimulatedClock(env Env, targets ...string) error {
+	if env.Getenv(clockVariable) == "" {
 		return nil
 	}
-	return WithHint(
-		Usagef("%s is set, and %q is neither a path nor on loopback", clockVariable, target),
-		"unset "+clockVariable+" to work with the real clock")
+	for _, target := range targets {
+		if !local(target) {
+			return WithHint(
+				Usagef("%s is set, and %q is neither a path nor on loopback", clockVariable, target),
+				"unset "+clockVariable+" to work with the real clock")
+		}
+	}
+	return nil
 }
 
 // hostSchemes are the URL schemes whose authority is the host that is talked

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -27,16 +28,30 @@ func SetOutput(env Env, key, value string) error {
 		delimiter := "end-" + rand.Text()
 		entry = key + "<<" + delimiter + "\n" + value + "\n" + delimiter + "\n"
 	}
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err != nil {
-		return fmt.Errorf("set step output %s: %w", key, err)
-	}
-	if _, err := f.WriteString(entry); err != nil {
-		f.Close()
-		return fmt.Errorf("set step output %s: %w", key, err)
-	}
-	if err := f.Close(); err != nil {
+	if err := appendTo(path, entry); err != nil {
 		return fmt.Errorf("set step output %s: %w", key, err)
 	}
 	return nil
+}
+
+// AddSummary adds Markdown to the summary of the GitHub Actions step that runs
+// the program. It does nothing where $GITHUB_STEP_SUMMARY is not set.
+func AddSummary(env Env, markdown string) error {
+	path := env.Getenv("GITHUB_STEP_SUMMARY")
+	if path == "" {
+		return nil
+	}
+	if err := appendTo(path, markdown); err != nil {
+		return fmt.Errorf("add to the step's summary: %w", err)
+	}
+	return nil
+}
+
+func appendTo(path, text string) error {
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
 }

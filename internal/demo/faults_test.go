@@ -5,25 +5,28 @@ import (
 	"crypto"
 	"crypto/ed25519"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/tufops/tufops/internal/github/githubtest"
 	"github.com/tufops/tufops/signer"
 )
 
-// programs builds the two programs that write, once.
+// programs builds the three programs, once.
 var programs = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "tufops-programs-")
 	if err != nil {
 		return "", err
 	}
-	out, err := exec.Command("go", "build", "-o", dir+"/", "github.com/tufops/tufops/cmd/tufops", "github.com/tufops/tufops/cmd/tufops-sign").CombinedOutput()
+	out, err := exec.Command("go", "build", "-o", dir+"/", "github.com/tufops/tufops/cmd/tufops", "github.com/tufops/tufops/cmd/tufops-sign", "github.com/tufops/tufops/cmd/tufops-client").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%w\n%s", err, out)
 	}
@@ -65,6 +68,7 @@ type fault struct {
 	person  string // whose configuration lies there; "" for the bot
 	command []string
 	prepare func(s *stage)
+	forge   bool // it runs in a workflow on GitHub
 }
 
 // TestFaults stops every command that writes to git before and after every
@@ -75,6 +79,10 @@ func TestFaults(t *testing.T) {
 		{name: "update-targets", branch: "sign/x", command: []string{"tufops", "update-targets", "--push"}, prepare: twoRoles},
 		{name: "update-targets here", branch: "sign/x", command: []string{"tufops", "update-targets"}, prepare: twoRoles},
 		{name: "create-signing-events", command: []string{"tufops", "create-signing-events", "--push"}, prepare: func(s *stage) { s.pass(320 * 24 * time.Hour) }},
+		{name: "signing-event", branch: "sign/x", command: []string{"tufops", "signing-event", "--push"}, prepare: twoRoles, forge: true},
+		{name: "create-signing-events --dispatch", command: []string{"tufops", "create-signing-events", "--push", "--dispatch"}, forge: true,
+			prepare: func(s *stage) { s.pass(320 * 24 * time.Hour) }},
+		{name: "online-sign --dispatch", command: []string{"tufops", "online-sign", "--push", "--dispatch"}, prepare: func(s *stage) { s.pass(2 * 24 * time.Hour) }, forge: true},
 		{name: "online-sign", command: []string{"tufops", "online-sign", "--push"}, prepare: func(s *stage) {
 			s.no(s.push(s.ctx, "alice", "sign/a", "add", map[string][]byte{"targets/a.txt": text("a")}))
 			s.event("sign/a", false, "targets 0/2")
@@ -191,6 +199,14 @@ func (s *stage) run(bin string, f fault, stop int, when string) (state string, p
 	if f.person != "" {
 		s.no(os.WriteFile(filepath.Join(checkout, signer.ConfigFile), []byte("[settings]\nuser-name = "+f.person+"\npull-remote = origin\npush-remote = origin\nkey = file:"+s.path("keys", f.person+".pem")+"\n"), 0o600))
 	}
+	var env []string
+	var gh *githubtest.Server
+	if f.forge {
+		gh = githubtest.New(t, githubtest.Options{Dir: filepath.Join(work, "git.git"), Settings: githubtest.Settings{Workflows: []string{"signing-event.yml", "publish.yml"}}})
+		defer gh.Close()
+		token := gh.AddToken(githubtest.Token{Kind: githubtest.Workflow, Permissions: githubtest.All()})
+		env = []string{"GITHUB_REPOSITORY=octo/tuf", "GITHUB_API_URL=" + gh.URL, "GITHUB_GRAPHQL_URL=" + gh.GraphQLURL, "GITHUB_TOKEN=" + token, "TUFOPS_DEFAULT_TOKEN=" + token}
+	}
 	count := filepath.Join(work, "count")
 	command := func(stop int) error {
 		s.no(os.WriteFile(count, []byte("0\n"), 0o644))
@@ -201,8 +217,9 @@ func (s *stage) run(bin string, f fault, stop int, when string) (state string, p
 		cmd := exec.Command(filepath.Join(bin, f.command[0]), args...)
 		cmd.Env = append(os.Environ(), "PATH="+filepath.Join(work, "bin")+":"+os.Getenv("PATH"), "TMPDIR="+work, "TUFOPS_NOW="+s.now.Format(time.RFC3339),
 			"SHIM_GIT="+realGit, "SHIM_COUNT="+count, "SHIM_STOP="+strconv.Itoa(stop), "SHIM_WHEN="+when)
+		cmd.Env = append(cmd.Env, env...)
 		out, err := cmd.CombinedOutput()
-		if err != nil {
+		if err != nil && cmd.ProcessState.ExitCode() != 3 { // people are awaited
 			return fmt.Errorf("%w\n%s", err, out)
 		}
 		return nil
@@ -226,5 +243,35 @@ func (s *stage) run(bin string, f fault, stop int, when string) (state string, p
 		fmt.Fprintf(&b, "%s\n%s", ref, git(filepath.Join(work, "git.git"), "log", "--first-parent", "--format=  %T %s", ref))
 	}
 	fmt.Fprintf(&b, "checkout %s%s", git(checkout, "rev-parse", "HEAD^{tree}"), git(checkout, "status", "--porcelain", "--untracked-files=no"))
+	if gh != nil {
+		b.WriteString(forgeState(gh, f.command[1] == "signing-event"))
+	}
 	return b.String(), processes
+}
+
+// forgeState is what the forge shows. What was started twice does no harm. The run
+// that signing-event starts after its push finds nothing to do, so it is not
+// missed where the second run had nothing to push.
+func forgeState(gh *githubtest.Server, event bool) string {
+	var b strings.Builder
+	for _, p := range gh.Pulls() {
+		fmt.Fprintf(&b, "\npull request %d, %s, draft %v\n", p.Number, p.Title, p.Draft)
+		for _, c := range p.Comments {
+			fmt.Fprintf(&b, "%s\n", c.Body)
+		}
+		for _, s := range gh.Statuses(p.HeadSHA) {
+			fmt.Fprintf(&b, "%s: %s\n", s.State, s.Description)
+		}
+	}
+	started := map[string]bool{}
+	for _, d := range gh.Dispatches() {
+		if event {
+			continue
+		}
+		started[fmt.Sprintf("%s on %s %v", d.Workflow, d.Ref, d.Inputs)] = true
+	}
+	for _, line := range slices.Sorted(maps.Keys(started)) {
+		fmt.Fprintln(&b, line)
+	}
+	return b.String()
 }

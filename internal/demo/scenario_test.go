@@ -233,7 +233,7 @@ func TestArtifacts(t *testing.T) {
 	const event = "sign/artifacts"
 	s.no(s.push(s.ctx, "alice", event, "add", map[string][]byte{"targets/a.txt": text("a"), "targets/b.txt": text("b")}))
 	status := s.event(event, false, "targets 0/2")
-	if got := fmt.Sprint(status.Roles[0].Artifacts); got != "[{a.txt added} {b.txt added}]" {
+	if got := fmt.Sprint(changes(status.Roles[0])); got != "[added a.txt added b.txt]" {
 		t.Errorf("artifacts: %s", got)
 	}
 	s.sign("alice", event, "targets")
@@ -486,7 +486,7 @@ func TestMerges(t *testing.T) {
 		s.sign("bob", "sign/b", "targets")
 		s.sign("alice", "sign/b", "targets")
 		after := s.event("sign/b", true, "targets 2/2")
-		verdicts := fmt.Sprintf("%+v %+v", status.Roles[0].Artifacts, after.Roles[0].PreviousVersion)
+		verdicts := fmt.Sprintf("%+v %+v", changes(status.Roles[0]), after.Roles[0].PreviousVersion)
 		s.done("sign/b", how)
 		var files []string
 		s.no(filepath.WalkDir(s.path("published"), func(p string, d fs.DirEntry, err error) error {
@@ -526,7 +526,7 @@ func TestBadMain(t *testing.T) {
 	s.no(s.push(s.ctx, "bob", "sign/fix", "add another", map[string][]byte{"targets/b.txt": text("b")}))
 	status := s.event("sign/fix", false, "targets 0/2")
 	// Those who sign see what the unsigned version brought as well.
-	if got := fmt.Sprint(status.Roles[0].Artifacts); got != "[{a.txt added} {b.txt added}]" {
+	if got := fmt.Sprint(changes(status.Roles[0])); got != "[added a.txt added b.txt]" {
 		t.Errorf("artifacts: %s", got)
 	}
 	s.sign("bob", "sign/fix", "targets")
@@ -627,4 +627,12 @@ func (s *stage) keyPrint(name, id string) string {
 	root, err := s.document(name, "root")
 	s.no(err)
 	return root.Delegations().Keys[id].Fingerprint()
+}
+
+// changes are what a role changes of its artifacts, in words.
+func changes(r repository.RoleStatus) (list []string) {
+	for _, a := range r.Artifacts {
+		list = append(list, a.Change+" "+a.Path)
+	}
+	return list
 }

@@ -50,7 +50,8 @@ type scene struct {
 
 // policy is what the maintainers of the demo have decided: its Sigstore instance
 // lives for some hours of real time, and the clock of the demo stands elsewhere.
-const policy = `rules:
+const policy = `trust-material: enforced
+rules:
   trusted-root/chain-expired: {level: warning, reason: "this Sigstore lives for an hour of real time"}
 `
 

@@ -87,10 +87,11 @@ func (r *Repo) RemoteURL(ctx context.Context, name string) (string, error) {
 	return r.remoteURL(ctx, name)
 }
 
-// RemotePushURL returns the URL that pushing to a remote uses; see
-// [Repo.RemoteURL]. If several are configured it is the first.
-func (r *Repo) RemotePushURL(ctx context.Context, name string) (string, error) {
-	return r.remoteURL(ctx, name, "--push")
+// RemotePushURLs returns the URLs that pushing to a remote uses, all of them; see
+// [Repo.RemoteURL].
+func (r *Repo) RemotePushURLs(ctx context.Context, name string) ([]string, error) {
+	urls, err := r.remoteURL(ctx, name, "--push", "--all")
+	return strings.Split(urls, "\n"), err
 }
 
 func (r *Repo) remoteURL(ctx context.Context, name string, options ...string) (string, error) {

@@ -16,8 +16,8 @@
 // tree bombs run into a limit, and a blob is measured before it is read.
 //
 // It never forces a push, never follows replace refs or grafts, never lets a
-// rev or a path be taken for an option, never passes TUFOPS_PIN on, and never
-// prints credentials that stand in a URL.
+// rev or a path be taken for an option, never passes a PIN, a token of the forge or
+// an app's key on, and never prints credentials that stand in a URL.
 //
 // The repository is the one at the directory given to [Open]. GIT_DIR,
 // GIT_WORK_TREE, GIT_INDEX_FILE and their like, which git sets for its hooks,

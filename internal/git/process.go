@@ -102,8 +102,9 @@ func exitCode(err error) int {
 }
 
 // notInherited are the variables that git sets for its hooks or that change what
-// a command means; a process of ours gets none of them from our caller. See the
-// package comment.
+// a command means, and secrets that are for others than git, its hooks and its
+// filters; a process of ours gets none of them from our caller. See the package
+// comment. (GITHUB_TOKEN stays: credential helpers of people read it.)
 var notInherited = map[string]bool{
 	"GIT_DIR": true, "GIT_WORK_TREE": true, "GIT_INDEX_FILE": true, "GIT_COMMON_DIR": true,
 	"GIT_PREFIX": true, "GIT_IMPLICIT_WORK_TREE": true, "GIT_NAMESPACE": true, "GIT_SHALLOW_FILE": true,
@@ -111,7 +112,8 @@ var notInherited = map[string]bool{
 	"GIT_OBJECT_DIRECTORY": true, "GIT_ALTERNATE_OBJECT_DIRECTORIES": true,
 	"GIT_LITERAL_PATHSPECS": true, "GIT_GLOB_PATHSPECS": true, "GIT_NOGLOB_PATHSPECS": true, "GIT_ICASE_PATHSPECS": true,
 	"GIT_CONFIG": true, "GIT_INTERNAL_SUPER_PREFIX": true, "GIT_ATTR_SOURCE": true,
-	"TUFOPS_PIN": true,
+	"TUFOPS_PIN": true, "TUFOPS_APP_PRIVATE_KEY": true, "TUFOPS_DEFAULT_TOKEN": true, "TUF_ON_CI_TOKEN": true,
+	"ACTIONS_ID_TOKEN_REQUEST_TOKEN": true, "ACTIONS_RUNTIME_TOKEN": true,
 }
 
 // environ returns the environment of a git process.

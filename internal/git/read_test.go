@@ -1120,8 +1120,12 @@ func TestConfigAndRemotes(t *testing.T) {
 	if u2, err := r.RemoteURL(ctx, "origin"); u2 != u.Dir || err != nil {
 		t.Errorf("%q, %v", u2, err)
 	}
-	if u2, err := r.RemotePushURL(ctx, "origin"); u2 != "ssh://git@example.com/x.git" || err != nil {
-		t.Errorf("%q, %v", u2, err)
+	c.Run("remote", "set-url", "--push", "--add", "origin", "short:two")
+	if urls, err := r.RemotePushURLs(ctx, "origin"); !slices.Equal(urls, []string{"ssh://git@example.com/x.git", "https://example.org/two"}) || err != nil {
+		t.Errorf("%q, %v", urls, err)
+	}
+	if _, err := r.RemotePushURLs(ctx, "none"); !errors.As(err, new(*git.RemoteError)) {
+		t.Error(err)
 	}
 	if u2, err := r.RemoteURL(ctx, "other"); u2 != "https://example.org/repo" || err != nil {
 		t.Errorf("%q, %v", u2, err)

@@ -562,7 +562,10 @@ func TestEnvironment(t *testing.T) {
 	one := git.OID(c.Commit("one"))
 	log := filepath.Join(t.TempDir(), "log")
 	fakeGit(t, `{ echo "args $*"; env | sed 's/^/env /'; } >> `+log)
-	t.Setenv("TUFOPS_PIN", "123456")
+	secrets := []string{"TUFOPS_PIN", "TUF_ON_CI_TOKEN", "TUFOPS_DEFAULT_TOKEN", "TUFOPS_APP_PRIVATE_KEY", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_RUNTIME_TOKEN"}
+	for _, name := range secrets {
+		t.Setenv(name, "123456")
+	}
 	t.Setenv("LC_ALL", "de_DE.UTF-8")
 	t.Setenv("GIT_GLOB_PATHSPECS", "1")
 	t.Setenv("GIT_INDEX_FILE", "/nonexistent/index")
@@ -594,7 +597,7 @@ func TestEnvironment(t *testing.T) {
 		t.Errorf("prompting: reading\n%s\nremote\n%s", reading, remote)
 	}
 	for _, out := range []string{reading, remote} {
-		for _, bad := range []string{"TUFOPS_PIN", "123456", "GLOB_PATHSPECS", "/nonexistent", "de_DE"} {
+		for _, bad := range append(secrets, "123456", "GLOB_PATHSPECS", "/nonexistent", "de_DE") {
 			if strings.Contains(out, bad) {
 				t.Errorf("a git process sees %s", bad)
 			}

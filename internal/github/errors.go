@@ -1,8 +1,10 @@
 package github
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -124,6 +126,9 @@ func (f *Forge) failed(action, permission string, err error) error {
 	if errors.As(err, &led) {
 		err = led.Err
 	}
+	if errors.As(err, new(*json.SyntaxError)) || errors.As(err, new(*json.UnmarshalTypeError)) || errors.As(err, new(*time.ParseError)) || err == io.ErrUnexpectedEOF {
+		return fmt.Errorf("%s: read GitHub's answer: %w", action, err)
+	}
 	var refused *gh.ErrorResponse
 	var otp *gh.TwoFactorAuthError
 	if errors.As(err, &otp) {
@@ -139,20 +144,27 @@ func (f *Forge) failed(action, permission string, err error) error {
 	return f.refused(action, permission, code, message, header)
 }
 
+// maxMessage is how much of what GitHub says is passed on.
+const maxMessage = 500
+
 // refused makes an error of a refusal.
 func (f *Forge) refused(action, permission string, code int, message string, header http.Header) error {
-	answer := &AnswerError{Status: code, Message: message}
+	answer := &AnswerError{Status: code, Message: cut(message, maxMessage)}
 	switch {
 	case strings.Contains(message, "not permitted to create or approve pull requests"):
 		return &settingError{
 			PermissionError: &signingevent.PermissionError{Action: action, Err: answer},
 			setting:         `turn on "Allow GitHub Actions to create and approve pull requests" in Settings, Actions, General of the repository (or of its organization), or give a token of a GitHub App`,
 		}
+	case strings.Contains(message, "does not have permission to convert the pull request"):
+		// All that GraphQL says where the plan has no drafts. A token that lacks
+		// the permission hears that the resource is not accessible.
+		answer.Err = signingevent.ErrNoDrafts
 	case code == http.StatusForbidden:
 		if !strings.Contains(message, "not accessible") && !strings.HasPrefix(message, "Must have ") {
 			permission = "" // archived, blocked, single sign-on: not a matter of permissions
 		} else {
-			permission = needed(header.Get("X-Accepted-GitHub-Permissions"), permission)
+			permission = cut(needed(header.Get("X-Accepted-GitHub-Permissions"), permission), maxMessage)
 		}
 		return &signingevent.PermissionError{Action: action, Permission: permission, Err: answer}
 	case code == http.StatusUnauthorized:

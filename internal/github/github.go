@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -33,6 +34,7 @@ import (
 
 // What a call needs, as a workflow spells it.
 const (
+	readContents  = "contents: read"
 	readPulls     = "pull-requests: read"
 	writePulls    = "pull-requests: write"
 	writeDraft    = "pull-requests: write and contents: write" // found out by others; GitHub does not say
@@ -112,7 +114,7 @@ func (f *Forge) Self(ctx context.Context) (string, error) {
 	// app's login ends in [bot] here as in the comments that it writes.
 	var data struct{ Viewer struct{ Login string } }
 	const action = "ask whom the token belongs to"
-	if err := f.query(ctx, action, "", `query { viewer { login } }`, nil, &data); err != nil {
+	if err := f.query(reading(ctx), action, "", `query { viewer { login } }`, nil, &data); err != nil {
 		return "", err
 	}
 	if data.Viewer.Login == "" {
@@ -133,7 +135,7 @@ func (f *Forge) PushStartsWorkflows(ctx context.Context) (bool, error) {
 
 // Pulls implements [signingevent.Forge].
 func (f *Forge) Pulls(ctx context.Context, branch string) ([]signingevent.Pull, error) {
-	list, err := pages(func(o gh.ListOptions) ([]*gh.PullRequest, *gh.Response, error) {
+	list, err := pages(maxPages, func(o gh.ListOptions) ([]*gh.PullRequest, *gh.Response, error) {
 		return f.client.PullRequests.List(ctx, f.owner, f.name, &gh.PullRequestListOptions{
 			State: "all", Head: f.owner + ":" + branch, Sort: "created", Direction: "desc", ListOptions: o,
 		})
@@ -173,11 +175,12 @@ func pullOf(p *gh.PullRequest) signingevent.Pull {
 	return pull
 }
 
-// OpenPull implements [signingevent.Forge].
+// OpenPull implements [signingevent.Forge]. A title that is too long is cut.
 func (f *Forge) OpenPull(ctx context.Context, p signingevent.NewPull) (signingevent.Pull, error) {
 	action := fmt.Sprintf("open a pull request for branch %q", p.Branch)
+	title := cut(p.Title, maxTitle)
 	made, _, err := f.client.PullRequests.Create(ctx, f.owner, f.name, &gh.NewPullRequest{
-		Title: &p.Title, Head: &p.Branch, Base: &p.Base, Body: &p.Body, Draft: &p.Draft,
+		Title: &title, Head: &p.Branch, Base: &p.Base, Body: &p.Body, Draft: &p.Draft,
 	})
 	if err != nil {
 		return signingevent.Pull{}, f.failed(action, writePulls, err)
@@ -249,7 +252,7 @@ func (f *Forge) comments(ctx context.Context, number int, permission string) ([]
 	if number <= 0 { // go-github would list those of the whole repository
 		return nil, fmt.Errorf("%s: there is no such number", action)
 	}
-	list, err := pages(func(o gh.ListOptions) ([]*gh.IssueComment, *gh.Response, error) {
+	list, err := pages(maxPages, func(o gh.ListOptions) ([]*gh.IssueComment, *gh.Response, error) {
 		return f.client.Issues.ListComments(ctx, f.owner, f.name, number, &gh.IssueListCommentsOptions{ListOptions: o})
 	})
 	if err != nil {
@@ -302,8 +305,11 @@ func (f *Forge) DeleteComment(ctx context.Context, id int64) error {
 
 // Status implements [signingevent.Forge].
 func (f *Forge) Status(ctx context.Context, commit, statusContext string) (*signingevent.CommitStatus, error) {
+	if !commitID.MatchString(commit) {
+		return nil, fmt.Errorf("read the commit statuses of %q: it is no commit", commit)
+	}
 	// The combined status has the newest of each context.
-	list, err := pages(func(o gh.ListOptions) ([]*gh.RepoStatus, *gh.Response, error) {
+	list, err := pages(maxPages, func(o gh.ListOptions) ([]*gh.RepoStatus, *gh.Response, error) {
 		combined, resp, err := f.client.Repositories.GetCombinedStatus(ctx, f.owner, f.name, commit, &o)
 		if combined == nil {
 			return nil, resp, err
@@ -330,6 +336,9 @@ func (f *Forge) Status(ctx context.Context, commit, statusContext string) (*sign
 // SetStatus implements [signingevent.Forge]. A description that is too long is
 // cut.
 func (f *Forge) SetStatus(ctx context.Context, commit string, s signingevent.CommitStatus) error {
+	if !commitID.MatchString(commit) {
+		return fmt.Errorf("set the commit status of %q: it is no commit", commit)
+	}
 	status := &gh.RepoStatus{State: &s.State, Context: &s.Context}
 	if s.Description != "" {
 		description := cut(s.Description, maxDescription)
@@ -341,6 +350,8 @@ func (f *Forge) SetStatus(ctx context.Context, commit string, s signingevent.Com
 	_, _, err := f.client.Repositories.CreateStatus(repeatable(ctx), f.owner, f.name, commit, status)
 	return f.failed("set the commit status of "+short(commit), writeStatuses, err)
 }
+
+var commitID = regexp.MustCompile(`^[0-9a-f]{1,64}$`)
 
 // cut returns s with at most n characters, the last of which says that there
 // was more.
@@ -372,6 +383,7 @@ func (f *Forge) Dispatch(ctx context.Context, workflow, branch string, inputs ma
 	// 422 is a workflow that has no such trigger, input or branch.
 	if answer := (*AnswerError)(nil); errors.As(err, &answer) && answer.Status == http.StatusUnprocessableEntity {
 		answer.Err = signingevent.ErrNotFound
+		return fmt.Errorf("%s: %w", action, answer)
 	}
 	return err
 }
@@ -396,6 +408,9 @@ func (f *Forge) LastRun(ctx context.Context, workflow, branch string) (*Run, err
 	if err != nil {
 		return nil, f.failed(action, readActions, err)
 	}
+	if found == nil {
+		return nil, fmt.Errorf("%s: GitHub's answer holds no list", action)
+	}
 	for _, r := range found.WorkflowRuns { // newest first
 		if r.GetHeadBranch() == branch {
 			return &Run{Head: r.GetHeadSHA(), Status: r.GetStatus(), Conclusion: r.GetConclusion()}, nil
@@ -412,11 +427,12 @@ func segment(name string) error {
 	return nil
 }
 
-// pages collects a list of several pages.
-func pages[T any](page func(gh.ListOptions) ([]T, *gh.Response, error)) ([]T, error) {
+// pages collects a list of several pages. The error is errTooMany if there are
+// more than limit.
+func pages[T any](limit int, page func(gh.ListOptions) ([]T, *gh.Response, error)) ([]T, error) {
 	var all []T
 	o := gh.ListOptions{Page: 1, PerPage: 100}
-	for range maxPages {
+	for range limit {
 		list, resp, err := page(o)
 		if err != nil {
 			return nil, err
@@ -427,8 +443,10 @@ func pages[T any](page func(gh.ListOptions) ([]T, *gh.Response, error)) ([]T, er
 		}
 		o.Page = resp.NextPage
 	}
-	return nil, fmt.Errorf("there are more than %d", maxPages*o.PerPage)
+	return all, fmt.Errorf("%w: more than %d", errTooMany, limit*o.PerPage)
 }
+
+var errTooMany = errors.New("there are too many to read")
 
 // graphQLError is one of the errors that GraphQL reports, with status 200.
 type graphQLError struct{ Type, Message string }

@@ -49,12 +49,20 @@ type transport struct {
 	log    *slog.Logger
 }
 
-type repeatableKey struct{}
+type (
+	repeatableKey struct{}
+	readingKey    struct{}
+)
 
 // repeatable marks requests that may be made again although their method is
 // POST: what they do twice is the same as done once.
 func repeatable(ctx context.Context) context.Context {
 	return context.WithValue(ctx, repeatableKey{}, true)
+}
+
+// reading marks requests that change nothing although their method is POST.
+func reading(ctx context.Context) context.Context {
+	return context.WithValue(repeatable(ctx), readingKey{}, true)
 }
 
 // verdict is what is to be done about the outcome of one try.
@@ -70,6 +78,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Body != nil {
 		defer req.Body.Close()
 	}
+	reads := req.Method == http.MethodGet || req.Context().Value(readingKey{}) != nil
 	again := req.Method != http.MethodPost || req.Context().Value(repeatableKey{}) != nil
 	pause := backoff.NewExponentialBackOff() // with jitter
 	pause.InitialInterval, pause.Multiplier = time.Second, 2
@@ -97,7 +106,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if !v.again || try >= t.budget.Tries || waited+wait > t.budget.Wait {
 			e := &UnavailableError{
 				Method: req.Method, Path: req.URL.Path, Tries: try, Waited: waited, Last: v.last,
-				RateLimited: v.limit, MayBeDone: v.done && req.Method != http.MethodGet, Err: err,
+				RateLimited: v.limit, MayBeDone: v.done && !reads, Err: err,
 			}
 			if v.limit {
 				e.Until = t.forge.now().Add(v.asked)
@@ -137,8 +146,11 @@ func (t *transport) try(req *http.Request, token secret) (*http.Response, error)
 	if len(data) > maxAnswer {
 		return nil, &tooLargeError{maxAnswer}
 	}
-	if resp.StatusCode >= 400 {
-		data = censor(data, token)
+	data = censor(data, token) // a server may repeat what it was shown
+	for _, values := range resp.Header {
+		for i := range values {
+			values[i] = string(censor([]byte(values[i]), token))
+		}
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(data))
 	resp.ContentLength = int64(len(data))
@@ -165,6 +177,14 @@ func (t *transport) judge(req *http.Request, resp *http.Response, err error, aga
 			v.asked = t.asked(resp)
 		}
 		return v
+	}
+	if resp.StatusCode == http.StatusOK && t.forge.toGraphQL(req) && bytes.Contains(body[:min(len(body), 4<<10)], []byte("Something went wrong while executing your query")) {
+		return verdict{last: "an error of GraphQL", again: again, done: true} // its 500 has status 200
+	}
+	if text := strings.TrimSpace(string(body)); req.Method == http.MethodGet && resp.StatusCode/100 == 2 && (text == "" || text == "null") {
+		// It would pass for a list without entries, and what is on it would be
+		// made a second time.
+		return verdict{last: "an empty answer", again: again}
 	}
 	return verdict{}
 }
@@ -210,7 +230,7 @@ func limited(req *http.Request, resp *http.Response, body []byte, f *Forge) bool
 		return resp.Header.Get("Retry-After") != "" || resp.Header.Get("X-RateLimit-Remaining") == "0" || secondary(body) ||
 			strings.Contains(strings.ToLower(said.Message), "rate limit exceeded")
 	case http.StatusOK:
-		if !sameOrigin(req.URL, f.graphql) || req.URL.Path != f.graphql.Path {
+		if !f.toGraphQL(req) {
 			return false
 		}
 		var said struct{ Errors []graphQLError }
@@ -222,6 +242,10 @@ func limited(req *http.Request, resp *http.Response, body []byte, f *Forge) bool
 		}
 	}
 	return false
+}
+
+func (f *Forge) toGraphQL(req *http.Request) bool {
+	return sameOrigin(req.URL, f.graphql) && req.URL.Path == f.graphql.Path
 }
 
 func secondary(body []byte) bool {
@@ -275,13 +299,12 @@ func answer(resp *http.Response, err error) string {
 	return strconv.Itoa(resp.StatusCode)
 }
 
-// checkRedirect lets a request be led on within the API, as for a repository
-// that was renamed, with the same method: net/http makes a GET of a POST.
+// checkRedirect lets a request be led on, as for a repository that was renamed,
+// with the same method: net/http makes a GET of a POST. Where to, the transport
+// looks: it goes to the API and nowhere else.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	first := via[0]
 	switch {
-	case !sameOrigin(req.URL, first.URL):
-		return &redirectError{from: first.URL.Host, to: req.URL.Scheme + "://" + req.URL.Host}
 	case req.Method != first.Method:
 		return &redirectError{from: first.URL.Host, to: "another place, for which " + first.Method + " would become " + req.Method}
 	case len(via) > 3:

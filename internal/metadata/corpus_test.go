@@ -288,7 +288,11 @@ func (h *history) met(t testing.TB, p pair) bool {
 	if !ok {
 		t.Fatalf("%s does not delegate %s", p.delegator, p.role)
 	}
-	return metadata.Check(del, h.docs[p.doc]).Met()
+	met := metadata.Met(del, h.docs[p.doc])
+	if all := metadata.Check(del, h.docs[p.doc]).Met(); met != all {
+		t.Errorf("%s by %s: Met says %v, Check %v", p.doc, p.delegator, met, all)
+	}
+	return met
 }
 
 // betweenRotationAndSigning are the merges that rotate the online key: until

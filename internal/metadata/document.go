@@ -117,7 +117,10 @@ type Succinct struct {
 // Parse reads a metadata file of any of the four types. It is lenient about
 // formatting and about what the TUF specification leaves open, and strict about
 // what a later step would have to guess.
-func Parse(data []byte) (*Document, error) {
+func Parse(data []byte) (*Document, error) { return (*Memo)(nil).Parse(data) }
+
+// Parse is the function of that name, and decodes no key a second time.
+func (m *Memo) Parse(data []byte) (*Document, error) {
 	v, dups, err := ParseTree(data)
 	if err != nil {
 		return nil, err
@@ -127,7 +130,7 @@ func Parse(data []byte) (*Document, error) {
 		return nil, &ParseError{Offset: -1, Reason: "it is not a JSON object"}
 	}
 	d := &Document{raw: bytes.Clone(data), tree: tree, duplicates: dups}
-	var r reader
+	r := reader{memo: m}
 	d.signed = r.object(tree, "signed")
 	for i, e := range r.list(tree, "signatures") {
 		r.path = []string{"signatures", fmt.Sprint(i)}
@@ -166,7 +169,7 @@ func Parse(data []byte) (*Document, error) {
 	if r.err != nil {
 		return nil, r.err
 	}
-	if d.payload, err = Canonical(d.signed); err != nil {
+	if d.payload, err = canonical(d.signed, len(data)); err != nil {
 		return nil, &ParseError{Offset: -1, Path: "signed", Reason: "has no canonical form: " + err.Error()}
 	}
 	return d, nil
@@ -174,6 +177,7 @@ func Parse(data []byte) (*Document, error) {
 
 // reader takes typed values out of a tree; the first fault sticks.
 type reader struct {
+	memo *Memo
 	path []string
 	err  error
 }
@@ -259,7 +263,7 @@ func (r *reader) keys(o Object) map[string]*Key {
 	obj := r.object(o, "keys")
 	r.at("keys", func() {
 		r.each(obj, func(id string, e Object) {
-			k, err := DecodeKey(id, e)
+			k, err := r.memo.decodeKey(id, e)
 			if err != nil {
 				r.fail(err.Error())
 				return

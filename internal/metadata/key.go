@@ -61,7 +61,22 @@ func (k *Key) CheckID() (computed string, ok bool) {
 // an error here: the key is returned with Unusable set, since clients must skip
 // such a key and still count the others. An error means the object is not a key
 // at all.
-func DecodeKey(id string, obj Object) (*Key, error) {
+func DecodeKey(id string, obj Object) (*Key, error) { return (*Memo)(nil).decodeKey(id, obj) }
+
+// A Memo remembers public keys, so that whoever reads many documents of one
+// repository decodes each key once. It remembers no verdict. The zero value is
+// ready for use, by one goroutine; it grows with the documents that are read.
+type Memo struct{ keys map[publicText]publicKey }
+
+// publicText is all that a usable public key depends on.
+type publicText struct{ keytype, scheme, public string }
+
+type publicKey struct {
+	key   crypto.PublicKey
+	print [sha256.Size]byte
+}
+
+func (m *Memo) decodeKey(id string, obj Object) (*Key, error) {
 	k := &Key{ID: id, Object: obj}
 	var ok bool
 	if k.Type, ok = obj["keytype"].(string); !ok {
@@ -79,6 +94,12 @@ func DecodeKey(id string, obj Object) (*Key, error) {
 	k.Owner, _ = obj[FieldKeyOwner].(string)
 	k.OnlineURI, _ = obj[FieldOnlineURI].(string)
 	text, _ := val["public"].(string)
+	if m != nil {
+		if known, ok := m.keys[publicText{k.Type, k.Scheme, text}]; ok {
+			k.Public, k.print = known.key, known.print
+			return k, nil
+		}
+	}
 	k.Public, k.Unusable = decodePublic(k.Type, k.Scheme, text)
 	if k.Unusable == nil {
 		der, err := x509.MarshalPKIXPublicKey(k.Public)
@@ -86,6 +107,12 @@ func DecodeKey(id string, obj Object) (*Key, error) {
 			return nil, err
 		}
 		k.print = sha256.Sum256(der)
+		if m != nil {
+			if m.keys == nil {
+				m.keys = map[publicText]publicKey{}
+			}
+			m.keys[publicText{k.Type, k.Scheme, text}] = publicKey{k.Public, k.print}
+		}
 		return k, nil
 	}
 	raw, err := Canonical(val)

@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"math/big"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -333,6 +334,68 @@ func TestFingerprint(t *testing.T) {
 		}
 		seen[f] = word
 	}
+}
+
+// Whatever has been read before, a document reads the same. Kills: a memo that
+// goes by keyid or by the key's text alone, and one that remembers that a key is good.
+func TestMemo(t *testing.T) {
+	ed, p256 := keyFor(t, "ed-alice").object, keyFor(t, "alice").object
+	with := func(o metadata.Object, name string, value any) metadata.Object {
+		o = metadata.Clone(o)
+		o[name] = value
+		return o
+	}
+	rename := func(o metadata.Object, name string, value any) metadata.Object {
+		o = metadata.Clone(o)
+		o["keyval"].(metadata.Object)[name] = value
+		return o
+	}
+	keys := []metadata.Object{
+		ed, p256, keyFor(t, "bob").object, keyFor(t, "hex-alice").object, keyFor(t, "p384-alice").object, keyFor(t, "rsa-alice").object,
+		with(ed, metadata.FieldKeyOwner, "@alice"), with(p256, metadata.FieldOnlineURI, "file2:x"),
+		with(p256, "scheme", "ecdsa-sha2-nistp384"), with(p256, "keytype", "ed25519"), with(ed, "keytype", "rsa"),
+		rename(ed, "public", "00"), rename(p256, "x-more", "field"), rename(ed, "public", int64(1)),
+	}
+	var memo metadata.Memo
+	for round := range 2 {
+		for i, o := range keys {
+			document, err := metadata.Parse(rootWithKey("same-id", o))
+			if err != nil {
+				t.Fatal(err)
+			}
+			remembered, err := memo.Parse(rootWithKey("same-id", o))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, got := document.Delegations().Keys["same-id"], remembered.Delegations().Keys["same-id"]
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("round %d, key %d: %+v, want %+v", round, i, got, want)
+			}
+		}
+	}
+	public := func(parse func([]byte) (*metadata.Document, error)) any {
+		doc, err := parse(rootWithKey("another-id", p256))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return doc.Delegations().Keys["another-id"].Public // a pointer
+	}
+	if public(memo.Parse) != public(memo.Parse) || public(memo.Parse) == public(metadata.Parse) {
+		t.Error("the key was decoded again, or remembered by nobody's memo")
+	}
+	if _, err := memo.Parse(rootWithKey("id", with(ed, "keytype", nil))); err == nil {
+		t.Error("a key without a type was read")
+	}
+}
+
+// rootWithKey is an unsigned root that declares one key.
+func rootWithKey(id string, key metadata.Object) []byte {
+	role := metadata.Object{"keyids": []any{}, "threshold": int64(1)}
+	return metadata.Write(metadata.Object{"signatures": []any{}, "signed": metadata.Object{
+		"_type": "root", "spec_version": "1.0", "version": int64(1), "expires": "2036-01-31T00:00:00Z",
+		"keys":  metadata.Object{id: key},
+		"roles": metadata.Object{"root": role, "timestamp": role, "snapshot": role, "targets": role},
+	}})
 }
 
 func TestNewKey(t *testing.T) {

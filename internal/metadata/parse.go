@@ -320,7 +320,8 @@ func (p *parser) string() (string, error) {
 }
 
 func (p *parser) escaped(start int) (string, error) {
-	out := append([]byte(nil), p.data[start:p.pos]...)
+	rest := max(0, bytes.IndexByte(p.data[p.pos:], '"')) // it mostly ends there
+	out := append(make([]byte, 0, p.pos-start+rest), p.data[start:p.pos]...)
 	for p.pos < len(p.data) {
 		c := p.data[p.pos]
 		switch {

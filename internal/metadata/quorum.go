@@ -52,7 +52,15 @@ func (q Quorum) Met() bool { return q.Threshold >= 1 && int64(q.Count) >= q.Thre
 // with its own.
 //
 // Spec: https://theupdateframework.github.io/specification/latest/#update-root, step 4.
-func Check(d Delegation, doc *Document) Quorum {
+func Check(d Delegation, doc *Document) Quorum { return check(d, doc, false) }
+
+// Met is Check(d, doc).Met(). It verifies no more signatures than that takes,
+// for those who need not know who has signed.
+func Met(d Delegation, doc *Document) bool { return check(d, doc, true).Met() }
+
+// check counts signatures: all of them, or until enough are counted. One more
+// never undoes those before it.
+func check(d Delegation, doc *Document, untilMet bool) Quorum {
 	q := Quorum{Threshold: d.Threshold, Checks: make([]SignatureCheck, 0, len(doc.signatures))}
 	listed := make(map[string]bool, len(d.KeyIDs))
 	for _, id := range d.KeyIDs {
@@ -62,6 +70,9 @@ func Check(d Delegation, doc *Document) Quorum {
 	seen := map[string]bool{}
 	counted := map[[sha256.Size]byte]string{}
 	for _, s := range doc.signatures {
+		if q.Count = len(counted); untilMet && q.Met() {
+			return q
+		}
 		c := SignatureCheck{KeyID: s.KeyID, Key: d.Keys[s.KeyID]}
 		refuse := func(state SignatureState, format string, args ...any) {
 			c.State, c.Reason = state, fmt.Sprintf(format, args...)

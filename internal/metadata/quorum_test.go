@@ -107,6 +107,9 @@ func TestCheck(t *testing.T) {
 			if !ok {
 				t.Fatal("no delegation")
 			}
+			if got := metadata.Met(del, targets); got != c.met { // before Check, which would have verified all
+				t.Errorf("Met says %v, want %v", got, c.met)
+			}
 			q := metadata.Check(del, targets)
 			if q.Met() != c.met || q.Count != c.count || fmt.Sprint(q.Threshold) != fmt.Sprint(c.threshold) {
 				t.Errorf("met %v, count %d, threshold %d; want %v, %d, %v", q.Met(), q.Count, q.Threshold, c.met, c.count, c.threshold)
@@ -152,6 +155,31 @@ func TestCheck(t *testing.T) {
 				t.Errorf("missing %s, want %s", got, c.whoMisses)
 			}
 		})
+	}
+}
+
+// Kills: a Met that verifies everything, and one that stops before it should.
+func TestMetVerifiesNoMoreThanItTakes(t *testing.T) {
+	for _, c := range []struct {
+		situation
+		want int
+	}{
+		{situation{"alice bob carol", "alice bob carol", "alice bob carol", 1}, 1},
+		{situation{"alice bob carol", "alice bob carol", "alice bob carol", 2}, 2},
+		{situation{"alice bob carol", "alice bob carol", "alice bob carol", 3}, 3},
+		{situation{"alice bob carol", "alice bob carol", "alice bob carol", 4}, 3}, // never enough
+		{situation{"alice bob carol", "alice bob carol", "alice bob carol", 0}, 3},
+		{situation{"alice alice2=alice bob", "alice alice2 bob", "alice alice2 bob", 2}, 3}, // one key counts once
+	} {
+		root, targets, _ := c.build(t)
+		del, _ := root.Delegation(metadata.Targets)
+		met := metadata.Met(del, targets)
+		if got := targets.Verifications(); got != c.want {
+			t.Errorf("%+v: %d verifications, want %d", c.situation, got, c.want)
+		}
+		if met != metadata.Check(del, targets).Met() {
+			t.Errorf("%+v: Met says %v", c.situation, met)
+		}
 	}
 }
 

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/tufops/tufops/client"
+	"github.com/tufops/tufops/internal/cli"
+	"github.com/tufops/tufops/internal/escape"
+)
+
+// maxDays is a hundred years: what is asked for beyond that is a slip.
+const maxDays = 36500
+
+func checkCommand(env cli.Env, metadataDir, metadataURL, at urfave.StringFlag) *urfave.Command {
+	metadataDir.Usage = "leave what a client accepted in `DIR`; if something is there, update from that"
+	return &urfave.Command{
+		Name:  "check",
+		Usage: "test a published repository as those who run it do",
+		Description: "Fetches everything that is served but the artifacts, verifies it, and updates to\n" +
+			"it with a client like any other. It goes on after a fault as far as the rest can\n" +
+			"be judged, and says whether the repository is bad or only not reached.\n\n" +
+			"Without --initial-root it trusts the repository's own 1.root.json. That finds\n" +
+			"mistakes, and not that somebody has put up another repository.\n\n" +
+			"Ends with 0 if the repository is good (a warning is no fault), else with 1. In a\n" +
+			"GitHub Actions step it writes a summary, and the output result: passed, failed\n" +
+			"or unreachable.\n\n" +
+			"Examples:\n" +
+			"  tufops-client check --metadata-url https://tuf.example.org/metadata\n" +
+			"  tufops-client check --metadata-url https://tuf.example.org/metadata \\\n" +
+			"    --initial-root root.json --compare-source metadata --valid-days 2 \\\n" +
+			"    --offline-valid-days 20 --expected-artifact trusted_root.json",
+		Flags: []urfave.Flag{
+			&metadataURL,
+			&urfave.StringFlag{Name: "artifact-url", Usage: "the repository's artifacts are at `URL` (default: targets beside the metadata)"},
+			&urfave.StringFlag{Name: "initial-root", Usage: "start from the root.json in `FILE` (default: the repository's 1.root.json)"},
+			&urfave.StringFlag{Name: "update-base-url", Usage: "update from the previous state, which is at `URL`"},
+			&urfave.StringFlag{Name: "compare-source", Usage: "root.json and timestamp.json are those in `DIR`, byte for byte"},
+			&urfave.IntFlag{Name: "valid-days", Usage: "all roles are valid `N` days from now"},
+			&urfave.IntFlag{Name: "offline-valid-days", Usage: "root and all targets roles are valid `N` days from now"},
+			&urfave.StringSliceFlag{Name: "expected-artifact", Usage: "the artifact `PATH` is there; may be repeated"},
+			&urfave.BoolFlag{Name: "all-artifacts", Usage: "every artifact is there"},
+			&metadataDir,
+			&at,
+			&urfave.StringFlag{Name: "format", Value: "text", Usage: "print `text|json`"},
+		},
+		Action: func(c *urfave.Context) error { return check(c, env) },
+	}
+}
+
+func check(c *urfave.Context, env cli.Env) error {
+	common, err := cli.ParseCommon(c, env)
+	if err != nil {
+		return err
+	}
+	format := c.String("format")
+	if format != "text" && format != "json" {
+		return cli.Usagef("--format is text or json, not %q", format)
+	}
+	for _, flag := range []string{"valid-days", "offline-valid-days"} {
+		if n := c.Int(flag); n < 0 || n > maxDays {
+			return cli.Usagef("--%s is a number of days from 0 to %d, not %d", flag, maxDays, n)
+		}
+	}
+	o := client.CheckOptions{
+		MetadataDir: c.String("metadata-dir"), SourceDir: c.String("compare-source"),
+		ValidDays: c.Int("valid-days"), OfflineValidDays: c.Int("offline-valid-days"),
+		Artifacts: c.StringSlice("expected-artifact"), AllArtifacts: c.Bool("all-artifacts"),
+		Logger: common.Log,
+	}
+	if o.Now, err = clock(c, common); err != nil {
+		return err
+	}
+	for flag, to := range map[string]*string{"metadata-url": &o.MetadataURL, "artifact-url": &o.TargetsURL, "update-base-url": &o.BaseURL} {
+		if *to, err = location(flag, c.String(flag)); err != nil {
+			return err
+		}
+	}
+	if o.TargetsURL == "" {
+		o.TargetsURL = beside(o.MetadataURL)
+	}
+	if o.RootFile = c.String("initial-root"); o.RootFile != "" {
+		if o.Root, err = client.ReadRoot(o.RootFile); err != nil {
+			return err
+		}
+	} else {
+		common.Log.Info("trusting the repository's own 1.root.json on first use; --initial-root FILE says which root you trust")
+	}
+	report, err := client.Check(c.Context, o)
+	if err != nil {
+		return err
+	}
+	if format == "json" {
+		doc, err := json.MarshalIndent(report, "", "  ")
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(env.Stdout, "%s\n", escape.JSON(doc))
+	} else {
+		fmt.Fprint(env.Stdout, report.Text())
+	}
+	// The verdict first, whatever becomes of the rest.
+	return errors.Join(report.Err(), cli.AddSummary(env, report.Markdown()), cli.SetOutput(env, "result", report.Result))
+}

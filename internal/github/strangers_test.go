@@ -1,0 +1,268 @@
+package github_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/tufops/tufops/internal/github/githubtest"
+	"github.com/tufops/tufops/internal/metadata"
+	"github.com/tufops/tufops/repository"
+	. "github.com/tufops/tufops/repository/repositorytest"
+	"github.com/tufops/tufops/signingevent"
+)
+
+// TestStrangersBranches: a branch from which the workflow cannot be started, or a
+// tag that looks like an event, fails nothing for the others.
+func TestStrangersBranches(t *testing.T) {
+	s := begin(t, githubtest.Settings{})
+	s.edit()
+	s.push("an artifact")
+	s.Run("switch", "-q", "-c", "stranger", "main")
+	s.WriteFile(".github/workflows/"+workflow, "on: push\n")
+	s.Commit("a workflow of mine")
+	s.Run("push", "-q", "origin", "HEAD:sign/a", "HEAD:refs/tags/refs/heads/sign/tag", "HEAD:other/refs/heads/sign/deep")
+	f := s.forge(s.gh.Endpoint(""))
+	started, err := signingevent.Reevaluate(context.Background(), s.checkout("main"), f, workflow)
+	if err != nil || !slices.Equal(started, []string{Event}) {
+		t.Errorf("started %q, %v", started, err)
+	}
+	events := []signingevent.NewEvent{{Branch: "sign/a"}, {Branch: Event}}
+	started, err = signingevent.StartEvents(context.Background(), f, workflow, events, false)
+	if err != nil || !slices.Equal(started, []string{Event}) {
+		t.Errorf("started %q, %v", started, err)
+	}
+	// Of a branch that the bot has made itself it is a fault.
+	if _, err := signingevent.StartEvents(context.Background(), f, workflow, []signingevent.NewEvent{{Branch: "sign/a", Created: true}}, false); err == nil {
+		t.Error("an event was created whose workflow cannot be started, and nobody is told")
+	}
+}
+
+// TestStrangersMany: however many branches look like events, a run starts a hundred
+// workflows at most, and each has its turn.
+func TestStrangersMany(t *testing.T) {
+	s := begin(t, githubtest.Settings{})
+	s.edit()
+	s.push("an artifact")
+	push := []string{"push", "-q", "origin"}
+	for i := range 129 {
+		push = append(push, fmt.Sprintf("HEAD:refs/heads/sign/x%d", i))
+	}
+	s.Run(push...)
+	o := s.checkout("main")
+	o.DryRun = true
+	turns := map[string]int{}
+	for range 2 {
+		started, err := signingevent.Reevaluate(context.Background(), o, s.forge(s.gh.Endpoint("")), workflow)
+		if err != nil || len(started) != 100 {
+			t.Fatalf("started %d, %v", len(started), err)
+		}
+		for _, branch := range started {
+			turns[branch]++
+		}
+		o.Now = o.Now.Add(6 * time.Hour)
+	}
+	if len(turns) != 130 {
+		t.Errorf("of 130 events %d had their turn", len(turns))
+	}
+}
+
+// TestStrangersCrowd: however many people a branch invites, and however long
+// their names are, what is said of it fits into a comment.
+func TestStrangersCrowd(t *testing.T) {
+	s := begin(t, githubtest.Settings{})
+	var invites []string
+	for i := range 1300 { // as much as the file may hold
+		invites = append(invites, fmt.Sprintf(`"@%s%d":["releases"]`, strings.Repeat("_-", 25), i))
+	}
+	s.WriteFile(repository.StateFile, `{"invites": {`+strings.Join(invites, ",")+`}}`)
+	s.Edit("targets", nil)
+	s.push("everybody")
+	s.drive()
+	if n := len(s.marked(1, callMark)); n != 1 {
+		t.Errorf("%d calls", n)
+	}
+	for _, c := range s.gh.Comments(1) {
+		if n := utf8.RuneCountInString(c.Body); n > 65_536 {
+			t.Errorf("a comment of %d characters", n)
+		}
+	}
+	s.quiet()
+}
+
+// TestStrangersBases: a pull request of the same branch into another branch, closed
+// or merged there, says nothing about the event.
+func TestStrangersBases(t *testing.T) {
+	for _, merged := range []bool{false, true} {
+		t.Run(fmt.Sprintf("merged %v", merged), func(t *testing.T) {
+			s := begin(t, githubtest.Settings{})
+			s.Run("push", "-q", "origin", "main:other")
+			s.edit()
+			s.push("an artifact")
+			n := s.gh.OpenPull("mallory", Event, "other", "mine", "", false)
+			if merged {
+				s.gh.Merge(n, githubtest.MergeCommit, "mallory")
+			} else {
+				s.gh.ClosePull(n, "mallory")
+			}
+			done := s.drive()
+			if done.Pull == nil || done.Pull.Base != "main" || done.Merged {
+				t.Fatalf("merged %v, pull request %+v", done.Merged, done.Pull)
+			}
+			s.want(done.Pull.Number, true, "pending", "@alice @bob @carol")
+			s.quiet()
+		})
+	}
+}
+
+// TestStrangersLabel: the label that stands for a draft where there are none, given
+// by hand where there are, does not keep the pull request from being one.
+func TestStrangersLabel(t *testing.T) {
+	s := begin(t, githubtest.Settings{})
+	s.edit()
+	s.Sign("targets", "alice", "bob")
+	s.push("signed")
+	s.drive()
+	s.want(1, false, "success")
+	s.gh.Label(1, signingevent.DraftLabel)
+	s.Artifact("c.txt", "c")
+	s.push("one more artifact")
+	s.drive()
+	s.want(1, true, "pending", "@alice @bob @carol")
+	if labels := s.gh.Pull(1).Labels; len(labels) > 0 {
+		t.Errorf("labels %q", labels)
+	}
+	s.quiet()
+}
+
+// TestStrangersNames: whatever git allows in the name of a branch, its event is
+// opened, found again and called by that name.
+func TestStrangersNames(t *testing.T) {
+	for _, name := range []string{
+		"sign/" + strings.Repeat("x", 240), "sign/a&b=c#d%2e+e", "sign/@alice", "sign/fixes-#1", `sign/"'$(id);|{}!<b>`, "sign/größe", "sign/a\u202eb",
+		"sign/-x", "sign/refs/heads/main",
+	} {
+		t.Run(name[:min(len(name), 30)], func(t *testing.T) {
+			t.Parallel()
+			s := begin(t, githubtest.Settings{})
+			s.edit()
+			s.push("an artifact")
+			s.Run("push", "-q", "origin", "HEAD:refs/heads/"+name)
+			f := s.forge(s.gh.Endpoint(""))
+			for run := range 2 {
+				done, err := signingevent.Drive(context.Background(), s.options(name, f))
+				if err != nil || done.Pull == nil || done.Pull.Number != 1 || (run == 1) != (len(done.Done) == 0) {
+					t.Fatalf("run %d: pull request %+v, did %q, %v", run, done.Pull, done.Done, err)
+				}
+			}
+			title := s.gh.Pull(1).Title
+			if n := utf8.RuneCountInString(title); n > 256 || strings.ContainsRune(title, '\u202e') || !strings.HasPrefix(title, "Signing event: sign/") {
+				t.Errorf("the title has %d characters: %q", n, title)
+			}
+			for _, c := range s.gh.Comments(1) {
+				if strings.ContainsRune(c.Body, '\u202e') {
+					t.Errorf("the name comes through:\n%s", c.Body)
+				}
+			}
+		})
+	}
+}
+
+// upon is a log that does something when a message is written to it.
+type upon struct {
+	slog.Handler
+	message string
+	do      func()
+}
+
+func (u *upon) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == u.message && u.do != nil {
+		do := u.do
+		u.do = nil
+		do()
+	}
+	return nil
+}
+
+func (u *upon) Enabled(context.Context, slog.Level) bool { return true }
+
+// TestMovedAfterMerge: an event that was merged as it was goes on, under a run
+// that has just seen it merged.
+func TestMovedAfterMerge(t *testing.T) {
+	s := begin(t, githubtest.Settings{})
+	s.edit()
+	s.Sign("targets", "alice", "bob")
+	s.push("signed")
+	s.drive()
+	s.gh.Merge(1, githubtest.Squash, "alice")
+	o := s.options(Event, s.forge(s.gh.Endpoint("")))
+	o.Log = slog.New(&upon{slog.DiscardHandler, "the event was merged", func() {
+		s.Artifact("c.txt", "c")
+		s.push("one more artifact")
+	}})
+	done, err := signingevent.Drive(context.Background(), o)
+	if err != nil || done.Merged || done.Pull == nil || done.Pull.Number != 2 {
+		t.Fatalf("merged %v, pull request %+v, %v", done.Merged, done.Pull, err)
+	}
+	if len(s.marked(2, statusMark)) != 1 || s.state(s.head()) == "" {
+		t.Errorf("what was opened is not shown: %+v, did %q", s.gh.Comments(2), done.Done)
+	}
+}
+
+// TestLocked: in a locked conversation the bot cannot write; the rest is done, and
+// the run says what GitHub said.
+func TestLocked(t *testing.T) {
+	s := begin(t, githubtest.Settings{})
+	s.edit()
+	s.push("an artifact")
+	s.gh.Inject(githubtest.Fault{
+		On: func(r *githubtest.Request) bool {
+			return r.Writes() && strings.Contains(r.String(), "comments")
+		},
+		Status: 403, Body: `{"message":"Unable to create comment because issue is locked."}`,
+	})
+	done := s.drive()
+	if done.Pull == nil || !s.gh.Pull(1).Draft || s.state(s.head()) != "pending" {
+		t.Errorf("pull request %+v, status %q", done.Pull, s.state(s.head()))
+	}
+	contains(t, strings.Join(done.Notes, "\n"), "may not comment on #1. GitHub answered 403 Forbidden: Unable to create comment because issue is locked.")
+	s.gh.Heal()
+	s.drive()
+	s.want(1, true, "pending", "@alice @bob @carol")
+}
+
+// TestByHand: where the bot may not open the pull request, people get the page to
+// do so, as a link, and what to change so that it may.
+func TestByHand(t *testing.T) {
+	s := begin(t, githubtest.Settings{ActionsOpenNoPulls: true})
+	s.edit()
+	s.push("an artifact")
+	done := s.drive()
+	contains(t, done.Markdown(), "<https://github.com/octo/tuf/compare/main...sign/test?expand=1>", `Turn on "Allow GitHub Actions to create and approve pull requests"`)
+}
+
+// TestStrangersTags: a tag by the name of the base, which a checkout with all
+// history has, stands in nobody's way.
+func TestStrangersTags(t *testing.T) {
+	s := begin(t, githubtest.Settings{})
+	s.Edit("targets", func(o metadata.Object) { AddKey(o, "releases", "dave") })
+	s.push("a new key")
+	for _, tag := range []string{"origin/main", "main", Event, "refs/remotes/origin/main", "HEAD", "origin/HEAD"} {
+		s.Run("push", "-q", "origin", "HEAD:refs/tags/"+tag)
+	}
+	o := s.options(Event, s.forge(s.gh.Endpoint("")))
+	if _, err := signingevent.Drive(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	s.want(1, true, "pending", s.called(1)...)
+	contains(t, s.board(1), " `targets` | v1")
+	started, err := signingevent.Reevaluate(context.Background(), s.checkout("main"), s.forge(s.gh.Endpoint("")), workflow)
+	if err != nil || !slices.Equal(started, []string{Event}) {
+		t.Errorf("started %q, %v", started, err)
+	}
+}
