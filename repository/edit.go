@@ -295,6 +295,9 @@ func Due(doc *metadata.Document, p metadata.Period, now time.Time) bool {
 
 // SyncTargets brings a targets role in line with the artifacts of its folder.
 // It reports whether there was anything to do; if not, not a byte changes.
+//
+// Artifacts get the custom metadata that [CustomFile] asks for. A file that
+// cannot be read asks for nothing: the rules say what is wrong with it.
 func (e *Edit) SyncTargets(ctx context.Context, role string) (bool, error) {
 	doc, signed, err := e.signedPart(role)
 	if err != nil {
@@ -306,6 +309,10 @@ func (e *Edit) SyncTargets(ctx context.Context, role string) (bool, error) {
 	files := e.base.ArtifactFiles(role)
 	measured, err := e.base.repo.Measure(ctx, files)
 	if err != nil {
+		return false, err
+	}
+	custom, err := e.base.custom(ctx)
+	if err != nil && !errors.As(err, new(*CustomError)) {
 		return false, err
 	}
 	listed := doc.Targets()
@@ -320,6 +327,7 @@ func (e *Edit) SyncTargets(ctx context.Context, role string) (bool, error) {
 		} else {
 			same = false
 		}
+		same = setCustom(entry, target, custom) && same
 		entry["length"] = measured[i].Length
 		entry["hashes"] = metadata.Object{"sha256": measured[i].Hashes["sha256"]}
 		targets[target] = entry

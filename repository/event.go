@@ -343,6 +343,9 @@ type Status struct {
 	Roles    []RoleStatus `json:"roles"`
 	Findings []Finding    `json:"findings"` // of the event as a whole and of its merge result
 	Silenced []Silenced   `json:"silenced,omitempty"`
+	// Profile is how the event would leave the repository, by the profile that
+	// .tufops.yaml names; nil where it names none.
+	Profile *ProfileStatus `json:"profile,omitempty"`
 
 	Rehearsal *Rehearsal `json:"rehearsal,omitempty"` // nil where there was none, see [Status.AddRehearsal]
 }
@@ -448,6 +451,9 @@ func (e *Event) Status(ctx context.Context, now time.Time, policy Policy) (*Stat
 		s.Complete = s.Complete && !f.Blocks()
 	}
 	s.Silenced = j.silenced
+	if s.Profile, j.err = e.Proposed.Profile(ctx, policy.Profile, e.options.Attested); j.err != nil {
+		return nil, j.err
+	}
 	return s, nil
 }
 

@@ -48,6 +48,8 @@ type Policy struct {
 	// KeyTypes are the types of keys that an event may add, each as TYPE/SCHEME;
 	// empty for all that this program writes.
 	KeyTypes []string
+	// Profile is what the repository is held to; "" for nothing beyond the rules.
+	Profile Profile
 	// EnforceTrust lets mistakes in Sigstore's trust material keep an event from
 	// being complete. Without it they are warnings: a repository that is taken over
 	// goes on with the verdicts that it had, nine of which in the history of
@@ -85,7 +87,7 @@ func (e *PolicyError) Hint() string {
 }
 
 // policyKeys are the names at the top of [PolicyFile].
-var policyKeys = []string{"repositories", "legacy-keyids", "key-types", "attested-keys", "invite-acceptance", "trust-material", "rules"}
+var policyKeys = []string{"repositories", "legacy-keyids", "key-types", "attested-keys", "invite-acceptance", "trust-material", "profile", "rules"}
 
 // policyFile is the form of [PolicyFile].
 type policyFile struct {
@@ -94,6 +96,7 @@ type policyFile struct {
 	KeyTypes         []string                `yaml:"key-types"`
 	AttestedKeys     *string                 `yaml:"attested-keys"`
 	InviteAcceptance *string                 `yaml:"invite-acceptance"`
+	Profile          *string                 `yaml:"profile"`
 	TrustMaterial    *string                 `yaml:"trust-material"`
 	Rules            map[string]ruleDecision `yaml:"rules"`
 }
@@ -144,6 +147,12 @@ func ParsePolicy(data []byte) (Policy, error) {
 	}
 	if p.AllowLegacyKeyIDs, err = choice("legacy-keyids", f.LegacyKeyIDs, "allowed", "refused"); err != nil {
 		return Policy{}, err
+	}
+	if f.Profile != nil {
+		if !slices.Contains(profiles, *f.Profile) {
+			return Policy{}, fmt.Errorf("profile is %q, not %s", *f.Profile, strings.Join(profiles, " or "))
+		}
+		p.Profile = Profile(*f.Profile)
 	}
 	if p.EnforceTrust, err = choice("trust-material", f.TrustMaterial, "enforced", "shown"); err != nil {
 		return Policy{}, err

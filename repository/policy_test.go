@@ -77,6 +77,7 @@ func TestParsePolicy(t *testing.T) {
 	}{
 		{"empty", "", repository.Policy{}},
 		{"comments", "# nothing\n", repository.Policy{}},
+		{"profile", "profile: sigstore-public-good\n", repository.Policy{Profile: repository.SigstorePublicGood}},
 		{"strict by word", "legacy-keyids: refused\nattested-keys: optional\ninvite-acceptance: any-login\ntrust-material: shown\n", repository.Policy{}},
 		{"trust material", "trust-material: enforced\n", repository.Policy{EnforceTrust: true}},
 		{"everything", `
@@ -118,7 +119,7 @@ func TestParsePolicyErrors(t *testing.T) {
 		{"a word", "strict", "line 1: it does not hold keys like rules and key-types"},
 		{"two documents", "rules: {}\n---\nrules: {}", "it holds more than one document"},
 		{"a second document that is broken", "rules: {}\n---\n: {", "it holds more than one document"},
-		{"unknown key", "legacy-keyids: allowed\nlegacy-keyid: allowed", `line 2: there is no key "legacy-keyid", only repositories, legacy-keyids, key-types, attested-keys, invite-acceptance, trust-material, rules`},
+		{"unknown key", "legacy-keyids: allowed\nlegacy-keyid: allowed", `line 2: there is no key "legacy-keyid", only repositories, legacy-keyids, key-types, attested-keys, invite-acceptance, trust-material, profile, rules`},
 		{"key twice", "legacy-keyids: refused\nlegacy-keyids: allowed", `line 2: "legacy-keyids" stands twice`},
 		{"a number for a key", "1: x", "line 1: a key is not text"},
 		{"alias", "key-types: &x [ed25519/ed25519]\nrepositories: *x", "line 1: anchors and aliases are not read"},
@@ -131,6 +132,7 @@ func TestParsePolicyErrors(t *testing.T) {
 		{"text for a decision", "rules: {threshold-of-one: off}", "cannot unmarshal"},
 		{"other word", "legacy-keyids: yes", `legacy-keyids is "yes", not allowed or refused`},
 		{"other word for keys", "attested-keys: maybe", `attested-keys is "maybe", not required or optional`},
+		{"other profile", "profile: sigstore", `profile is "sigstore", not sigstore-public-good`},
 		{"other word for invitations", "invite-acceptance: anyone", `invite-acceptance is "anyone", not own-login or any-login`},
 		{"folder outside", "repositories: [../x]", `repositories lists "../x", which is no folder of this git repository`},
 		{"folder twice", "repositories: [v1, v1/]", `repositories lists "v1/" twice`},

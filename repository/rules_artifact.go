@@ -305,7 +305,7 @@ func (s *State) unlisted(role string, listed map[string]metadata.TargetFile) []F
 	}
 	for _, f := range s.withPrefix(prefix) {
 		target := strings.TrimPrefix(f.Path, "targets/")
-		if _, ok := listed[target]; ok || !f.Regular() {
+		if _, ok := listed[target]; ok || !f.Regular() || f.Path == CustomFile {
 			continue
 		}
 		if role == metadata.Targets && !strings.Contains(target, "/") || role != metadata.Targets && d.Covers(target) {

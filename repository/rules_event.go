@@ -137,6 +137,7 @@ func (j *judge) whole(s *Status) []Finding {
 	j.stateFileInvalid(f)
 	j.rotationWindow(f)
 	j.artifactsOfUnchangedRoles(f)
+	j.artifactCustom(f, s)
 	j.trustMaterial(f, s)
 	j.artifactsOfNobody(f)
 	j.attestationChanged(f)

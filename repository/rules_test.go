@@ -110,6 +110,35 @@ func ruleCases() []ruleCase {
 		{"root signer replaced, signed by old and new", func(w *World) {
 			w.Edit("root", func(s object) { SetKeys(s, "root", "alice", "dave") }).Sign("root", "alice", "bob", "dave")
 		}, nil, true},
+		{"custom metadata as asked", func(w *World) {
+			w.WriteFile(repository.CustomFile, `{"a.txt": {"sigstore": {"usage": "CTFE"}}}`)
+			bumpTargets(w, func(s object) {
+				s["targets"].(object)["a.txt"].(object)["custom"] = object{"sigstore": object{"usage": "CTFE"}}
+			})
+		}, nil, true},
+		{"custom metadata not as asked", func(w *World) {
+			w.WriteFile(repository.CustomFile, `{"a.txt": {"sigstore": {"usage": "CTFE"}}}`)
+			bumpTargets(w, nil)
+		}, []string{"targets artifact-custom error"}, false},
+		{"custom metadata in an event that changes no role", func(w *World) {
+			w.WriteFile(repository.CustomFile, `{"a.txt": {"sigstore": {"usage": "CTFE"}}}`)
+		}, []string{"targets artifact-custom error"}, false},
+		{"custom metadata of no artifact", func(w *World) {
+			w.WriteFile(repository.CustomFile, `{"b.txt": null}`)
+			bumpTargets(w, nil)
+		}, []string{"targets artifact-custom error"}, false},
+		{"custom metadata with a misspelt field", func(w *World) {
+			w.WriteFile(repository.CustomFile, `{"a.txt": {"sigstore": {"useage": "CTFE"}}}`)
+			bumpTargets(w, nil)
+		}, []string{"- artifact-custom error"}, false},
+		{"custom metadata that nobody could sign", func(w *World) {
+			w.WriteFile(repository.CustomFile, `{"a.txt": {"n": 1.5}}`)
+			bumpTargets(w, nil)
+		}, []string{"- artifact-custom error"}, false},
+		{"custom metadata with a name twice", func(w *World) {
+			w.WriteFile(repository.CustomFile, `{"a.txt": {}, "a.txt": null}`)
+			bumpTargets(w, nil)
+		}, []string{"- artifact-custom error"}, false},
 		{"new delegated role, good", func(w *World) {
 			bumpTargets(w, func(s object) {
 				d := s["delegations"].(object)
@@ -762,6 +791,7 @@ func (test personCase) options(w *World) repository.EventOptions {
 
 // siblings are, by rule, the case that nearly breaks it: nothing is found there.
 var siblings = map[string]string{
+	"artifact-custom":     "custom metadata as asked",
 	"attestation-changed": "a second attestation is added", "machine-signs": "the key of a role that a machine signs changes, and it signs",
 	"artifact-mismatch": "artifact with two hashes", "artifact-missing": "artifact, good", "artifact-unlisted": "artifact of no role that main has",
 	"artifact-outside-delegation": "an artifact in the role's folder", "artifact-path-unsafe": "an artifact in the role's folder",

@@ -2,6 +2,7 @@ package repository
 
 import (
 	"errors"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"github.com/tufops/tufops/internal/git"
 	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/trustroot"
+	"github.com/tufops/tufops/trustroot/replay"
 )
 
 // trustRules are the checks of trust material as rules, by name: trusted-root/
@@ -42,6 +44,21 @@ func registerTrust() map[string]*Rule {
 	}
 	return byName
 }
+
+// BundleFolder is where maintainers keep Sigstore bundles, as *.json, that a
+// trusted root must go on verifying. It stands beside metadata/ and is read from
+// the tip of the base branch, never from an event.
+const BundleFolder = ".tufops/bundles"
+
+var trustReplay = rule(Rule{
+	Name: "trusted-root/replay", Level: LevelError, Gates: "E",
+	Title:   "a real signature stops verifying",
+	Stops:   "a change that every check lets pass takes away what people have signed: a window that was guessed, a log that was still in use",
+	Source:  "production 2023-02-20: the window of a CT log was read from its first and last entries, after it had been guessed",
+	Breaks:  "a bundle of .tufops/bundles on main verifies with the trusted root before the change and not with the one after it; a warning for a bundle that verifies with neither",
+	Example: "the signature in .tufops/bundles/a.json verified and no longer does: no certificate authority counted then",
+	Hint:    "let the windows hold what was signed, or take the bundle out of main if it is to stop",
+})
 
 // trustMaterial is an artifact of an event that is trust material.
 type trustMaterial struct {
@@ -92,6 +109,10 @@ func (j *judge) trustMaterial(f *findings, s *Status) {
 		j.trust(f, j.event.repo.Path(ArtifactFile(m.target)), m.target, trustroot.Lint(trustroot.Input{
 			Name: m.target, Data: m.after, Before: before, Files: beside(m.target, files), Now: j.now,
 		}))
+		if err := j.trustReplay(f, m, before); err != nil {
+			j.failed(err)
+			return
+		}
 	}
 	for _, target := range sortedKeys(files) {
 		if _, ok := trustroot.KindOf(target); !ok || changed[target] {
@@ -261,6 +282,51 @@ func (j *judge) readable(m trustMaterial, known []byte) ([]byte, error) {
 	}
 	return before, nil
 }
+
+// trustReplay stops a change that takes real signatures away. A file that cannot
+// be read takes all of them, and has been reported.
+func (j *judge) trustReplay(f *findings, m trustMaterial, before []byte) error {
+	r := j.event.repo
+	kind, _ := trustroot.KindOf(m.target)
+	if _, err := trustroot.Parse(kind, m.after); err != nil || kind != trustroot.TrustedRoot || before == nil {
+		return nil
+	}
+	entries, err := r.Git.Files(j.ctx, j.event.Base, r.Path(BundleFolder))
+	if err != nil {
+		return fmt.Errorf("read %s at commit %.10s: %w", r.Path(BundleFolder), j.event.Base, err)
+	}
+	bundles := map[string][]byte{}
+	for _, e := range entries {
+		if !e.Mode.IsRegular() || path.Ext(e.Path) != ".json" {
+			continue
+		}
+		data, err := r.Git.BlobLimit(j.ctx, e.OID, maxBundle)
+		if large := new(git.TooLargeError); errors.As(err, &large) {
+			data, err = nil, nil // which verifies nowhere
+		}
+		if err != nil {
+			return err
+		}
+		bundles[e.Path] = data
+	}
+	if len(bundles) == 0 {
+		return nil
+	}
+	for _, one := range replay.Run(bundles, before, m.after) {
+		file := r.Path(ArtifactFile(m.target))
+		switch {
+		case one.Broken():
+			f.addAs(trustReplay, j.trustLevel(trustroot.Error), file, trustReplay.Hint, "the signature in %s verified and no longer does: %v", one.Name, one.After)
+		case one.Idle():
+			f.addAs(trustReplay, LevelWarning, file, "replace it by a bundle that "+m.target+" verifies",
+				"the signature in %s verifies neither before nor after the change, so it says nothing: %v", one.Name, one.Before)
+		}
+	}
+	return nil
+}
+
+// maxBundle bounds a bundle, in bytes.
+const maxBundle = 1_000_000
 
 // trustRemoved stops a trusted root from leaving altogether. Signing
 // configurations come and go with their versions.

@@ -4,6 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -219,6 +222,7 @@ func TestTrustRules(t *testing.T) {
 			}
 		}
 	}
+	delete(rules, "trusted-root/replay") // of an event, see TestTrustReplay
 	for name := range rules {
 		t.Errorf("%s is no check", name)
 	}
@@ -268,6 +272,75 @@ func TestRealMistakesInEvents(t *testing.T) {
 	if len(seen) < len(mistakes)+2 {
 		t.Errorf("only %d rows were looked at", len(seen))
 	}
+}
+
+// TestTrustReplay: a bundle that main keeps must go on verifying. The bundle and
+// the trusted root are real, from sigstore-go's test data.
+func TestTrustReplay(t *testing.T) {
+	data, err := os.ReadFile(sigstoreData(t, "trusted-roots/public-good.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	production := string(data)
+	bundle, err := os.ReadFile(sigstoreData(t, "bundles/sigstore.js@2.0.0-provenance.sigstore.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The authority that issued the bundle's certificate had no end.
+	closed := func(end string) string {
+		o := trustroottest.Parse(data)
+		for i := range o["certificateAuthorities"].([]any) {
+			trustroottest.At(o, "certificateAuthorities", i, "validFor")["end"] = end
+		}
+		return string(trustroottest.Bytes(o))
+	}
+	for _, test := range []struct {
+		name    string
+		bundles map[string]string
+		to      string
+		want    string // of the findings of the rule
+	}{
+		{"it is still in the window", map[string]string{"a.json": string(bundle)}, closed("2023-08-19T00:00:00Z"), ""},
+		{"it is no longer in the window", map[string]string{"a.json": string(bundle)}, closed("2023-08-17T00:00:00Z"), "error"},
+		{"nobody keeps a bundle", nil, closed("2023-08-17T00:00:00Z"), ""},
+		{"a bundle that verifies nowhere", map[string]string{"a.json": "{}", "note.txt": "x"}, closed("2023-08-19T00:00:00Z"), "warning"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := New(t)
+			for name, content := range test.bundles {
+				w.WriteFile(repository.BundleFolder+"/"+name, content)
+			}
+			trustOnMain(w, map[string]string{rootFile: production})
+			put(w, map[string]string{rootFile: test.to})
+			for name := range test.bundles { // what the event does to them changes nothing
+				w.Remove(repository.BundleFolder + "/" + name)
+			}
+			w.Commit("event")
+			s := w.Status(repository.Policy{EnforceTrust: true})
+			var got []string
+			for _, f := range s.AllFindings() {
+				if f.Rule == "trusted-root/replay" {
+					got = append(got, string(f.Level))
+					if f.Role != "targets" || !strings.Contains(f.Message, repository.BundleFolder+"/a.json") {
+						t.Errorf("%+v", f)
+					}
+				}
+			}
+			if strings.Join(got, " ") != test.want {
+				t.Errorf("found %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// sigstoreData is a file of sigstore-go's test data, in the module itself.
+func sigstoreData(t *testing.T, name string) string {
+	t.Helper()
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/sigstore/sigstore-go").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(strings.TrimSpace(string(dir)), "pkg", "testing", "data", filepath.FromSlash(name))
 }
 
 func fileOf(t *testing.T, s *repository.State, name string) git.OID {

@@ -79,7 +79,7 @@ func TestPolicy(t *testing.T) {
 		"repositories: [v1, v2]", "repositories: [v1, v1]", "repositories: v1", "repositories: [1]", "repositories: ['']",
 		"key-types: [ed25519/ed25519]", "key-types: [ed25519]", "key-types: []", "key-types: [ed25519/ed25519, ed25519/ed25519]",
 		"attested-keys: required", "attested-keys: optional", "attested-keys: yes", "invite-acceptance: own-login", "invite-acceptance: any-login", "invite-acceptance: no",
-		"trust-material: enforced", "trust-material: shown", "trust-material: no",
+		"trust-material: enforced", "trust-material: shown", "trust-material: no", "profile: sigstore-public-good", "profile: sigstore",
 		"rules: {}", "rules: []", "rules: {expired: warning}", "rules: {no-such-rule: {level: off, reason: x}}", "rule: {}", "- rules",
 		"rules: {expired: {level: warning, reason: x, until: y}}", "rules: {expired: {reason: x}}", "rules: {expired: {level: warning, reason: ' '}}",
 		"rules: {expired: {level: warning, reason: 5}}", "rules: {expired: {level: warning, reason: " + strings.Repeat("x", 501) + "}}",
@@ -113,9 +113,10 @@ func TestPolicy(t *testing.T) {
 
 // TestPolicyWhole: a file with all keys, with every small change to it.
 func TestPolicyWhole(t *testing.T) {
-	keys := []string{"repositories", "legacy-keyids", "key-types", "attested-keys", "invite-acceptance", "trust-material", "rules", "reason"}
+	keys := []string{"repositories", "legacy-keyids", "key-types", "attested-keys", "invite-acceptance", "trust-material", "profile", "rules", "reason"}
 	whole := object{
 		"repositories": []string{"v1"}, "legacy-keyids": "allowed", "key-types": []string{"ed25519/ed25519"}, "attested-keys": "required", "invite-acceptance": "own-login", "trust-material": "enforced",
+		"profile": "sigstore-public-good",
 	}
 	decisions := object{}
 	for _, r := range repository.Rules() {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tufops/tufops/internal/escape"
+	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/repository"
 )
 
@@ -62,9 +63,31 @@ func Text(s *repository.Status) string {
 	for _, q := range s.Silenced {
 		fmt.Fprintf(&b, "\nNot shown, by .tufops.yaml on main: %d of %s\n    reason: %s\n", q.Findings, q.Rule, t(q.Reason))
 	}
+	if s.Profile != nil {
+		fmt.Fprintf(&b, "\n%s\n", ProfileText(s.Profile))
+	}
 	textRehearsal(&b, s.Rehearsal)
 	fmt.Fprintf(&b, "\n%s\n", Verdict(s))
 	return b.String()
+}
+
+// ProfileText says for a terminal which demands of a profile are met.
+func ProfileText(p *repository.ProfileStatus) string {
+	lines := []string{"Profile " + escape.Terminal(string(p.Name))}
+	for _, d := range p.Demands {
+		lines = append(lines, fmt.Sprintf("  %-8s %s: %s", metWord(d.Met), d.Name, escape.Terminal(d.Text)))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func metWord(met string) string {
+	switch met {
+	case "yes":
+		return "met"
+	case "no":
+		return "not met"
+	}
+	return "unknown"
 }
 
 func textFindings(b *strings.Builder, list []repository.Finding) {
@@ -174,6 +197,17 @@ func artifactFacts(a repository.ArtifactChange) []string {
 	facts := []string{length}
 	for _, algorithm := range slices.Sorted(maps.Keys(a.After.Hashes)) {
 		facts = append(facts, algorithm+" "+a.After.Hashes[algorithm])
+	}
+	var before metadata.Object
+	if a.Before != nil {
+		before = a.Before.Object
+	}
+	if after := a.After.Object; string(metadata.Write(before["custom"])) != string(metadata.Write(after["custom"])) {
+		text, err := metadata.Canonical(after["custom"])
+		if err != nil {
+			text = metadata.Write(after["custom"])
+		}
+		facts = append(facts, fmt.Sprintf("custom %.500s", text))
 	}
 	return facts
 }
@@ -323,6 +357,12 @@ func Markdown(s *repository.Status) string {
 		markdownFindings(&b, "Findings on "+code(r.Role), r.Findings)
 	}
 	markdownFindings(&b, "Findings on the event as a whole", s.Findings)
+	if s.Profile != nil {
+		fmt.Fprintf(&b, "\nProfile %s:\n\n", code(string(s.Profile.Name)))
+		for _, d := range s.Profile.Demands {
+			fmt.Fprintf(&b, "* **%s** %s: %s\n", metWord(d.Met), plain(d.Name), plain(d.Text))
+		}
+	}
 	for _, q := range s.Silenced {
 		fmt.Fprintf(&b, "\nNot shown, by .tufops.yaml on main: %d of %s (%s)\n", q.Findings, code(q.Rule), plain(q.Reason))
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tufops/tufops/internal/git/gittest"
 	"github.com/tufops/tufops/trustroot"
+	"github.com/tufops/tufops/trustroot/trustroottest"
 )
 
 // version is one real file with the moment and the company that it came in. A
@@ -144,6 +145,31 @@ func TestErrorsAreMistakes(t *testing.T) {
 		if want := slices.Contains(corrected, v.id); errs != want {
 			t.Errorf("%s: errors %v, want %v", v.id, errs, want)
 		}
+	}
+}
+
+// The file that people trust says which instance it is for: a whole file of
+// another instance does not pass, and what never belonged there may leave.
+func TestEnvironments(t *testing.T) {
+	files := corpus(t)
+	other := trustroottest.Root()
+	at(other, "tlogs", 0)["baseUrl"] = "https://rekor.sigstore.dev"
+	in := trustroot.Input{Name: "trusted_root.json", Data: files["36550344/tr"], Now: day("2025-05-01")}
+	foreign := func(before []byte) int {
+		in.Before = before
+		return strings.Count(strings.Join(sum(trustroot.Lint(in)), "\n"), "error environment")
+	}
+	if n := foreign(trustroottest.Bytes(other)); n != 6 {
+		t.Errorf("%d of staging's 6 entries are foreign to production", n)
+	}
+	for name, before := range map[string][]byte{"staging": files["6533dfb7/tr"], "nothing": nil, "another instance": trustroottest.Bytes(trustroottest.Root())} {
+		if n := foreign(before); n != 0 {
+			t.Errorf("%d of staging's entries are foreign after %s", n, name)
+		}
+	}
+	in.Before = files["3d980cd1/tr"] // with production's authority
+	if got := sum(trustroot.Lint(in)); !slices.Contains(got, "warning removed timestampAuthorities") {
+		t.Errorf("what never belonged there leaves with %q", got)
 	}
 }
 

@@ -120,7 +120,7 @@ func settings(old, fresh *Document) []Change {
 	}
 	change("media type", orNone(old.MediaType), orNone(fresh.MediaType))
 	for _, s := range []Section{RekorURLs, TSAURLs} {
-		change("how signers choose a "+s.what(), old.Selectors[s].String(), fresh.Selectors[s].String())
+		change("how signers choose a "+s.What(), old.Selectors[s].String(), fresh.Selectors[s].String())
 	}
 	return list
 }
@@ -380,6 +380,29 @@ func (d Diff) Digest() string {
 		return "removed"
 	}
 	return fmt.Sprintf("%d bytes, sha256 %s", d.Length, d.SHA256)
+}
+
+// Lines are what the document says, entry by entry; in brackets stands what
+// [Document.Find] knows a log or an authority by. Text in it comes from the
+// file and is not escaped.
+func (d *Document) Lines(now time.Time) []string {
+	var list []string
+	for _, e := range d.Entries {
+		title := e.Title()
+		if !e.service() {
+			title += fmt.Sprintf(" (%.16s)", e.ID)
+		}
+		list = append(list, title)
+		for _, f := range e.facts(now, true) {
+			list = append(list, fmt.Sprintf("    %-10s %s", f.Label, f.Text))
+		}
+	}
+	for _, s := range []Section{RekorURLs, TSAURLs} {
+		if sel, ok := d.Selectors[s]; ok {
+			list = append(list, fmt.Sprintf("signers choose a %s by %s", s.What(), sel))
+		}
+	}
+	return list
 }
 
 // Lines are the difference for a terminal, without the name of the file. Text in

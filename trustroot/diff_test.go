@@ -117,6 +117,18 @@ func TestCompareServices(t *testing.T) {
 	}
 }
 
+// What stands twice is told apart by its window, wherever it stands.
+func TestCompareTwice(t *testing.T) {
+	one, other := trustroottest.Config(), trustroottest.Config()
+	twin := at(trustroottest.Config(), "caUrls", 0)
+	at(twin, "validFor")["end"] = "2025-06-01T00:00:00Z"
+	trustroottest.Add(one, "caUrls", twin)
+	other["caUrls"] = []any{twin, at(other, "caUrls", 0)}
+	if d := trustroot.Compare("signing_config.v0.2.json", trustroottest.Bytes(one), trustroottest.Bytes(other), now); !d.Empty() {
+		t.Errorf("in another order: %q", d.Lines())
+	}
+}
+
 // A document that cannot be read is never shown as one that changes little.
 func TestCompareUnreadable(t *testing.T) {
 	good := trustroottest.Bytes(trustroottest.Root())

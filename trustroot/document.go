@@ -68,8 +68,8 @@ var (
 	configSections = []Section{CAURLs, OIDCURLs, RekorURLs, TSAURLs}
 )
 
-// what an entry of the section is called.
-func (s Section) what() string {
+// What is how people call an entry of the section.
+func (s Section) What() string {
 	switch s {
 	case TLogs:
 		return "rekor log"
@@ -399,5 +399,5 @@ func (e Entry) Title() string {
 	if e.Version > 0 {
 		name += fmt.Sprintf(" (API v%d)", e.Version)
 	}
-	return e.Section.what() + " " + name
+	return e.Section.What() + " " + name
 }

@@ -102,7 +102,7 @@ func detailsOf(key any) (string, error) {
 // the last certificate.
 func (d *Document) AddAuthority(s Section, a Authority) ([]byte, error) {
 	if len(a.Chain) == 0 {
-		return nil, fmt.Errorf("add %s %s: there is no certificate", s.what(), a.URL)
+		return nil, fmt.Errorf("add %s %s: there is no certificate", s.What(), a.URL)
 	}
 	var certs []any
 	for _, c := range a.Chain {

@@ -120,6 +120,9 @@ func edits(t *testing.T) map[string]struct {
 		"add a service": {true, func(d *trustroot.Document) ([]byte, error) {
 			return d.AddService(trustroot.RekorURLs, trustroot.Service{URL: "https://log2026-1.rekor.example.test", Version: 2, Operator: "example", Window: open("2026-03-01")})
 		}, remove("https://log2026-1.rekor.example.test"), []string{"+ ADDED rekor service https://log2026-1.rekor.example.test (API v2)"}},
+		"add an older service": {true, func(d *trustroot.Document) ([]byte, error) {
+			return d.AddService(trustroot.RekorURLs, trustroot.Service{URL: "https://old.rekor.example.test", Version: 1, Operator: "example", Window: open("2025-01-15")})
+		}, remove("https://old.rekor.example.test"), []string{"+ ADDED rekor service https://old.rekor.example.test (API v1)"}},
 		"close a service": {true, func(d *trustroot.Document) ([]byte, error) {
 			return d.Close(find(t, d, "https://rekor.example.test"), day("2026-03-01"))
 		}, func(d *trustroot.Document) ([]byte, error) { return d.Open(find(t, d, "https://rekor.example.test")) },

@@ -230,10 +230,10 @@ func (l *linter) noneActive() {
 			return
 		}
 		if len(all) == 0 {
-			l.add(noneActive, string(s), l.d.top, "there is no %s%s", s.what(), why)
+			l.add(noneActive, string(s), l.d.top, "there is no %s%s", s.What(), why)
 			return
 		}
-		l.add(noneActive, string(s), all[0].node, "no %s counts at %s%s: %s", s.what(), date(l.in.Now), why, windows(all))
+		l.add(noneActive, string(s), all[0].node, "no %s counts at %s%s: %s", s.What(), date(l.in.Now), why, windows(all))
 	}
 	v2 := false
 	if l.d.Kind == TrustedRoot {

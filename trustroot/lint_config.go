@@ -88,7 +88,7 @@ func (l *linter) selectorInvalid() {
 		switch {
 		case len(l.d.In(s)) == 0 && !ok:
 		case !ok || sel.Name == "" || sel.Name == "SERVICE_SELECTOR_UNDEFINED":
-			l.add(selectorInvalid, name, sel.node, "%s does not say how to choose among %d %ss", name, len(l.d.In(s)), s.what())
+			l.add(selectorInvalid, name, sel.node, "%s does not say how to choose among %d %ss", name, len(l.d.In(s)), s.What())
 		case sel.Name == "EXACT" && (sel.Count == 0 || sel.Count > uint64(len(operators))):
 			l.add(selectorInvalid, name, sel.node, "%s asks for EXACT %d, but %s now", name, sel.Count, counted(len(operators)))
 		case sel.Name != "EXACT" && sel.Count != 0:
@@ -139,7 +139,7 @@ func (l *linter) againstTrustedRoot() {
 			if others != nil {
 				has = "it has " + strings.Join(others, ", ")
 			}
-			l.entryAs(notInTrustedRoot, level, e, "url", notInTrustedRoot.Hint, "the trusted root has no %s of that URL; %s", section.what(), has)
+			l.entryAs(notInTrustedRoot, level, e, "url", notInTrustedRoot.Hint, "the trusted root has no %s of that URL; %s", section.What(), has)
 			continue
 		}
 		if l.d.v1 {

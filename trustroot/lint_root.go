@@ -438,7 +438,7 @@ func (l *linter) legacyKeyMissing() {
 			}
 			for i, b := range pemBlocks(l.in.Files[name]) {
 				if !containsBytes(listed, b) {
-					l.add(legacyKeyMissing, string(s), nil, "block %d of %s is no %s of the trusted root", i+1, path.Base(name), s.what())
+					l.add(legacyKeyMissing, string(s), nil, "block %d of %s is no %s of the trusted root", i+1, path.Base(name), s.What())
 				}
 			}
 		}

@@ -437,6 +437,60 @@ var lintCases = []struct {
 		slices.Reverse(at(w.before, "certificateAuthorities", 0, "certChain")["certificates"].([]any))
 	}, []string{"warning identity certificateAuthorities[0].certChain"}},
 
+	{"a CT log to come without its key file", func(t *testing.T, w *world) {
+		w.files["ctfe.pub"] = publicPEM(t, at(w.root, "ctlogs", 0))
+		trustroottest.Add(w.root, "ctlogs", trustroottest.Log(t, "https://ctfe.example.test/2026", "ecdsa", "2026-06-01T00:00:00Z"))
+	}, []string{"warning legacy-keys ctlogs[1].publicKey"}},
+	{"a closed CT log without its key file", func(t *testing.T, w *world) {
+		w.files["ctfe.pub"] = publicPEM(t, at(w.root, "ctlogs", 0))
+		old := trustroottest.Log(t, "https://ctfe.example.test/old", "ecdsa", "2025-06-01T00:00:00Z")
+		at(old, "publicKey", "validFor")["end"] = "2025-07-01T00:00:00Z"
+		trustroottest.Add(w.root, "ctlogs", old)
+	}, nil},
+	{"a start to come moved later", func(t *testing.T, w *world) {
+		trustroottest.Add(w.root, "ctlogs", trustroottest.Log(t, "https://ctfe.example.test/2026", "ecdsa", "2026-06-01T00:00:00Z"))
+		w.before = trustroottest.Parse(trustroottest.Bytes(w.root))
+		at(w.before, "ctlogs", 1, "publicKey", "validFor")["start"] = "2026-05-01T00:00:00Z"
+	}, nil},
+	{"a log that another folder's configuration calls v2", func(t *testing.T, w *world) {
+		trustroottest.Add(w.root, "tlogs", trustroottest.Log(t, "https://tiles.example.test", "ed25519", "2025-06-01T00:00:00Z"))
+		other := trustroottest.Config()
+		at(other, "rekorTlogUrls", 0)["url"] = "https://tiles.example.test"
+		w.files["other/signing_config.v0.2.json"] = trustroottest.Bytes(other)
+	}, []string{"warning log-id tlogs[2].logId"}},
+	{"an RSA key of another size", func(t *testing.T, w *world) {
+		log := trustroottest.Log(t, "https://ctfe.example.test/test", "rsa", "2025-03-01T00:00:00Z")
+		key, err := x509.ParsePKCS1PublicKey(at(log, "publicKey")["rawBytes"].([]byte))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at(log, "publicKey")["rawBytes"], err = x509.MarshalPKIXPublicKey(key); err != nil {
+			t.Fatal(err)
+		}
+		at(log, "publicKey")["keyDetails"] = "PKIX_RSA_PKCS1V15_3072_SHA256"
+		trustroottest.Add(w.root, "ctlogs", log)
+	}, []string{"error field-too-new ctlogs[1].publicKey.keyDetails", "error key ctlogs[1].publicKey"}},
+	{"a time with a comma", func(t *testing.T, w *world) { w.text(t, "2025-02-01T00:00:00Z", "2025-02-01T00:00:00,5Z") },
+		[]string{"error unreadable certificateAuthorities[0].validFor.start"}},
+	{"bytes on two lines", func(t *testing.T, w *world) {
+		id := at(w.root, "ctlogs", 0, "logId")
+		id["keyId"] = id["keyId"].(string)[:20] + "\n" + id["keyId"].(string)[20:]
+	}, []string{"error unreadable ctlogs[0].logId.keyId"}},
+
+	{"a front of Rekor v1", config(func(w *world) { at(w.config, "rekorTlogUrls", 1)["url"] = "https://global.rekor.example.test" }),
+		[]string{"error untrusted rekorTlogUrls[1].url"}},
+	{"a front in another part of the domain", config(func(w *world) { at(w.config, "rekorTlogUrls", 0)["url"] = "https://front.example.test" }),
+		[]string{"error untrusted rekorTlogUrls[0].url"}},
+	{"an older Rekor v2 before a newer Rekor v1", config(func(w *world) {
+		at(w.config, "rekorTlogUrls", 1, "validFor")["start"] = "2025-04-01T00:00:00Z"
+	}), nil},
+	{"used in the second of two windows", func(t *testing.T, w *world) {
+		w.name = "signing_config.v0.2.json"
+		first := trustroottest.Authority("https://fulcio.example.test", trustroottest.Chain(t, trustroottest.Issuing, trustroottest.Anchor), "2025-01-10T00:00:00Z")
+		at(first, "validFor")["end"] = "2025-01-20T00:00:00Z"
+		w.root["certificateAuthorities"] = []any{first, at(w.root, "certificateAuthorities", 0)}
+	}, nil},
+
 	{"a service without a version", config(func(w *world) { delete(at(w.config, "caUrls", 0), "majorApiVersion") }), []string{"error api-version caUrls[0].majorApiVersion"}},
 	{"a service without an operator", config(func(w *world) { delete(at(w.config, "caUrls", 0), "operator") }), []string{"warning operator caUrls[0].operator"}},
 	{"no selector", config(func(w *world) { delete(w.config, "tsaConfig") }), []string{"error selector tsaConfig"}},
@@ -608,6 +662,18 @@ func TestLintIsBounded(t *testing.T) {
 	got := w.lint()
 	if len(got) != 21 || got[20].Message != "480 more like these" {
 		t.Errorf("found %d, the last %q", len(got), got[len(got)-1].Message)
+	}
+}
+
+// What nests without end is refused before it costs anything.
+func TestParseIsBounded(t *testing.T) {
+	for _, text := range []string{strings.Repeat("[", 900_000), strings.Repeat(`{"a":`, 100_000), `{"tlogs":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + "}"} {
+		if _, err := trustroot.Parse(trustroot.TrustedRoot, []byte(text)); err == nil || !strings.Contains(err.Error(), "nest more than 32 deep") {
+			t.Errorf("%.20s: %v", text, err)
+		}
+	}
+	if _, err := trustroot.Parse(trustroot.TrustedRoot, bytes.Repeat([]byte(" "), 1_000_001)); err == nil || !strings.Contains(err.Error(), "more than 1000000 bytes") {
+		t.Errorf("a million spaces: %v", err)
 	}
 }
 

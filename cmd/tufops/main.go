@@ -39,6 +39,8 @@ Example:
 			initCommand(env),
 			updateIssueCommand(env),
 			rulesCommand(env),
+			trustedRootCommand(env),
+			signingConfigCommand(env),
 			demoCommand(env),
 		},
 	}

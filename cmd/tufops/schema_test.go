@@ -24,8 +24,8 @@ func TestSchemas(t *testing.T) {
 		optional []string
 		print    func(t *testing.T, check func(stdout string))
 	}{
-		"signing-event":         {[]string{"role", "file", "known_good", "lowered", "reason", "silenced", "deadline", "status", "pull"}, signingEventDocuments},
-		"status":                {[]string{"deadline", "role", "file", "known_good", "lowered", "reason", "silenced", "rehearsal", "client", "trouble"}, statusDocuments},
+		"signing-event":         {[]string{"role", "file", "known_good", "lowered", "reason", "silenced", "deadline", "status", "pull", "profile"}, signingEventDocuments},
+		"status":                {[]string{"deadline", "profile", "role", "file", "known_good", "lowered", "reason", "silenced", "rehearsal", "client", "trouble"}, statusDocuments},
 		"rules":                 {nil, rulesDocuments},
 		"update-targets":        {nil, updateTargetsDocuments},
 		"create-signing-events": {nil, createEventsDocuments},
@@ -43,7 +43,7 @@ func TestSchemas(t *testing.T) {
 			case "published-status": // nor does build
 				s.Done(t, "lowered", "reason")
 			case "signing-event": // of the verdict in it the test of status sees all
-				s.Done(t, "invites", "known_good", "lowered", "reason", "signed", "silenced",
+				s.Done(t, "invites", "known_good", "lowered", "reason", "signed", "silenced", "profile", "demands", "met", "name", "text",
 					"rehearsal", "steps", "what", "client", "when", "at", "outcome", "unproven", "trouble")
 			default:
 				s.Done(t)
@@ -56,6 +56,7 @@ func statusDocuments(t *testing.T, check func(string)) {
 	w := repositorytest.New(t)
 	w.OnMain(func() {
 		w.WriteFile(repository.PolicyFile, `
+profile: sigstore-public-good
 rules:
   threshold-of-one: {level: off, reason: one maintainer}
   expiry-too-far: {level: warning, reason: yearly signing}

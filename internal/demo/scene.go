@@ -48,6 +48,13 @@ type scene struct {
 	newKey func() (crypto.Signer, error)
 }
 
+// policy is what the maintainers of the demo have decided: its Sigstore instance
+// lives for some hours of real time, and the clock of the demo stands elsewhere.
+const policy = `trust-material: enforced
+rules:
+  trusted-root/chain-expired: {level: warning, reason: "this Sigstore lives for an hour of real time"}
+`
+
 // newScene makes the git repository, with a README on main.
 func newScene(ctx context.Context, dir string, now time.Time) (*scene, error) {
 	s := &scene{dir: dir, now: now, people: map[string]*repository.Repository{}, out: io.Discard, log: slog.New(slog.DiscardHandler)}
@@ -65,7 +72,7 @@ func newScene(ctx context.Context, dir string, now time.Time) (*scene, error) {
 	}
 	defer g.Close()
 	first, err := g.WriteCommit(ctx, git.CommitOptions{
-		Changes: []git.FileChange{{Path: "README.md", Data: []byte("# A TUF repository\n")}},
+		Changes: []git.FileChange{{Path: repository.PolicyFile, Data: []byte(policy)}, {Path: "README.md", Data: []byte("# A TUF repository\n")}},
 		Message: "A place to meet", Identity: identity("maintainer"), When: now,
 	})
 	if err != nil {

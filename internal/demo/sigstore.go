@@ -3,10 +3,12 @@ package demo
 import (
 	"bytes"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"path"
+	"strings"
 	"time"
 
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
@@ -37,7 +39,7 @@ func newInstance() (*instance, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a Sigstore instance: %w", err)
 	}
-	tr, err := root.NewTrustedRoot(root.TrustedRootMediaType01, v.FulcioCertificateAuthorities(), logs(v.CTLogs()), v.TimestampingAuthorities(), logs(v.RekorLogs()))
+	tr, err := root.NewTrustedRoot(root.TrustedRootMediaType01, issuers(v.FulcioCertificateAuthorities()), logs(v.CTLogs()), stampers(v.TimestampingAuthorities()), logs(v.RekorLogs()))
 	if err != nil {
 		return nil, fmt.Errorf("describe the Sigstore instance: %w", err)
 	}
@@ -48,14 +50,57 @@ func newInstance() (*instance, error) {
 	return &instance{virtual: v, trustedRoot: append(data, '\n')}, nil
 }
 
-// logs sets the ids of logs to what clients compute: the virtual instance holds
-// their hex where the bytes should be.
+// The virtual instance lives for some hours of real time and says so in its
+// windows, which lie far from the clock of the demo and begin before its
+// certificates do. issuers, stampers and logs let each begin with the last of its
+// certificates and stay open.
+
+func issuers(list []root.CertificateAuthority) []root.CertificateAuthority {
+	for i, one := range list {
+		if ca, ok := one.(*root.FulcioCertificateAuthority); ok {
+			open := *ca
+			open.ValidityPeriodStart, open.ValidityPeriodEnd = latest(append(ca.Intermediates, ca.Root)), time.Time{}
+			list[i] = &open
+		}
+	}
+	return list
+}
+
+func stampers(list []root.TimestampingAuthority) []root.TimestampingAuthority {
+	for i, one := range list {
+		if tsa, ok := one.(*root.SigstoreTimestampingAuthority); ok {
+			open := *tsa
+			open.ValidityPeriodStart, open.ValidityPeriodEnd = latest(append(tsa.Intermediates, tsa.Leaf, tsa.Root)), time.Time{}
+			open.URI += "/api/v1/timestamp"
+			list[i] = &open
+		}
+	}
+	return list
+}
+
+// latest is when the last of some certificates becomes valid.
+func latest(certs []*x509.Certificate) time.Time {
+	var at time.Time
+	for _, c := range certs {
+		if c != nil && c.NotBefore.After(at) {
+			at = c.NotBefore
+		}
+	}
+	return at
+}
+
+// logs also sets the ids of logs to what clients compute: the virtual instance
+// holds their hex where the bytes should be.
 func logs(virtual map[string]*root.TransparencyLog) map[string]*root.TransparencyLog {
 	fixed := map[string]*root.TransparencyLog{}
 	for id, l := range virtual {
 		log := *l
 		if raw, err := hex.DecodeString(id); err == nil {
 			log.ID = raw
+		}
+		log.ValidityPeriodEnd = time.Time{}
+		if !strings.HasPrefix(log.BaseURL, "https://") {
+			log.BaseURL = "https://ctfe.localhost"
 		}
 		fixed[id] = &log
 	}
