@@ -33,3 +33,24 @@ func TestSchema(t *testing.T) {
 	}
 	s.Done(t)
 }
+
+// TestCheckSchema: so is what check prints, of a good repository, a bad one and
+// none.
+func TestCheckSchema(t *testing.T) {
+	s := schematest.New(t, "check")
+	t.Chdir(t.TempDir())
+	if err := lay("."); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range []string{
+		"--time 2026-01-01T00:00:00Z check --metadata-url repo/metadata",
+		"--time 2029-01-01T00:00:00Z check --metadata-url repo/metadata",
+		"--time 2026-01-01T00:00:00Z check --metadata-url http://127.0.0.1:1/metadata",
+	} {
+		var stdout, stderr bytes.Buffer
+		env := cli.Env{Stdout: &stdout, Stderr: &stderr, LookupEnv: func(string) (string, bool) { return "", false }}
+		run(t.Context(), env, append(strings.Fields("tufops-client "+args), "--format", "json"))
+		s.Check(t, stdout.String())
+	}
+	s.Done(t)
+}

@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/tufops/tufops/internal/cli"
 	"github.com/tufops/tufops/internal/github/githubtest"
+	"github.com/tufops/tufops/schema/schematest"
 )
 
 // issueWorld is a GitHub, a checkout with a template, and the environment of a
@@ -154,4 +156,16 @@ func TestUpdateIssueTemplate(t *testing.T) {
 	if status != 0 || !strings.HasPrefix(stdout, "Opened issue #1") || !strings.Contains(stderr, "tufops: warning: a new issue goes without the template because=") || len(s.Issues()) != 1 {
 		t.Errorf("status %d, stdout %q, stderr %q", status, stdout, stderr)
 	}
+}
+
+// TestUpdateIssueSchema: what it prints as JSON is what schema/ says.
+func TestUpdateIssueSchema(t *testing.T) {
+	s := schematest.New(t, "update-issue")
+	_, vars, tufops := issueWorld(t)
+	for run, args := range [][]string{{"true"}, {"false", "--dry-run"}, {"false"}, {"false"}, {"false"}, {"true"}} {
+		vars["GITHUB_RUN_ID"] = strconv.Itoa(10 + run)
+		_, stdout, _ := tufops(append([]string{"--format", "json", "--success"}, args...)...)
+		s.Check(t, stdout)
+	}
+	s.Done(t)
 }
