@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -98,30 +99,59 @@ func (s *stage) takeOver() {
 	s.person.Push()
 }
 
-// release builds our programs from this source, puts them where releases are, and
-// their digests into the table of a copy of the actions. Building them in every
-// job would take longer than all the rest, and is tested elsewhere.
+// programs is a folder, with our programs after build.
+var programs string
+
+func TestMain(m *testing.M) {
+	var err error
+	if programs, err = os.MkdirTemp("", "tufops-programs-"); err != nil {
+		panic(err)
+	}
+	status := m.Run()
+	os.RemoveAll(programs)
+	os.Exit(status)
+}
+
+// build makes our programs from this source, once for all tests.
+var build = sync.OnceValue(func() error {
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", programs+"/", "../../cmd/tufops", "../../cmd/tufops-client")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build our programs: %w\n%s", err, out)
+	}
+	return nil
+})
+
+// release puts our programs where releases are, and their digests into the table
+// of a copy of the actions. Building them in every job would take longer than all
+// the rest, and is tested elsewhere.
 func (s *stage) release() {
 	t := s.t
 	t.Helper()
+	if err := build(); err != nil {
+		t.Fatal(err)
+	}
 	s.laid = t.TempDir()
-	dist := filepath.Join(t.TempDir(), "tufops/tufops/releases/download/v0.1.0")
 	if err := os.CopyFS(filepath.Join(s.laid, ".github/actions"), os.DirFS(actionsDir)); err != nil {
 		t.Fatal(err)
 	}
 	var table strings.Builder
+	assets := make(map[string][]byte)
 	for _, program := range []string{"tufops", "tufops-client"} {
-		file := filepath.Join(dist, program+"_"+runtime.GOOS+"_"+runtime.GOARCH)
-		cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", file, "../../cmd/"+program)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("build %s: %v\n%s", program, err, out)
-		}
-		fmt.Fprintf(&table, "v0.1.0 %s/%s %s %x\n", runtime.GOOS, runtime.GOARCH, program, sha256.Sum256(readFile(t, file)))
+		data := readFile(t, filepath.Join(programs, program))
+		assets["/tufops/tufops/releases/download/v0.1.0/"+program+"_"+runtime.GOOS+"_"+runtime.GOARCH] = data
+		fmt.Fprintf(&table, "v0.1.0 %s/%s %s %x\n", runtime.GOOS, runtime.GOARCH, program, sha256.Sum256(data))
 	}
 	writeFile(t, filepath.Join(s.laid, ".github/actions/setup/tufops-binaries.txt"), table.String())
 
-	server := httptest.NewTLSServer(http.StripPrefix("/", http.FileServer(http.Dir(strings.TrimSuffix(dist, "/tufops/tufops/releases/download/v0.1.0")))))
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		data, ok := assets[r.URL.Path]
+		if !ok {
+			http.NotFound(w, r)
+			return
+		}
+		w.Write(data)
+	}))
 	t.Cleanup(server.Close)
 	s.host, s.roots = server.URL, filepath.Join(t.TempDir(), "roots.pem")
 	writeFile(t, s.roots, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
@@ -181,6 +211,10 @@ func (s *stage) run(event, workflow, branch string, inputs map[string]string, su
 	err = cmd.Run()
 	if (err == nil) != success {
 		s.t.Fatalf("act %s %s on %s: %v\n%s\n%s", event, workflow, branch, err, out.String(), s.forge.Dump())
+	}
+	// A job that had to build is one whose release was not found.
+	if strings.Contains(out.String(), "building it") {
+		s.t.Errorf("%s did not take the release:\n%s", workflow, out.String())
 	}
 	if strings.Contains(out.String(), s.token) {
 		s.t.Errorf("the log of %s shows the token", workflow)
