@@ -232,7 +232,7 @@ func play(t *testing.T, seed uint64, faults bool) {
 // TestAnyOrder: pushes and runs in any order, at any request, any number of
 // times; then with requests that fail, before and after they took effect.
 func TestAnyOrder(t *testing.T) {
-	n := 10
+	n := 6
 	if os.Getenv("TUFOPS_SOAK") != "" {
 		n = 100
 	}
