@@ -2,10 +2,13 @@ package trustroot
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"crypto/x509"
 	"path"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -216,8 +219,37 @@ func (l *linter) checkpointIDMismatch() {
 	}
 }
 
+// verified remembers which certificate has signed which, by the digest of the
+// two: a file is judged next to its neighbours and to what it was before, and
+// most chains are in all of them.
+var (
+	verified      sync.Map // [sha256.Size]byte to bool
+	verifiedCount atomic.Int64
+)
+
+// maxVerified bounds what is remembered, in pairs.
+const maxVerified = 10_000
+
+// signedBy reports whether a certificate is signed by another, as x509 says.
+func signedBy(c, by *x509.Certificate) bool {
+	h := sha256.New()
+	for _, one := range []*x509.Certificate{c, by} {
+		sum := sha256.Sum256(one.Raw)
+		h.Write(sum[:])
+	}
+	pair := [sha256.Size]byte(h.Sum(nil))
+	if known, ok := verified.Load(pair); ok {
+		return known.(bool)
+	}
+	signed := c.CheckSignatureFrom(by) == nil
+	if verifiedCount.Add(1) <= maxVerified {
+		verified.Store(pair, signed)
+	}
+	return signed
+}
+
 func selfSigned(c *x509.Certificate) bool {
-	return bytes.Equal(c.RawSubject, c.RawIssuer) && c.CheckSignatureFrom(c) == nil
+	return bytes.Equal(c.RawSubject, c.RawIssuer) && signedBy(c, c)
 }
 
 // chainOrder stops reversed chains. It reports whether the chain is in order.
@@ -238,7 +270,7 @@ func (l *linter) chainOrder(e Entry) bool {
 // where each has.
 func signedInTurn(chain []*x509.Certificate) int {
 	for i := range chain[:len(chain)-1] {
-		if chain[i].CheckSignatureFrom(chain[i+1]) != nil {
+		if !signedBy(chain[i], chain[i+1]) {
 			return i
 		}
 	}
