@@ -35,12 +35,21 @@ func openForge(env cli.Env, common cli.Common) (*github.Forge, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, endpoint := range f.Endpoints() {
-		if err := cli.RefuseSimulatedClock(env, endpoint); err != nil {
-			return nil, err
-		}
+	if err := refuseSimulatedForge(env, f); err != nil {
+		return nil, err
 	}
 	return f, nil
+}
+
+// refuseSimulatedForge keeps what a simulated clock brings about away from a real
+// forge.
+func refuseSimulatedForge(env cli.Env, f *github.Forge) error {
+	for _, endpoint := range f.Endpoints() {
+		if err := cli.RefuseSimulatedClock(env, endpoint); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // dispatching opens the forge for --dispatch; nil without the flag.

@@ -52,10 +52,8 @@ func updateIssue(c *urfave.Context, env cli.Env) error {
 	if err != nil {
 		return cli.Usagef("%w", err)
 	}
-	for _, url := range forge.Endpoints() {
-		if err := cli.RefuseSimulatedClock(env, url); err != nil {
-			return err
-		}
+	if err := refuseSimulatedForge(env, forge); err != nil {
+		return err
 	}
 	if !what.Success {
 		if what.Template, err = github.IssueTemplate(common.Dir); err != nil {
