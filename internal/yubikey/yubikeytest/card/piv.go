@@ -10,7 +10,6 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -163,11 +162,11 @@ func (s *secret) present(padded []byte) status {
 
 // replace sets a new value of six to eight characters.
 func (s *secret) replace(padded []byte) status {
-	value := strings.TrimRight(string(padded), "\xff")
-	if len(value) < 6 || strings.Contains(value, "\xff") {
+	value, padding, _ := bytes.Cut(padded, []byte{0xff})
+	if len(value) < 6 || bytes.Count(padding, []byte{0xff}) != len(padding) {
 		return statusWrongData
 	}
-	s.value, s.tries = value, s.max
+	s.value, s.tries = string(value), s.max
 	return statusOK
 }
 
