@@ -1,13 +1,16 @@
 package signer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/tufops/tufops/internal/git"
@@ -121,7 +124,7 @@ const sampleConfig = `[settings]
 user-name = @your-login
 pull-remote = origin
 push-remote = origin
-key = file:/path/to/key.pem`
+key = yubikey`
 
 func parseConfig(text, top string) (Config, error) {
 	ini, err := parseINI(text)
@@ -152,23 +155,56 @@ func parseConfig(text, top string) (Config, error) {
 	if !loginPattern.MatchString(c.User) {
 		return Config{}, fmt.Errorf("user-name %q is not a login like @alice", c.User)
 	}
-	c.Key = atTop(c.Key, top)
+	c.Key = c.spec(c.Key, top)
 	for id, uri := range ini["signing-keys"] {
 		if !keyidPattern.MatchString(id) {
 			return Config{}, fmt.Errorf("%q in [signing-keys] is not a keyid of 64 hex digits", id)
 		}
-		c.SigningKeys[id] = atTop(uri, top)
+		c.SigningKeys[id] = c.spec(uri, top)
 	}
 	return c, nil
 }
 
-// atTop makes the path of a file: SPEC absolute: one in the configuration is
-// relative to it.
-func atTop(spec, top string) string {
+// spec makes the path of a file: SPEC absolute: one in the configuration is
+// relative to it. What tuf-on-ci calls hsm: it gives the name that it has here.
+func (c Config) spec(spec, top string) string {
 	if p, ok := strings.CutPrefix(spec, "file:"); ok && !filepath.IsAbs(p) {
 		return "file:" + filepath.Join(top, p)
 	}
-	return spec
+	rest, ok := strings.CutPrefix(spec, "hsm:")
+	if !ok {
+		return spec
+	}
+	id, query, _ := strings.Cut(rest, "?")
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return spec
+	}
+	label := values.Get("label")
+	if serial, ok := strings.CutPrefix(label, "YubiKey PIV #"); ok && c.Module == "" && (id == "" || id == "2") {
+		return "yubikey:" + serial
+	}
+	if c.Module == "" && rest == "" {
+		return "yubikey"
+	}
+	n, err := strconv.ParseUint(cmp.Or(id, "2"), 10, 8)
+	if err != nil {
+		return spec
+	}
+	uri := fmt.Sprintf("pkcs11:id=%%%02X", n)
+	if label != "" {
+		uri += ";token=" + url.PathEscape(label)
+	}
+	return uri
+}
+
+// usual is the key that is looked for where none is named: a YubiKey's, or that
+// of the configured PKCS#11 module with the CKA_ID that ykcs11 has for slot 9c.
+func (c Config) usual() string {
+	if c.Module != "" {
+		return "pkcs11:id=%02"
+	}
+	return "yubikey"
 }
 
 // Login is a login the way owners are written: lower case, with an @.
