@@ -40,7 +40,7 @@ func blockedText(r onlinesign.Result) string {
 // unusable is a Keys that must not be asked.
 type unusable struct{ t *testing.T }
 
-func (k unusable) Resolve(_ context.Context, uri string) (metadata.Signer, error) {
+func (k unusable) Resolve(_ context.Context, uri, _ string) (metadata.Signer, error) {
 	k.t.Errorf("key %s was asked for", uri)
 	return nil, errors.New("no")
 }

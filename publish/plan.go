@@ -518,7 +518,7 @@ func (p *publisher) write(ctx context.Context, pl *plan) error {
 			p.wrote(name, f.Size)
 			return nil
 		}
-		if err := p.to.Put(ctx, name, f.Size, rd, pl.was[name]); err != nil {
+		if err := p.to.Put(ctx, upload(f, rd, pl.was[name])); err != nil {
 			return fmt.Errorf("write %s: %w", name, err)
 		}
 		p.wrote(name, f.Size)

@@ -59,7 +59,7 @@ func Read(t testing.TB, s publish.Reader, name string) ([]byte, publish.Version)
 
 // Put writes an object.
 func Put(ctx context.Context, s publish.Store, name, content string, was publish.Version) error {
-	return s.Put(ctx, name, int64(len(content)), strings.NewReader(content), was)
+	return s.Put(ctx, publish.Upload{Name: name, Size: int64(len(content)), Body: strings.NewReader(content), Was: was})
 }
 
 func put(t *testing.T, s publish.Store, name, content string, was publish.Version) {
@@ -207,11 +207,11 @@ func failedBody(t *testing.T, open func() publish.Store) {
 		if name == "targets/new" {
 			was = ""
 		}
-		if err := s.Put(t.Context(), name, 9, broken{strings.NewReader("new")}, was); !errors.Is(err, errBroken) {
+		if err := s.Put(t.Context(), publish.Upload{Name: name, Size: 9, Body: broken{strings.NewReader("new")}, Was: was}); !errors.Is(err, errBroken) {
 			t.Errorf("Put(%s) from a source that breaks off gives %v", name, err)
 		}
 		for _, size := range []int64{2, 4} {
-			if err := s.Put(t.Context(), name, size, strings.NewReader("new"), was); err == nil {
+			if err := s.Put(t.Context(), publish.Upload{Name: name, Size: size, Body: strings.NewReader("new"), Was: was}); err == nil {
 				t.Errorf("Put(%s) of 3 bytes as %d succeeds", name, size)
 			}
 		}

@@ -256,8 +256,8 @@ func (s *Store) List(ctx context.Context, prefix string) ([]publish.Object, erro
 // Put implements [publish.Store]. A directory has no compare-and-swap, so
 // looking and renaming happen under the lock; it is taken for this one file if
 // the caller does not hold it.
-func (s *Store) Put(ctx context.Context, name string, size int64, body io.Reader, was publish.Version) error {
-	path, err := s.path(name)
+func (s *Store) Put(ctx context.Context, u publish.Upload) error {
+	path, err := s.path(u.Name)
 	if err != nil {
 		return err
 	}
@@ -273,11 +273,16 @@ func (s *Store) Put(ctx context.Context, name string, size int64, body io.Reader
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := unchanged(path, was); err != nil {
+	if err := unchanged(path, u.Was); err != nil {
 		return err
 	}
-	return write(path, filepath.Join(s.dir, Staging), size, body)
+	return write(path, filepath.Join(s.dir, Staging), u.Size, u.Body)
 }
+
+// Guarantees implements [publish.Store]. Compare-and-swap holds for all who use
+// this package on this machine. What headers there are is the web server's
+// affair.
+func (s *Store) Guarantees() publish.Guarantees { return publish.Guarantees{CompareAndSwap: true} }
 
 func unchanged(path string, was publish.Version) error {
 	info, err := os.Stat(path)
