@@ -92,8 +92,11 @@ func Files(a Actions) ([]File, error) {
 		if err != nil {
 			return err
 		}
-		if path.Ext(name) == ".yml" {
+		switch {
+		case path.Ext(name) == ".yml":
 			data = []byte(fill.Replace(string(data)))
+		case strings.HasPrefix(name, "files/docs/"):
+			data = []byte(strings.NewReplacer("REPOSITORY", a.Repository, "REF", a.Ref, "VERSION", a.Version).Replace(string(data)))
 		}
 		files = append(files, File{strings.TrimPrefix(name, "files/"), data})
 		return nil
