@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -249,4 +250,33 @@ func Usual(cause Cause) string {
 		return "nothing of it was used; run the same again, and if it goes on ask the people of the service"
 	}
 	return ""
+}
+
+// Secrets are what a login gave and no error may show, even where a service
+// repeats what it was shown. The zero value knows none. It is safe for concurrent
+// use.
+type Secrets struct {
+	mu   sync.Mutex
+	list []string
+}
+
+// Keep notes a secret.
+func (s *Secrets) Keep(secrets ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, secret := range secrets {
+		if secret != "" && !slices.Contains(s.list, secret) {
+			s.list = append(s.list, secret)
+		}
+	}
+}
+
+// Line is [Line] of a text without the secrets.
+func (s *Secrets) Line(text string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, secret := range s.list {
+		text = strings.ReplaceAll(text, secret, "[hidden]")
+	}
+	return Line(text)
 }

@@ -8,9 +8,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/hashicorp/vault/api"
+
 	"github.com/tufops/tufops/internal/kms"
+	"github.com/tufops/tufops/internal/kms/aws"
+	"github.com/tufops/tufops/internal/kms/azure"
 	"github.com/tufops/tufops/internal/kms/gcp"
 	"github.com/tufops/tufops/internal/kms/kmstest"
+	"github.com/tufops/tufops/internal/kms/vault"
 	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/onlinesign"
 )
@@ -71,6 +78,83 @@ var adapters = []adapter{
 			"gcpkms:" + cryptoKey + "a/cryptoKeyVersions/1?x", "gcpkms:" + cryptoKey + "a/cryptoKeyVersions/1\n",
 		},
 	},
+}
+
+func init() {
+	adapters = append(adapters, adapter{
+		name:    "aws",
+		schemes: []string{kms.P256, kms.P384, kms.Ed25519, kms.PSS256, kms.PSS384, kms.PSS512, kms.PKCS1v256, kms.PKCS1v384, kms.PKCS1v512},
+		start: func(t testing.TB, patience kms.Patience) fixture {
+			s := kmstest.NewService(t)
+			s.Make(t, "online", "", kms.P256)
+			return fixture{&aws.Keys{Options: awsOptions(kmstest.AWS(t, s)), Patience: patience}, s, "awskms:" + kmstest.AWSKey("online")}
+		},
+		make: func(t testing.TB, f fixture, scheme string) (*kmstest.Key, string) {
+			k := f.service.Make(t, scheme, "", scheme)
+			return k, "awskms:alias/" + scheme
+		},
+		denied: map[string]string{"read": "allow kms:GetPublicKey", "sign with": "allow kms:Sign"},
+		login:  "aws-actions/configure-aws-credentials", find: "aws kms describe-key --region eu-central-1 --key-id arn:aws", enable: "aws kms enable-key",
+		wrong: []string{"awskms:", "awskms:a b", "awskms:alias/", "awskms:alias/$(x)", "awskms:arn:aws:kms:eu-central-1:1:key/x", "awskms:arn:aws:s3:eu-central-1:123456789012:key/x", "gcpkms:x", "awskms://x"},
+	})
+}
+
+func init() {
+	vault := "azurekms://" + kmstest.AzureHost + "/keys/"
+	adapters = append(adapters, adapter{
+		name:    "azure",
+		schemes: []string{kms.P256, kms.P384, kms.PSS256, kms.PSS384, kms.PSS512, kms.PKCS1v256, kms.PKCS1v384, kms.PKCS1v512},
+		start: func(t testing.TB, patience kms.Patience) fixture {
+			s := kmstest.NewService(t)
+			s.Make(t, "online", "0a1b2c", kms.P256)
+			credential, transport := kmstest.Azure(t, s)
+			return fixture{&azure.Keys{Credential: credential, Transport: transport, Patience: patience}, s, vault + "online/0a1b2c"}
+		},
+		make: func(t testing.TB, f fixture, scheme string) (*kmstest.Key, string) {
+			f.service.Make(t, scheme, "ff", scheme)
+			return f.service.Make(t, scheme, "01", scheme), vault + scheme + "/01"
+		},
+		denied: map[string]string{"read": "Microsoft.KeyVault/vaults/keys/read", "sign with": "Microsoft.KeyVault/vaults/keys/sign/action"},
+		login:  "azure/login", find: "az keyvault key list-versions --id https://tuf.vault.azure.net/keys/online", enable: "az keyvault key set-attributes --enabled true --id https://tuf.vault.azure.net/keys/online/0a1b2c",
+		unpinned: []string{vault + "online"},
+		wrong: []string{
+			"azurekms:", "azurekms:x", "azurekms://evil.example/keys/x/1", "azurekms://x.vault.azure.net.evil.example/keys/x/1", "azurekms://evil.example#.vault.azure.net/keys/x/1",
+			"azurekms://x@x.vault.azure.net/keys/x/1", "azurekms://x.vault.azure.net:443/keys/x/1", "azurekms://a.b.vault.azure.net/keys/x/1", vault + "x/1/2", vault + "x/", vault + "x/1?y", "azurekms://x.vault.azure.net/secrets/x/1",
+			"azurekms://127.0.0.1/keys/x/1", "https://x.vault.azure.net/keys/x/1",
+		},
+	})
+}
+
+func init() {
+	adapters = append(adapters, adapter{
+		name:    "vault",
+		schemes: []string{kms.P256, kms.P384, kms.Ed25519, kms.PSS256, kms.PSS384, kms.PSS512, kms.PKCS1v256, kms.PKCS1v384, kms.PKCS1v512},
+		start: func(t testing.TB, patience kms.Patience) fixture {
+			s := kmstest.NewService(t)
+			s.Make(t, "online", "1", kms.P256)
+			config := api.DefaultConfig()
+			config.Address = kmstest.Vault(t, s)
+			return fixture{&vault.Keys{Config: config, Token: kmstest.VaultToken, Patience: patience}, s, "hv:online/1"}
+		},
+		make: func(t testing.TB, f fixture, scheme string) (*kmstest.Key, string) {
+			f.service.Make(t, scheme, "9", scheme)
+			f.service.Make(t, scheme, "12", scheme)
+			return f.service.Make(t, scheme, "10", scheme), "hv:" + scheme + "/10"
+		},
+		denied: map[string]string{"read": `path "transit/keys/online" { capabilities = ["read"] }`, "sign with": `path "transit/sign/online" { capabilities = ["update"] }`},
+		login:  "hashicorp/vault-action", find: "vault read transit/keys/online", enable: "vault write transit/keys/online/config min_decryption_version=1",
+		unpinned: []string{"hv:online"},
+		wrong:    []string{"hv:", "hv:/1", "hv:x/", "hv:x/0", "hv:x/01", "hv:x/-1", "hv:x/1/2", "hv:../sys/1", "hv:a b/1", "hv:x/9999999999", "vault:x/1"},
+	})
+}
+
+// awsOptions point the SDK at a server, with credentials that are worth nothing,
+// and away from the files of whoever runs the test.
+func awsOptions(url string) []func(*config.LoadOptions) error {
+	return []func(*config.LoadOptions) error{
+		config.WithBaseEndpoint(url), config.WithRegion(kmstest.AWSRegion), config.WithSharedConfigFiles([]string{}), config.WithSharedCredentialsFiles([]string{}),
+		config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", "")),
+	}
 }
 
 func each(t *testing.T, test func(t *testing.T, a adapter)) {
@@ -194,7 +278,7 @@ var breakages = []breakage{
 	{kms.NoCredentials, kmstest.LoggedOut, false, func(a adapter, _ string) string { return a.login }},
 	{kms.RateLimited, kmstest.Throttled, true, func(adapter, string) string { return "quota" }},
 	{kms.Unavailable, kmstest.Down, true, func(adapter, string) string { return "outage" }},
-	{kms.Unavailable, kmstest.Garbage, true, func(adapter, string) string { return "run the same again" }},
+	{kms.Corrupt, kmstest.Garbage, true, func(adapter, string) string { return "nothing of it was used" }},
 	{kms.Corrupt, kmstest.Corrupted, true, func(adapter, string) string { return "nothing of it was used" }},
 	{kms.Corrupt, kmstest.OtherVersion, true, func(adapter, string) string { return "nothing of it was used" }},
 	{kms.Corrupt, kmstest.Unchecked, true, func(adapter, string) string { return "nothing of it was used" }},
@@ -255,7 +339,12 @@ func TestFaults(t *testing.T) {
 }
 
 // cannot happen there, and why.
-var cannot = map[string]map[kmstest.Fault]string{}
+var cannot = map[string]map[kmstest.Fault]string{
+	"gcp":   {kmstest.Garbage: "gRPC makes an error of its own of it, as of a service that is down"},
+	"aws":   {kmstest.Unchecked: "the protocol has no checksums"},
+	"azure": {kmstest.Unchecked: "the protocol has no checksums"},
+	"vault": {kmstest.Unchecked: "the protocol has no checksums"},
+}
 
 // A service that never answers is left alone after a while, and at once when the
 // run is stopped.
@@ -315,6 +404,7 @@ func TestUnpinned(t *testing.T) {
 				f.service.Heal()
 				if !seen {
 					f.service.Break("list", kmstest.Denied, kmstest.Forever)
+					f.service.Break("read", kmstest.Denied, kmstest.Forever)
 				}
 				_, err := f.keys.Resolve(t.Context(), uri, "")
 				var key *onlinesign.KeyError

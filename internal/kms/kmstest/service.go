@@ -257,3 +257,15 @@ func private(t testing.TB, scheme string) crypto.Signer {
 	}
 	return key
 }
+
+// loggedOut reports whether the credentials are refused somewhere.
+func (s *Service) loggedOut() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range s.broken {
+		if b.fault == LoggedOut {
+			return true
+		}
+	}
+	return false
+}
