@@ -1,18 +1,17 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"net/url"
-	"path/filepath"
 	"strconv"
-	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/tufops/tufops/internal/cli"
 	"github.com/tufops/tufops/internal/escape"
-	"github.com/tufops/tufops/internal/objstore/dir"
+	"github.com/tufops/tufops/internal/objstore"
 	"github.com/tufops/tufops/publish"
 )
 
@@ -29,9 +28,10 @@ than what the destination shows is refused. Nothing is ever deleted.
 
 Examples:
   tufops publish --to file:///srv/tuf
-  tufops publish --to file:///srv/tuf --dry-run`,
+  tufops publish --to file:///srv/tuf --dry-run
+  tufops publish --to gs://tuf-repo-cdn/prod`,
 		Flags: []urfave.Flag{
-			&urfave.StringSliceFlag{Name: "to", Required: true, Usage: "publish to `URL`: file://DIR; may be repeated"},
+			&urfave.StringSliceFlag{Name: "to", Required: true, Usage: "publish to `URL`: " + objstore.Forms() + "; may be repeated"},
 			&urfave.BoolFlag{Name: "dry-run", Usage: "print what would be written, and write nothing"},
 			&urfave.BoolFlag{Name: "deep", Usage: "look at every file, also if this commit was published before"},
 			&urfave.StringFlag{Name: "format", Value: "text", Usage: "print `text|json`"},
@@ -49,7 +49,7 @@ func publishTo(c *urfave.Context, env cli.Env) error {
 	if format != "text" && format != "json" {
 		return cli.Usagef("--format is text or json, not %q", format)
 	}
-	to, err := destinations(c.StringSlice("to"), common, env)
+	to, err := destinations(c.Context, c.StringSlice("to"), common, env)
 	if err != nil {
 		return err
 	}
@@ -91,48 +91,25 @@ func publishTo(c *urfave.Context, env cli.Env) error {
 }
 
 // destinations opens what --to names.
-func destinations(urls []string, common cli.Common, env cli.Env) ([]publish.Destination, error) {
+func destinations(ctx context.Context, urls []string, common cli.Common, env cli.Env) ([]publish.Destination, error) {
 	var list []publish.Destination
 	seen := map[string]bool{}
 	for _, text := range urls {
-		path, err := filePath(text)
+		store, err := objstore.Open(ctx, text, objstore.Options{Log: common.Log})
+		if bad := (*objstore.URLError)(nil); errors.As(err, &bad) {
+			return nil, cli.Usagef("--to: %w", err)
+		}
 		if err != nil {
 			return nil, err
 		}
-		if path, err = filepath.Abs(path); err != nil {
+		if err := cli.RefuseSimulatedClock(env, store.Endpoint()); err != nil {
 			return nil, err
 		}
-		name := (&url.URL{Scheme: "file", Path: filepath.ToSlash(path)}).String()
-		if err := cli.RefuseSimulatedClock(env, name); err != nil {
-			return nil, err
+		if seen[store.URL()] {
+			return nil, cli.Usagef("--to names %s twice", store.URL())
 		}
-		if seen[name] {
-			return nil, cli.Usagef("--to names %s twice", name)
-		}
-		seen[name] = true
-		store, err := dir.Open(path, dir.Options{Log: common.Log})
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, publish.Destination{URL: name, Store: store})
+		seen[store.URL()] = true
+		list = append(list, publish.Destination{URL: store.URL(), Store: store})
 	}
 	return list, nil
-}
-
-// filePath is the directory that a file URL names. A relative one, file://site,
-// is taken as it is meant.
-func filePath(text string) (string, error) {
-	rest, ok := strings.CutPrefix(text, "file://")
-	if !ok {
-		return "", cli.WithHint(cli.Usagef("--to is a URL like file:///srv/tuf, not %q", text), "other kinds of destination are not supported yet")
-	}
-	rest = strings.TrimPrefix(rest, "localhost/")
-	if len(rest) < len(text)-len("file://") {
-		rest = "/" + rest
-	}
-	path, err := url.PathUnescape(rest)
-	if err != nil || path == "" || strings.ContainsRune(path, 0) || strings.ContainsAny(rest, "?#") {
-		return "", cli.Usagef("--to is a URL like file:///srv/tuf, not %q", text)
-	}
-	return filepath.FromSlash(path), nil
 }
