@@ -38,11 +38,11 @@ type user interface {
 }
 
 // kind is a client program. user makes one that trusts a root; dir is a folder
-// of its own, or "" for one that refreshes once. A root that it cannot read is
-// an error.
+// of its own, or "" for one that refreshes once, at this moment. A root that it
+// cannot read is an error, here or at the first refresh.
 type kind struct {
 	name string
-	user func(root []byte, dir string) (user, error)
+	user func(root []byte, dir string, at time.Time) (user, error)
 }
 
 var kinds = []kind{{"tufops-client", newOurs}, {"go-tuf", newTheirs}}
@@ -54,7 +54,7 @@ type ours struct {
 	now    time.Time
 }
 
-func newOurs(root []byte, _ string) (user, error) {
+func newOurs(root []byte, _ string, _ time.Time) (user, error) {
 	u := &ours{result: &client.Result{}}
 	var err error
 	u.client, err = client.New(client.Options{
@@ -100,26 +100,38 @@ type theirs struct {
 	root   []byte
 	dir    string
 	client *gotuf.Client
+	site   site
+	ctx    context.Context // of the refresh under way: go-tuf knows none
 }
 
-func newTheirs(root []byte, dir string) (user, error) {
-	_, err := gotuf.New(gotuf.Options{Root: root, Open: func(string) ([]byte, error) { return nil, fs.ErrNotExist }})
-	return &theirs{root: root, dir: dir}, err
+func newTheirs(root []byte, dir string, at time.Time) (user, error) {
+	u := &theirs{root: root, dir: dir}
+	if dir != "" {
+		return u, nil
+	}
+	return u, u.start(at)
 }
 
-func (u *theirs) refresh(ctx context.Context, from site, at time.Time) (err error) {
+func (u *theirs) start(at time.Time) (err error) {
 	u.client, err = gotuf.New(gotuf.Options{Root: u.root, Now: at, Dir: u.dir, Open: func(name string) ([]byte, error) {
-		if err := ctx.Err(); err != nil { // go-tuf knows no context
+		if err := u.ctx.Err(); err != nil {
 			return nil, err
 		}
-		data, ok := from[name]
+		data, ok := u.site[name]
 		if !ok {
 			return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
 		}
 		return data, nil
 	}})
-	if err != nil {
-		return err
+	return err
+}
+
+func (u *theirs) refresh(ctx context.Context, from site, at time.Time) error {
+	u.ctx, u.site = ctx, from
+	if u.dir != "" {
+		if err := u.start(at); err != nil {
+			return err
+		}
 	}
 	return u.client.Refresh()
 }
@@ -268,22 +280,18 @@ func (p *publisher) liveSite(l *live, now time.Time) (site, time.Time) {
 }
 
 func (r *rehearsal) play(ctx context.Context, k kind) error {
-	starts := r.starts(k)
 	end := r.stages[len(r.stages)-1]
-	newest := r.published().Root()
-	if len(starts) == 0 {
-		_, err := k.user(newest.Raw(), "")
-		return r.failed(ctx, k, newest, end, err)
+	roots, users, err := r.starts(k)
+	if len(users) == 0 {
+		return r.failed(ctx, k, roots[0], end, err)
 	}
-	for _, root := range starts {
-		u, err := k.user(root.Raw(), "")
+	for i, u := range users {
+		err := u.refresh(ctx, end.site, r.now)
 		if err == nil {
-			if err = u.refresh(ctx, end.site, r.now); err == nil {
-				err = r.arrived(u)
-			}
+			err = r.arrived(u)
 		}
 		if err != nil {
-			if err = r.failed(ctx, k, root, end, err); err != nil {
+			if err = r.failed(ctx, k, roots[i], end, err); err != nil {
 				return err
 			}
 			continue
@@ -308,7 +316,7 @@ func (r *rehearsal) play(ctx context.Context, k kind) error {
 		if s.window {
 			continue
 		}
-		u, err := k.user(anchor.Raw(), "")
+		u, err := k.user(anchor.Raw(), "", r.now)
 		if err == nil {
 			err = u.refresh(ctx, s.site, r.now)
 		}
@@ -333,24 +341,29 @@ func (r *rehearsal) liveRoot() *metadata.Document {
 	return root
 }
 
-// starts are the roots that a client program can begin with: it can read that
-// one and all that follow. Where only the timestamp changes the newest will do.
-func (r *rehearsal) starts(k kind) []*metadata.Document {
-	var starts []*metadata.Document
+// starts are the roots that a client program can begin with, newest first, and a
+// user for each: it can read that one and all that follow. Where only the timestamp
+// changes the newest will do. If it cannot read even that the error says why.
+func (r *rehearsal) starts(k kind) (roots []*metadata.Document, users []user, err error) {
 	all := r.published().Roots()
-	for i := len(all) - 1; i >= 0 && all[len(all)-1].Document.Version()-all[i].Document.Version() <= client.MaxRootRotations; i-- {
-		if _, err := k.user(all[i].Document.Raw(), ""); err != nil {
+	newest := all[len(all)-1].Document
+	for i := len(all) - 1; i >= 0 && newest.Version()-all[i].Document.Version() <= client.MaxRootRotations; i-- {
+		u, err := k.user(all[i].Document.Raw(), "", r.now)
+		if err != nil {
+			if len(users) == 0 {
+				return []*metadata.Document{newest}, nil, err
+			}
 			break
 		}
-		starts = append(starts, all[i].Document)
+		roots, users = append(roots, all[i].Document), append(users, u)
 		if !r.full {
 			break
 		}
 	}
-	if n := len(starts); n > maxStarts {
-		starts = append(starts[:maxStarts-1], starts[n-1])
+	if n := len(users); n > maxStarts {
+		roots, users = append(roots[:maxStarts-1], roots[n-1]), append(users[:maxStarts-1], users[n-1])
 	}
-	return starts
+	return roots, users, nil
 }
 
 // warm lets a client that has the live state in its cache go through stages. A
@@ -361,7 +374,7 @@ func (r *rehearsal) warm(ctx context.Context, k kind, stages []stage) error {
 		return fmt.Errorf("rehearsal: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	u, err := k.user(r.liveRoot().Raw(), dir)
+	u, err := k.user(r.liveRoot().Raw(), dir, r.was)
 	if err == nil {
 		err = u.refresh(ctx, r.before, r.was)
 	}
@@ -419,7 +432,7 @@ func (r *rehearsal) failed(ctx context.Context, k kind, root *metadata.Document,
 		return ctx.Err()
 	}
 	if _, there := r.before[metadataFolder+versioned(metadata.Root, root)]; there {
-		u, before := k.user(root.Raw(), "")
+		u, before := k.user(root.Raw(), "", r.was)
 		if before == nil {
 			before = u.refresh(ctx, r.before, r.was)
 		}

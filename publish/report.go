@@ -12,7 +12,7 @@ type Report struct {
 	Schema       int                 `json:"schema"`
 	Commit       string              `json:"commit"`
 	DryRun       bool                `json:"dry_run"`
-	Changed      bool                `json:"changed"` // something was written; in a dry run: would be
+	Changed      bool                `json:"changed"` // something was written to a destination; in a dry run: would be
 	Stage        *DestinationReport  `json:"stage,omitempty"`
 	Checks       []CheckReport       `json:"checks"` // in order; none where no destination gets new content
 	Destinations []DestinationReport `json:"destinations"`
