@@ -48,7 +48,7 @@ var rooms = []room{
 	// uploads cannot sign. What two of them need lies in repository.
 	{"signingevent", core, "one event from push to ready"},
 	{"onlinesign", core, "holds the online keys and no storage"},
-	{"publish", append([]string{"client"}, core...), "holds the storage and no keys; rehearses with our client"},
+	{"publish", append([]string{"client", "internal/gotuf"}, core...), "holds the storage and no keys; rehearses with our client and go-tuf's"},
 	{"signer", core, "trusts the machine it runs on and nothing else"},
 
 	{"rehearsal", []string{"client", "repository", "internal/metadata", "internal/git", "internal/gotuf", "internal/escape"},
@@ -89,8 +89,9 @@ type ban struct {
 }
 
 var bans = []ban{
-	{"os/exec", []string{"internal/git", "internal/bench", "internal/demo", "internal/screenshot"},
-		"git is the only program that is run, and internal/git runs it: text from strangers never reaches a shell"},
+	{"os/exec", []string{"internal/git", "internal/bench", "internal/demo", "internal/screenshot",
+		"cmd/tufops/checks.go", // somebody else's client on the stage: a command of the caller's, without a shell and without our environment
+	}, "git is the only program that is run, and internal/git runs it: text from strangers never reaches a shell"},
 	{"os.Exit", []string{"cmd", "internal/screenshot"}, "only main ends the process, so that tests can run programs in theirs"},
 	{"log.Fatal", nil, "only main ends the process"},
 	{"log.Fatalf", nil, "only main ends the process"},
