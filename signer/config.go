@@ -31,6 +31,7 @@ type Config struct {
 	PushRemote  string            // where signatures go
 	Module      string            // pykcs11lib; empty where it is not set
 	Key         string            // the SPEC of the usual key; empty where it is not set
+	MetadataURL string            // where clients get the metadata; empty where it is not set
 	SigningKeys map[string]string // keyid to URI
 }
 
@@ -135,7 +136,7 @@ func parseConfig(text, top string) (Config, error) {
 	c.PushRemote = ini["settings"]["pull-remote"]
 	for name, to := range map[string]*string{
 		"user-name": &c.User, "pull-remote": &c.PullRemote, "push-remote": &c.PushRemote,
-		"pykcs11lib": &c.Module, "key": &c.Key,
+		"pykcs11lib": &c.Module, "key": &c.Key, "metadata-url": &c.MetadataURL,
 	} {
 		value, there := ini["settings"][name]
 		if strings.Contains(value, "\n") {
