@@ -32,10 +32,12 @@ type Options struct {
 	// .tufops.yaml of main's tip says.
 	AllowLegacyKeyIDs bool
 
-	KeySpecs   []string                          // keys named for this call; they go before those of Config
-	OpenKey    func(spec string) (Key, error)    // of file:PATH; nil: [OpenFileKey]
-	OpenTokens func(spec string) (Tokens, error) // of yubikey[:SERIAL] and pkcs11: URIs; nil: no hardware
-	PIN        string                            // TUFOPS_PIN; empty: Person is asked
+	KeySpecs []string                       // keys named for this call; they go before those of Config
+	OpenKey  func(spec string) (Key, error) // of file:PATH; nil: [OpenFileKey]
+	// OpenTokens opens yubikey[:SERIAL] and pkcs11: URIs; module is pykcs11lib of the
+	// configuration. nil: no hardware.
+	OpenTokens func(spec, module string) (Tokens, error)
+	PIN        string // TUFOPS_PIN; empty: Person is asked
 
 	OnlineKeys OnlineKeys // nil: no online key can be configured
 	Person     Person     // nil: nobody is asked anything
@@ -768,11 +770,10 @@ func (s *session) confirm(ctx context.Context, asks []ask, holders []*holder, ed
 	if err != nil {
 		return err
 	}
-	switch strings.ToLower(strings.TrimSpace(answer)) {
-	case "y", "yes":
-		return nil
+	if !agrees(answer, false) {
+		return DeclinedError{}
 	}
-	return DeclinedError{}
+	return nil
 }
 
 // finish makes the commits: the edit and the signatures, in one or two.
@@ -927,14 +928,7 @@ func (s *session) checkedOut(ctx context.Context) (string, error) {
 	if branch == s.Event {
 		return s.git.Top(), nil
 	}
-	common := s.git.GitDir()
-	if rel, err := os.ReadFile(filepath.Join(common, "commondir")); err == nil {
-		if p := strings.TrimSpace(string(rel)); filepath.IsAbs(p) {
-			common = p
-		} else {
-			common = filepath.Join(common, p)
-		}
-	}
+	common := commonDir(s.git)
 	linked, _ := filepath.Glob(filepath.Join(common, "worktrees", "*", "HEAD"))
 	for _, head := range append(linked, filepath.Join(common, "HEAD")) {
 		if filepath.Dir(head) == s.git.GitDir() {

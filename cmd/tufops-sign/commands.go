@@ -294,7 +294,7 @@ func open(c *urfave.Context, m machine, command func(context.Context, signer.Opt
 	o := signer.Options{
 		Repository: repo, Config: config, Event: c.Args().First(), Now: common.Now(),
 		AllowLegacyKeyIDs: c.Bool("allow-legacy-keyids"), PIN: m.Getenv("TUFOPS_PIN"), OnlineKeys: onlineKeys{m.Env},
-		OpenTokens: func(spec string) (signer.Tokens, error) { return m.tokens(spec, g.Top(), config.Module) },
+		OpenTokens: m.openTokens(g.Top()),
 		Out:        m.Stdout, Log: common.Log,
 	}
 	if o.Memory, err = memoryDir(m.Env); err != nil {

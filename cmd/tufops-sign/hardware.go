@@ -15,6 +15,10 @@ type machine struct {
 	tokens func(spec, top, module string) (signer.Tokens, error)
 }
 
+func (m machine) openTokens(top string) func(spec, module string) (signer.Tokens, error) {
+	return func(spec, module string) (signer.Tokens, error) { return m.tokens(spec, top, module) }
+}
+
 // openTokens chooses the adapter.
 func openTokens(spec, _, _ string) (signer.Tokens, error) {
 	return nil, &signer.SpecError{Spec: spec, Reason: "names a hardware key, which this build cannot use"}

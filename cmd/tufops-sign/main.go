@@ -42,6 +42,7 @@ Example:
   tufops-sign sign sign/root-v14`,
 		Flags: cli.CommonFlags(),
 		Commands: []*urfave.Command{
+			setupCommand(m),
 			reviewCommand(m),
 			signCommand(m),
 			initCommand(m),

@@ -248,5 +248,7 @@ func TestPublishedRoot(t *testing.T) {
 }
 
 func payloadDigest(doc *metadata.Document) string {
-	return fmt.Sprintf("%x", sha256sum(string(doc.Payload())))
+	return hexOf(sha256sum(string(doc.Payload())))
 }
+
+func hexOf(b []byte) string { return fmt.Sprintf("%x", b) }
