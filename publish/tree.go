@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"sort"
 
@@ -156,4 +157,30 @@ func write(name string, rd io.Reader) error {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return out.Close()
+}
+
+// How long caches may keep a file, by whether its name is its content's. The
+// timestamp may be kept, but not shown without asking for a newer one.
+const (
+	forever    = "public, max-age=31536000, immutable"
+	revalidate = "no-cache, max-age=60"
+	briefly    = "public, max-age=300"
+)
+
+// upload is how a file is written.
+func upload(f File, body io.Reader, was Version) Upload {
+	u := Upload{Name: ObjectName(f), Size: f.Size, Body: body, Was: was, ContentType: "application/json", CacheControl: forever}
+	switch f.Class {
+	case Timestamp:
+		u.CacheControl = revalidate
+	case Page:
+		u.CacheControl = briefly
+	}
+	switch ext := path.Ext(f.Name); {
+	case f.Class == Artifact && ext != ".json":
+		u.ContentType = "application/octet-stream"
+	case ext == ".html":
+		u.ContentType = "text/html; charset=utf-8"
+	}
+	return u
 }

@@ -31,6 +31,7 @@ type Config struct {
 	PushRemote  string            // where signatures go
 	Module      string            // pykcs11lib; empty where it is not set
 	Key         string            // the SPEC of the usual key; empty where it is not set
+	MetadataURL string            // where clients get the metadata; empty where it is not set
 	SigningKeys map[string]string // keyid to URI
 }
 
@@ -84,8 +85,7 @@ func LoadConfig(ctx context.Context, g *git.Repo) (Config, error) {
 			return Config{}, err
 		}
 		if tracked {
-			return fail("git rm --cached "+name+", commit that, and write the file yourself",
-				"git tracks it, so it is not your configuration but that of whoever committed it")
+			return Config{}, trackedConfig(file)
 		}
 		if st.Mode()&fs.ModeSymlink != 0 {
 			target, err := filepath.EvalSymlinks(file)
@@ -111,13 +111,43 @@ func LoadConfig(ctx context.Context, g *git.Repo) (Config, error) {
 			return fail("it looks like this:\n"+sampleConfig, "%w", err)
 		}
 		c.File = file
-		if c.Module != "" && inside(top, c.Module) {
-			return fail("name a module of the system, such as /usr/lib/x86_64-linux-gnu/libykcs11.so",
-				"pykcs11lib %s lies inside the checkout, where others can write", c.Module)
+		if c.Module != "" {
+			if err := CheckModule(top, c.Module); err != nil {
+				return Config{}, fmt.Errorf("%s: %w", file, err)
+			}
 		}
 		return c, nil
 	}
-	return Config{}, &ConfigError{File: filepath.Join(top, ConfigFile), Err: errors.New("there is no configuration"), hint: "write this into it:\n" + sampleConfig}
+	return Config{}, &ConfigError{File: filepath.Join(top, ConfigFile), Err: errors.New("there is no configuration"), hint: "run: tufops-sign setup; or write this into it:\n" + sampleConfig}
+}
+
+func trackedConfig(file string) error {
+	return &ConfigError{
+		File: file, Err: errors.New("git tracks it, so it is not your configuration but that of whoever committed it"),
+		hint: "git rm --cached " + filepath.Base(file) + ", commit that, and write your own with: tufops-sign setup",
+	}
+}
+
+// ModuleError says that a PKCS#11 module must not be loaded.
+type ModuleError struct{ Module string }
+
+func (e *ModuleError) Error() string {
+	return fmt.Sprintf("the PKCS#11 module %s lies inside the checkout, where others can write", e.Module)
+}
+
+// Hint says what to do.
+func (e *ModuleError) Hint() string {
+	return "name a module of the system, such as /usr/lib/x86_64-linux-gnu/libykcs11.so"
+}
+
+// CheckModule refuses a PKCS#11 module that lies in the checkout whose top is
+// given, by whatever path or link: whoever can push would run code on this
+// machine.
+func CheckModule(top, module string) error {
+	if top != "" && inside(top, module) {
+		return &ModuleError{module}
+	}
+	return nil
 }
 
 const sampleConfig = `[settings]
@@ -135,7 +165,7 @@ func parseConfig(text, top string) (Config, error) {
 	c.PushRemote = ini["settings"]["pull-remote"]
 	for name, to := range map[string]*string{
 		"user-name": &c.User, "pull-remote": &c.PullRemote, "push-remote": &c.PushRemote,
-		"pykcs11lib": &c.Module, "key": &c.Key,
+		"pykcs11lib": &c.Module, "key": &c.Key, "metadata-url": &c.MetadataURL,
 	} {
 		value, there := ini["settings"][name]
 		if strings.Contains(value, "\n") {

@@ -25,8 +25,8 @@ type keyring struct {
 	explicit []string // --key, in order
 	config   Config
 	open     func(string) (Key, error)
-	tokens   func(string) (Tokens, error)        // nil: no hardware
-	holdOf   func(Tokens, Token) metadata.Signer // signs with a token
+	tokens   func(spec, module string) (Tokens, error) // nil: no hardware
+	holdOf   func(Tokens, Token) metadata.Signer       // signs with a token
 	pin      PIN
 	ask      func(ctx context.Context, question, otherwise string) (string, error) // nil: nobody is asked
 
@@ -96,7 +96,7 @@ func (r *keyring) hold(ctx context.Context, spec string) ([]holder, error) {
 	if r.tokens == nil {
 		return nil, &SpecError{spec, "names a hardware key, which this build cannot use"}
 	}
-	all, err := r.tokens(spec)
+	all, err := r.tokens(spec, r.config.Module)
 	if err != nil {
 		return nil, fmt.Errorf("key %s: %w", spec, err)
 	}

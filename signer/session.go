@@ -32,13 +32,19 @@ type Options struct {
 	// .tufops.yaml of main's tip says.
 	AllowLegacyKeyIDs bool
 
-	KeySpecs   []string                          // keys named for this call; they go before those of Config
-	OpenKey    func(spec string) (Key, error)    // of file:PATH; nil: [OpenFileKey]
-	OpenTokens func(spec string) (Tokens, error) // of yubikey[:SERIAL] and pkcs11: URIs; nil: no hardware
-	PIN        string                            // TUFOPS_PIN; empty: Person is asked
+	KeySpecs []string                       // keys named for this call; they go before those of Config
+	OpenKey  func(spec string) (Key, error) // of file:PATH; nil: [OpenFileKey]
+	// OpenTokens opens yubikey[:SERIAL] and pkcs11: URIs; module is pykcs11lib of the
+	// configuration. nil: no hardware.
+	OpenTokens func(spec, module string) (Tokens, error)
+	PIN        string // TUFOPS_PIN; empty: Person is asked
 
 	OnlineKeys OnlineKeys // nil: no online key can be configured
 	Person     Person     // nil: nobody is asked anything
+	// Memory is the folder where this machine remembers roots it has seen and what
+	// was signed; nobody else may write there. Empty: nothing is remembered.
+	Memory string
+	Live   PublishedRoots // what clients get; nil: it is not compared
 	// Expect are SHA-256 digests in hex: unless empty, nothing is signed whose
 	// payload is not among them.
 	Expect []string
@@ -381,6 +387,8 @@ type plan struct {
 	roles  []string // whose file the change touches
 	event  *repository.Event
 	status *repository.Status
+	memory *memory
+	notes  []string // about the root of main
 }
 
 func (s *session) commit(ctx context.Context, parent git.OID, files []git.FileChange, message string) (git.OID, error) {
@@ -390,6 +398,14 @@ func (s *session) commit(ctx context.Context, parent git.OID, files []git.FileCh
 func (s *session) plan(ctx context.Context, st start, c change) (*plan, error) {
 	p := &plan{start: st, head: st.head}
 	var err error
+	if p.memory, err = s.recall(ctx); err != nil {
+		return nil, err
+	}
+	root, err := s.mainRoot(ctx, st.main, p.memory)
+	if err != nil {
+		return nil, err
+	}
+	p.notes = root.notes
 	if p.policy, err = s.Repository.Policy(ctx, st.main); err != nil {
 		return nil, err
 	}
@@ -429,6 +445,9 @@ func (s *session) plan(ctx context.Context, st start, c change) (*plan, error) {
 	}
 	p.event, err = s.Repository.OpenEvent(ctx, repository.EventOptions{Name: s.Event, Head: string(p.head), Base: string(st.main)})
 	if err != nil {
+		return nil, err
+	}
+	if err := root.holds(p.event); err != nil {
 		return nil, err
 	}
 	p.status, err = p.event.Status(ctx, s.Now, p.policy)
@@ -488,6 +507,10 @@ func (s *session) run(ctx context.Context, c change) (Result, error) {
 		return Result{Status: p.status}, s.nothing(p, c)
 	}
 	if len(signatures) > 0 {
+		// A signature that exists is remembered, whatever becomes of the push.
+		if err := s.rememberSigned(ctx, signatures); err != nil {
+			return fail(err)
+		}
 		if err := s.agree(ctx, st.main, p.policy); err != nil {
 			return fail(err)
 		}
@@ -747,11 +770,10 @@ func (s *session) confirm(ctx context.Context, asks []ask, holders []*holder, ed
 	if err != nil {
 		return err
 	}
-	switch strings.ToLower(strings.TrimSpace(answer)) {
-	case "y", "yes":
-		return nil
+	if !agrees(answer, false) {
+		return DeclinedError{}
 	}
-	return DeclinedError{}
+	return nil
 }
 
 // finish makes the commits: the edit and the signatures, in one or two.
@@ -906,14 +928,7 @@ func (s *session) checkedOut(ctx context.Context) (string, error) {
 	if branch == s.Event {
 		return s.git.Top(), nil
 	}
-	common := s.git.GitDir()
-	if rel, err := os.ReadFile(filepath.Join(common, "commondir")); err == nil {
-		if p := strings.TrimSpace(string(rel)); filepath.IsAbs(p) {
-			common = p
-		} else {
-			common = filepath.Join(common, p)
-		}
-	}
+	common := commonDir(s.git)
 	linked, _ := filepath.Glob(filepath.Join(common, "worktrees", "*", "HEAD"))
 	for _, head := range append(linked, filepath.Join(common, "HEAD")) {
 		if filepath.Dir(head) == s.git.GitDir() {

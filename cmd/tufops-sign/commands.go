@@ -10,6 +10,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"github.com/tufops/tufops/client"
 	"github.com/tufops/tufops/internal/cli"
 	"github.com/tufops/tufops/internal/git"
 	"github.com/tufops/tufops/repository"
@@ -293,8 +294,14 @@ func open(c *urfave.Context, m machine, command func(context.Context, signer.Opt
 	o := signer.Options{
 		Repository: repo, Config: config, Event: c.Args().First(), Now: common.Now(),
 		AllowLegacyKeyIDs: c.Bool("allow-legacy-keyids"), PIN: m.Getenv("TUFOPS_PIN"), OnlineKeys: onlineKeys{m.Env},
-		OpenTokens: func(spec string) (signer.Tokens, error) { return m.tokens(spec, g.Top(), config.Module) },
+		OpenTokens: m.openTokens(g.Top()),
 		Out:        m.Stdout, Log: common.Log,
+	}
+	if o.Memory, err = memoryDir(m.Env); err != nil {
+		return err
+	}
+	if config.MetadataURL != "" {
+		o.Live = &published{url: config.MetadataURL, fetch: client.NewFetcher()}
 	}
 	if _, err := g.RemoteURL(c.Context, config.PullRemote); err != nil {
 		return err

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/tufops/tufops/internal/cli"
+	"github.com/tufops/tufops/internal/yubikey"
 	"github.com/tufops/tufops/signer"
 )
 
@@ -15,7 +18,14 @@ type machine struct {
 	tokens func(spec, top, module string) (signer.Tokens, error)
 }
 
+func (m machine) openTokens(top string) func(spec, module string) (signer.Tokens, error) {
+	return func(spec, module string) (signer.Tokens, error) { return m.tokens(spec, top, module) }
+}
+
 // openTokens chooses the adapter.
 func openTokens(spec, _, _ string) (signer.Tokens, error) {
+	if scheme, _, _ := strings.Cut(spec, ":"); scheme == yubikey.Scheme {
+		return yubikey.Open(spec)
+	}
 	return nil, &signer.SpecError{Spec: spec, Reason: "names a hardware key, which this build cannot use"}
 }

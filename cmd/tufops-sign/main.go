@@ -42,11 +42,13 @@ Example:
   tufops-sign sign sign/root-v14`,
 		Flags: cli.CommonFlags(),
 		Commands: []*urfave.Command{
+			setupCommand(m),
 			reviewCommand(m),
 			signCommand(m),
 			initCommand(m),
 			delegateCommand(m),
 			importCommand(m),
+			keysCommand(m.Env),
 		},
 	}
 }

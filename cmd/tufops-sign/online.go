@@ -25,7 +25,7 @@ func (k onlineKeys) Public(ctx context.Context, uri string) (crypto.PublicKey, e
 	default:
 		return nil, cli.WithHint(errors.New("this is no kind of online key that is known"), "name a key in a file: file2:PATH")
 	}
-	key, err := file.Keys{Prefix: k.env.Getenv(file.PrefixVariable)}.Resolve(ctx, uri)
+	key, err := file.Keys{Prefix: k.env.Getenv(file.PrefixVariable)}.Resolve(ctx, uri, "")
 	if err != nil {
 		return nil, err
 	}

@@ -92,6 +92,9 @@ func (w *world) person(names ...string) {
 	}
 }
 
+// state is where somebody's machine remembers.
+func (w *world) state(name string) string { return filepath.Join(w.keys, "state", name) }
+
 // openTokens finds the devices that lie in the world's folder of them.
 func (w *world) openTokens(spec, _, _ string) (signer.Tokens, error) {
 	return signertest.Open(w.devices, spec)
@@ -124,6 +127,8 @@ func (w *world) runReader(ctx context.Context, name string, stdin io.Reader, arg
 				return w.now.Format(time.RFC3339), true
 			case "CRYPTO_SIGNER_PATH_PREFIX":
 				return w.keys, true
+			case "XDG_STATE_HOME":
+				return w.state(name), true
 			}
 			v, ok := w.env[key]
 			return v, ok

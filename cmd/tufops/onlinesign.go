@@ -35,11 +35,11 @@ type realTime struct {
 	keys onlinesign.Keys
 }
 
-func (k realTime) Resolve(ctx context.Context, uri string) (metadata.Signer, error) {
+func (k realTime) Resolve(ctx context.Context, uri, scheme string) (metadata.Signer, error) {
 	if err := cli.RefuseSimulatedClock(k.env, uri); err != nil {
 		return nil, err
 	}
-	return k.keys.Resolve(ctx, uri)
+	return k.keys.Resolve(ctx, uri, scheme)
 }
 
 func onlineSignCommand(env cli.Env) *urfave.Command {
