@@ -30,14 +30,14 @@ Before the first byte our client and go-tuf's update to it from memory. With
 client updates through that until it has what was written.
 
 It may be run again at any time, also after it was killed, and a later run heals
-whatever failed. A state that is older than what the destination shows is refused.
-Nothing is deleted but by --prune --yes.
+whatever failed. A state that is older than what the destination shows is
+refused. Nothing is deleted but by --prune --yes.
 
 Examples:
   tufops publish --to file:///srv/tuf
   tufops publish --to file:///srv/tuf --dry-run
   tufops publish --to file:///srv/tuf --public-url https://tuf.example.org
-  tufops publish --stage file:///srv/stage --check './smoke-test --quick' --to file:///srv/tuf
+  tufops publish --stage file:///srv/stage --check ./test --to file:///srv/tuf
   tufops publish --to file:///srv/tuf --prune`,
 		Flags: []urfave.Flag{
 			&urfave.StringSliceFlag{Name: "to", Required: true, Usage: "publish to `URL`: file://DIR; may be repeated"},
