@@ -7,7 +7,7 @@ import (
 )
 
 func TestHelp(t *testing.T) {
-	for _, problem := range cli.CheckHelp(newApp(cli.Env{})) {
+	for _, problem := range cli.CheckHelp(newApp(machine{})) {
 		t.Error(problem)
 	}
 }

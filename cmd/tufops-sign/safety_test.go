@@ -119,7 +119,7 @@ func TestUsage(t *testing.T) {
 		{"its name", []string{"delegate", "sign/x", "../evil", "--yes"}},
 		{"cannot need 3 signatures of 2 signers", []string{"delegate", "sign/x", "root", "--threshold", "3", "--yes"}},
 		{"a question was not answered", []string{"delegate", "sign/x", "root"}},
-		{"names a hardware key, which this build cannot use yet", []string{"delegate", "sign/x", "crew", "--key", "yubikey", "--yes"}},
+		{"no token is inserted that yubikey names", []string{"delegate", "sign/x", "crew", "--key", "yubikey", "--yes"}},
 	} {
 		a := w.refused(1, "alice", "", []string{c.words}, c.args...)
 		if c.args[0] != "review" && !strings.Contains(a.stderr, "note: nothing was committed or pushed") {

@@ -1,18 +1,18 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
-	"path/filepath"
 	"strconv"
-	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/tufops/tufops/internal/cli"
 	"github.com/tufops/tufops/internal/escape"
-	"github.com/tufops/tufops/internal/objstore/dir"
+	"github.com/tufops/tufops/internal/objstore"
 	"github.com/tufops/tufops/publish"
 )
 
@@ -38,9 +38,10 @@ Examples:
   tufops publish --to file:///srv/tuf --dry-run
   tufops publish --to file:///srv/tuf --public-url https://tuf.example.org
   tufops publish --stage file:///srv/stage --check ./test --to file:///srv/tuf
-  tufops publish --to file:///srv/tuf --prune`,
+  tufops publish --to file:///srv/tuf --prune
+  tufops publish --to gs://tuf-repo-cdn/prod`,
 		Flags: []urfave.Flag{
-			&urfave.StringSliceFlag{Name: "to", Required: true, Usage: "publish to `URL`: file://DIR; may be repeated"},
+			&urfave.StringSliceFlag{Name: "to", Required: true, Usage: "publish to `URL`: " + objstore.Forms() + "; may be repeated"},
 			&urfave.StringSliceFlag{Name: "public-url", Usage: "read back through `URL`, where clients find the --to of the same place in order"},
 			&urfave.DurationFlag{Name: "within", Value: publish.DefaultWithin, Usage: "fail if a public URL does not show it after `TIME`"},
 			&urfave.StringFlag{Name: "stage", Usage: "publish to the test repository at `URL` first"},
@@ -67,7 +68,7 @@ func publishTo(c *urfave.Context, env cli.Env) error {
 	if format != "text" && format != "json" {
 		return cli.Usagef("--format is text or json, not %q", format)
 	}
-	to, err := destinations(c.StringSlice("to"), common, env)
+	to, err := destinations(c.Context, "--to", c.StringSlice("to"), common, env)
 	if err != nil {
 		return err
 	}
@@ -148,7 +149,7 @@ func publishOptions(c *urfave.Context, env cli.Env, common cli.Common, to []publ
 			return fail("--check and --stage-public-url need --stage, the test repository that they are about")
 		}
 	} else {
-		stage, err := destinations([]string{c.String("stage")}, common, env)
+		stage, err := destinations(c.Context, "--stage", []string{c.String("stage")}, common, env)
 		if err != nil {
 			return publish.Options{}, err
 		}
@@ -192,49 +193,26 @@ func publicURL(env cli.Env, flag, text string) error {
 	return cli.RefuseSimulatedClock(env, text)
 }
 
-// destinations opens what --to names.
-func destinations(urls []string, common cli.Common, env cli.Env) ([]publish.Destination, error) {
+// destinations opens what a flag names.
+func destinations(ctx context.Context, flag string, urls []string, common cli.Common, env cli.Env) ([]publish.Destination, error) {
 	var list []publish.Destination
 	seen := map[string]bool{}
 	for _, text := range urls {
-		path, err := filePath(text)
+		store, err := objstore.Open(ctx, text, objstore.Options{Log: common.Log})
+		if bad := (*objstore.URLError)(nil); errors.As(err, &bad) {
+			return nil, cli.Usagef("%s: %w", flag, err)
+		}
 		if err != nil {
 			return nil, err
 		}
-		if path, err = filepath.Abs(path); err != nil {
+		if err := cli.RefuseSimulatedClock(env, store.Endpoint()); err != nil {
 			return nil, err
 		}
-		name := (&url.URL{Scheme: "file", Path: filepath.ToSlash(path)}).String()
-		if err := cli.RefuseSimulatedClock(env, name); err != nil {
-			return nil, err
+		if seen[store.URL()] {
+			return nil, cli.Usagef("%s names %s twice", flag, store.URL())
 		}
-		if seen[name] {
-			return nil, cli.Usagef("--to names %s twice", name)
-		}
-		seen[name] = true
-		store, err := dir.Open(path, dir.Options{Log: common.Log})
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, publish.Destination{URL: name, Store: store})
+		seen[store.URL()] = true
+		list = append(list, publish.Destination{URL: store.URL(), Store: store})
 	}
 	return list, nil
-}
-
-// filePath is the directory that a file URL names. A relative one, file://site,
-// is taken as it is meant.
-func filePath(text string) (string, error) {
-	rest, ok := strings.CutPrefix(text, "file://")
-	if !ok {
-		return "", cli.WithHint(cli.Usagef("--to is a URL like file:///srv/tuf, not %q", text), "other kinds of destination are not supported yet")
-	}
-	rest = strings.TrimPrefix(rest, "localhost/")
-	if len(rest) < len(text)-len("file://") {
-		rest = "/" + rest
-	}
-	path, err := url.PathUnescape(rest)
-	if err != nil || path == "" || strings.ContainsRune(path, 0) || strings.ContainsAny(rest, "?#") {
-		return "", cli.Usagef("--to is a URL like file:///srv/tuf, not %q", text)
-	}
-	return filepath.FromSlash(path), nil
 }
