@@ -2,6 +2,7 @@ package onlinesign
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -16,6 +17,9 @@ type TargetsResult struct {
 	// Signed has one entry per role that got a signature; a role that had all
 	// of them already has none.
 	Signed []SignedTargets
+	// Warnings are online keys that did not sign. Their signatures are still
+	// missing, as those of people may be.
+	Warnings []string
 }
 
 // SignedTargets is a targets role that got signatures of online keys.
@@ -36,6 +40,19 @@ func (e *NoOnlineKeyError) Error() string {
 
 // Hint says what to do.
 func (e *NoOnlineKeyError) Hint() string { return "tufops-sign sign EVENT" }
+
+// StrangerError says that a signing event has a role signed by an online key that
+// main knows nothing of. Nobody was asked for it.
+type StrangerError struct{ Role, URI string }
+
+func (e *StrangerError) Error() string {
+	return fmt.Sprintf("sign role %s: no role on main lists key %s, and online-keys in main's %s does not allow it", e.Role, e.URI, repository.PolicyFile)
+}
+
+// Hint says what to do.
+func (e *StrangerError) Hint() string {
+	return "if the key is yours, add the beginning of its URI to online-keys on main: docs/format.md#policy"
+}
 
 // NotDelegatedError says that no role delegates to a role.
 type NotDelegatedError struct {
@@ -60,11 +77,15 @@ func (e *NotDelegatedError) Hint() string {
 //
 // It does not judge the content: that is what the signing event is for, where
 // people start this. A role that nobody delegates to, that is not a targets
-// role, or whose metadata cannot be read is refused before any key is used.
-func SignTargets(ctx context.Context, o Options, roles []string) (TargetsResult, error) {
+// role, or whose metadata cannot be read is refused before any key is used. So is
+// a role without a key that main, at commit base, lists or allows: else whoever
+// pushes an event would choose which service the machine calls.
+//
+// A key that fails where another one of the role signs is a warning.
+func SignTargets(ctx context.Context, o Options, base git.OID, roles []string) (TargetsResult, error) {
 	var r TargetsResult
 	err := onBranch(ctx, o, func(head git.OID) (_ git.OID, err error) {
-		r, err = signTargets(ctx, o, head, roles)
+		r, err = signTargets(ctx, o, base, head, roles)
 		return r.Commit, err
 	})
 	if err != nil {
@@ -73,8 +94,33 @@ func SignTargets(ctx context.Context, o Options, roles []string) (TargetsResult,
 	return r, nil
 }
 
-func signTargets(ctx context.Context, o Options, head git.OID, roles []string) (TargetsResult, error) {
+// known says which online keys may be asked for: what main lists, by its people's
+// signatures, and what its policy allows. A policy that cannot be read allows
+// nothing.
+func known(ctx context.Context, o Options, base git.OID) (func(uri string) bool, error) {
+	main, err := o.Repository.At(ctx, base)
+	if err != nil {
+		return nil, err
+	}
+	list, err := Candidates(ctx, main)
+	if err != nil {
+		return nil, err
+	}
+	policy, err := o.Repository.Policy(ctx, base)
+	if err != nil && !errors.As(err, new(*repository.PolicyError)) {
+		return nil, err
+	}
+	return func(uri string) bool {
+		return policy.AllowsOnlineKey(uri) || slices.ContainsFunc(list, func(c Candidate) bool { return c.URI == uri })
+	}, nil
+}
+
+func signTargets(ctx context.Context, o Options, base, head git.OID, roles []string) (TargetsResult, error) {
 	r := TargetsResult{Commit: head}
+	known, err := known(ctx, o, base)
+	if err != nil {
+		return r, err
+	}
 	state, err := o.Repository.At(ctx, head)
 	if err != nil {
 		return r, err
@@ -95,8 +141,17 @@ func signTargets(ctx context.Context, o Options, head git.OID, roles []string) (
 		if len(online) == 0 {
 			return r, &NoOnlineKeyError{Role: role}
 		}
-		if len(missing) > 0 {
-			list = append(list, work{role, missing})
+		ours := slices.DeleteFunc(slices.Clone(missing), func(key *metadata.Key) bool { return !known(key.OnlineURI) })
+		if len(missing) > 0 && len(ours) == 0 {
+			return r, &StrangerError{Role: role, URI: missing[0].OnlineURI}
+		}
+		for _, key := range missing {
+			if !slices.Contains(ours, key) {
+				r.Warnings = append(r.Warnings, (&StrangerError{Role: role, URI: key.OnlineURI}).Error())
+			}
+		}
+		if len(ours) > 0 {
+			list = append(list, work{role, ours})
 		}
 	}
 	keys := newKeyring(o.Keys)
@@ -110,18 +165,29 @@ func signTargets(ctx context.Context, o Options, head git.OID, roles []string) (
 			return r, err
 		}
 		s := SignedTargets{Role: w.role, Version: doc.Version()}
+		var failed error
 		for _, key := range w.keys {
-			s.Keys = append(s.Keys, key.OnlineURI)
 			if o.DryRun {
+				s.Keys = append(s.Keys, key.OnlineURI)
 				continue
 			}
 			sig, err := keys.sign(ctx, key, doc.Payload())
 			if err == nil {
 				err = edit.AddSignature(w.role, key, sig)
 			}
-			if err != nil {
-				return r, fmt.Errorf("sign role %s: %w", w.role, err)
+			if ctx.Err() != nil {
+				return r, ctx.Err()
 			}
+			if err != nil {
+				err = fmt.Errorf("sign role %s: %w", w.role, err)
+				r.Warnings = append(r.Warnings, err.Error())
+				failed = errors.Join(failed, err)
+				continue
+			}
+			s.Keys = append(s.Keys, key.OnlineURI)
+		}
+		if len(s.Keys) == 0 {
+			return r, failed
 		}
 		if !o.DryRun {
 			if r.Commit, err = commit(ctx, o, r.Commit, edit, "Online sign targets role "+w.role); err != nil {

@@ -196,9 +196,15 @@ Versions, dates and the signatures of people stay as they are. Works on HEAD's
 commit, of main or of a signing event; without --push it moves the checked-out
 branch and its files.
 
+Only keys that main lists are asked for, and those that online-keys in main's
+.tufops.yaml allows: an event does not choose which service is called. Of a role
+that people sign as well, their signatures stay for them. A key that fails while
+another one signs is a warning.
+
 Example:
   tufops online-sign-targets registry.npmjs.org --push`,
-		Flags:  append(writeFlags(), dispatchFlag("then start "+eventWorkflow+" on the branch, where the push does not")),
+		Flags: append(writeFlags(), dispatchFlag("then start "+eventWorkflow+" on the branch, where the push does not"),
+			&urfave.StringFlag{Name: "base", Value: "origin/main", Usage: "the tip of main is `REV`"}),
 		Action: func(c *urfave.Context) error { return onlineSignTargets(c, env) },
 	}
 }
@@ -216,11 +222,18 @@ func onlineSignTargets(c *urfave.Context, env cli.Env) error {
 	if err != nil {
 		return err
 	}
+	base, err := repo.Git.Resolve(c.Context, c.String("base"))
+	if err != nil {
+		return cli.WithHint(fmt.Errorf("read the tip of main, whose online keys may sign: %w", err), "name it with --base REV")
+	}
 	done, err := onlinesign.SignTargets(c.Context, onlinesign.Options{
 		Repository: repo, Keys: onlineKeys(env), Now: common.Now(), Remote: to, DryRun: c.Bool("dry-run"), Log: common.Log,
-	}, c.Args().Slice())
+	}, base, c.Args().Slice())
 	if err != nil {
 		return err
+	}
+	for _, w := range done.Warnings {
+		common.Log.Warn(w)
 	}
 	var roles []string
 	signed := []map[string]any{}
@@ -243,7 +256,7 @@ func onlineSignTargets(c *urfave.Context, env cli.Env) error {
 		}
 	}
 	if c.String("format") == "json" {
-		return errors.Join(failed, printJSON(env, map[string]any{"schema": 1, "commit": done.Commit, "signed": signed, "dry_run": c.Bool("dry-run")}))
+		return errors.Join(failed, printJSON(env, map[string]any{"schema": 1, "commit": done.Commit, "signed": signed, "warnings": append([]string{}, done.Warnings...), "dry_run": c.Bool("dry-run")}))
 	}
 	if len(done.Signed) == 0 {
 		fmt.Fprintln(env.Stdout, "Nothing to do: the online keys have signed already.")
