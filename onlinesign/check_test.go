@@ -303,7 +303,7 @@ func TestSignTargetsStranger(t *testing.T) {
 		return w.Keys().Resolve(ctx, uri, "")
 	})
 	head := w.Upstream.Head("main")
-	_, err := onlinesign.SignTargets(ctx, o, base, []string{"npm"})
+	_, err := onlinesign.SignTargets(ctx, o, string(base), []string{"npm"})
 	var e *onlinesign.StrangerError
 	if !errors.As(err, &e) || e.URI != "file2:stranger.pem" || len(asked) > 0 || w.Upstream.Head("main") != head || !strings.Contains(e.Hint(), "online-keys") {
 		t.Errorf("error is %v; asked for %v", err, asked)
@@ -327,7 +327,7 @@ func TestSignTargetsStranger(t *testing.T) {
 	if err != nil || string(at) != allowing {
 		t.Fatal(at, err)
 	}
-	r, err := onlinesign.SignTargets(ctx, o, at, []string{"npm"})
+	r, err := onlinesign.SignTargets(ctx, o, string(at), []string{"npm"})
 	if err != nil || len(r.Signed) != 1 || strings.Join(r.Signed[0].Keys, " ") != "file2:ours.pem" || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "file2:stranger.pem") {
 		t.Errorf("%+v, %v", r, err)
 	}
@@ -344,7 +344,7 @@ func TestSignTargetsStranger(t *testing.T) {
 	if at, err = repo.Git.Resolve(ctx, "refs/tufops/broken"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := onlinesign.SignTargets(ctx, o, at, []string{"npm"}); !errors.As(err, &e) {
+	if _, err := onlinesign.SignTargets(ctx, o, string(at), []string{"npm"}); !errors.As(err, &e) {
 		t.Errorf("error is %v", err)
 	}
 }
@@ -372,20 +372,20 @@ func TestSignTargetsWithoutOneKey(t *testing.T) {
 		}
 	}
 	var dead *onlinesign.KeyError
-	if _, err := onlinesign.SignTargets(ctx, w.Options(repo), base, []string{"npm"}); !errors.As(err, &dead) || w.State().Commit() != base {
+	if _, err := onlinesign.SignTargets(ctx, w.Options(repo), string(base), []string{"npm"}); !errors.As(err, &dead) || w.State().Commit() != base {
 		t.Errorf("error is %v, main at %s", err, w.State().Commit())
 	}
 	if err := os.Rename(filepath.Join(w.KeyDir, "second.pem.away"), filepath.Join(w.KeyDir, "second.pem")); err != nil {
 		t.Fatal(err)
 	}
-	r, err := onlinesign.SignTargets(ctx, w.Options(repo), base, []string{"npm"})
+	r, err := onlinesign.SignTargets(ctx, w.Options(repo), string(base), []string{"npm"})
 	if err != nil || len(r.Signed) != 1 || strings.Join(r.Signed[0].Keys, " ") != "file2:second.pem" || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "file2:first.pem") {
 		t.Errorf("%+v, %v", r, err)
 	}
 	if err := os.Rename(filepath.Join(w.KeyDir, "first.pem.away"), filepath.Join(w.KeyDir, "first.pem")); err != nil {
 		t.Fatal(err)
 	}
-	if r, err := onlinesign.SignTargets(ctx, w.Options(repo), base, []string{"npm"}); err != nil || len(r.Warnings) > 0 || strings.Join(r.Signed[0].Keys, " ") != "file2:first.pem" {
+	if r, err := onlinesign.SignTargets(ctx, w.Options(repo), string(base), []string{"npm"}); err != nil || len(r.Warnings) > 0 || strings.Join(r.Signed[0].Keys, " ") != "file2:first.pem" {
 		t.Errorf("%+v, %v", r, err)
 	}
 	d, _ := w.State().Delegation("npm")

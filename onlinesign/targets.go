@@ -54,6 +54,21 @@ func (e *StrangerError) Hint() string {
 	return "if the key is yours, add the beginning of its URI to online-keys on main: docs/format.md#policy"
 }
 
+// NoMainError says that the tip of main is not there to be compared with.
+type NoMainError struct {
+	Base string
+	Err  error
+}
+
+func (e *NoMainError) Error() string {
+	return fmt.Sprintf("read the tip of main, %s, which says whose online keys may sign: %v", e.Base, e.Err)
+}
+
+func (e *NoMainError) Unwrap() error { return e.Err }
+
+// Hint says what to do.
+func (e *NoMainError) Hint() string { return "fetch it, or name it with --base REV" }
+
 // NotDelegatedError says that no role delegates to a role.
 type NotDelegatedError struct {
 	Role   string
@@ -78,11 +93,11 @@ func (e *NotDelegatedError) Hint() string {
 // It does not judge the content: that is what the signing event is for, where
 // people start this. A role that nobody delegates to, that is not a targets
 // role, or whose metadata cannot be read is refused before any key is used. So is
-// a role without a key that main, at commit base, lists or allows: else whoever
+// a role without a key that main, at revision base, lists or allows: else whoever
 // pushes an event would choose which service the machine calls.
 //
 // A key that fails where another one of the role signs is a warning.
-func SignTargets(ctx context.Context, o Options, base git.OID, roles []string) (TargetsResult, error) {
+func SignTargets(ctx context.Context, o Options, base string, roles []string) (TargetsResult, error) {
 	var r TargetsResult
 	err := onBranch(ctx, o, func(head git.OID) (_ git.OID, err error) {
 		r, err = signTargets(ctx, o, base, head, roles)
@@ -97,8 +112,12 @@ func SignTargets(ctx context.Context, o Options, base git.OID, roles []string) (
 // known says which online keys may be asked for: what main lists, by its people's
 // signatures, and what its policy allows. A policy that cannot be read allows
 // nothing.
-func known(ctx context.Context, o Options, base git.OID) (func(uri string) bool, error) {
-	main, err := o.Repository.At(ctx, base)
+func known(ctx context.Context, o Options, base string) (func(uri string) bool, error) {
+	tip, err := o.Repository.Git.Resolve(ctx, base)
+	if err != nil {
+		return nil, &NoMainError{Base: base, Err: err}
+	}
+	main, err := o.Repository.At(ctx, tip)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +125,7 @@ func known(ctx context.Context, o Options, base git.OID) (func(uri string) bool,
 	if err != nil {
 		return nil, err
 	}
-	policy, err := o.Repository.Policy(ctx, base)
+	policy, err := o.Repository.Policy(ctx, tip)
 	if err != nil && !errors.As(err, new(*repository.PolicyError)) {
 		return nil, err
 	}
@@ -115,12 +134,8 @@ func known(ctx context.Context, o Options, base git.OID) (func(uri string) bool,
 	}, nil
 }
 
-func signTargets(ctx context.Context, o Options, base, head git.OID, roles []string) (TargetsResult, error) {
+func signTargets(ctx context.Context, o Options, base string, head git.OID, roles []string) (TargetsResult, error) {
 	r := TargetsResult{Commit: head}
-	known, err := known(ctx, o, base)
-	if err != nil {
-		return r, err
-	}
 	state, err := o.Repository.At(ctx, head)
 	if err != nil {
 		return r, err
@@ -141,17 +156,28 @@ func signTargets(ctx context.Context, o Options, base, head git.OID, roles []str
 		if len(online) == 0 {
 			return r, &NoOnlineKeyError{Role: role}
 		}
-		ours := slices.DeleteFunc(slices.Clone(missing), func(key *metadata.Key) bool { return !known(key.OnlineURI) })
-		if len(missing) > 0 && len(ours) == 0 {
-			return r, &StrangerError{Role: role, URI: missing[0].OnlineURI}
+		if len(missing) > 0 {
+			list = append(list, work{role, missing})
 		}
-		for _, key := range missing {
-			if !slices.Contains(ours, key) {
-				r.Warnings = append(r.Warnings, (&StrangerError{Role: role, URI: key.OnlineURI}).Error())
+	}
+	if len(list) == 0 {
+		return r, nil
+	}
+	known, err := known(ctx, o, base)
+	if err != nil {
+		return r, err
+	}
+	for i, w := range list {
+		var ours []*metadata.Key
+		for _, key := range w.keys {
+			if known(key.OnlineURI) {
+				ours = append(ours, key)
+				continue
 			}
+			r.Warnings = append(r.Warnings, (&StrangerError{Role: w.role, URI: key.OnlineURI}).Error())
 		}
-		if len(ours) > 0 {
-			list = append(list, work{role, ours})
+		if list[i].keys = ours; len(ours) == 0 {
+			return r, &StrangerError{Role: w.role, URI: w.keys[0].OnlineURI}
 		}
 	}
 	keys := newKeyring(o.Keys)
