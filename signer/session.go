@@ -902,12 +902,29 @@ func (s *session) report(ctx context.Context, p *plan, final git.OID, status *re
 	if !s.NoPush {
 		if s.Config.PushRemote != s.Config.PullRemote {
 			t.line("Open a pull request from %s to branch %s of %s.", s.Config.PushRemote, s.Event, s.Config.PullRemote)
+			if at := s.pullRequest(ctx); at != "" {
+				t.line("  %s", at)
+			}
 		}
 		if dir, err := s.checkedOut(ctx); err == nil && dir != "" {
 			s.Log.Info("branch " + s.Event + " is checked out in " + dir + " and was left as it is: git pull brings it up to date")
 		}
 	}
 	return res, t.writeTo(s.Out)
+}
+
+// pullRequest is where the pull request from the fork is opened; empty where that
+// is not known.
+func (s *session) pullRequest(ctx context.Context) string {
+	pull, err := s.git.RemoteURL(ctx, s.Config.PullRemote)
+	if err != nil {
+		return ""
+	}
+	push, err := s.git.RemotePushURLs(ctx, s.Config.PushRemote)
+	if err != nil || len(push) == 0 {
+		return ""
+	}
+	return pullRequestURL(pull, push[0], s.Event, "Signature from "+s.Config.User)
 }
 
 func (s *session) notCheckedOut(ctx context.Context) error {

@@ -41,6 +41,7 @@ type world struct {
 	people   map[string]*gittest.Repo
 	env      map[string]string
 	tufDir   string
+	python   string // which has python-tuf; empty for none
 }
 
 func emptyWorld(t *testing.T) *world {
