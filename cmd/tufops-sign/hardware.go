@@ -5,6 +5,7 @@ import (
 
 	"github.com/tufops/tufops/internal/cli"
 	"github.com/tufops/tufops/internal/pkcs11"
+	"github.com/tufops/tufops/internal/yubikey"
 	"github.com/tufops/tufops/signer"
 )
 
@@ -27,5 +28,5 @@ func openTokens(spec, top, module string) (signer.Tokens, error) {
 	if strings.HasPrefix(spec, "pkcs11:") {
 		return pkcs11.Open(spec, module, top)
 	}
-	return nil, &signer.SpecError{Spec: spec, Reason: "names a hardware key, which this build cannot use"}
+	return yubikey.Open(spec)
 }
