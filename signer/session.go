@@ -663,6 +663,9 @@ func (s *session) holders(ctx context.Context, state *repository.State, asks []a
 		if err != nil {
 			return nil, err
 		}
+		if h == nil && len(tried) == 1 && s.keys.failed[tried[0]] != nil && !any { // nothing could be looked at
+			return nil, s.keys.failed[tried[0]]
+		}
 		if h == nil && len(s.keys.explicit) == 0 && s.Person != nil && !byPrint[a.key.Fingerprint()] {
 			byPrint[a.key.Fingerprint()] = true
 			if h, err = s.another(ctx, a, wanted(a), &tried); err != nil {

@@ -1,11 +1,18 @@
+//go:build cgo
+
 package main
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +21,9 @@ import (
 	gotuf "github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/tufops/tufops/internal/metadata"
-	"github.com/tufops/tufops/signer/signertest"
+	"github.com/tufops/tufops/internal/yubikey/yubikeytest"
+	"github.com/tufops/tufops/internal/yubikey/yubikeytest/card"
+	"github.com/tufops/tufops/internal/yubikey/yubikeytest/pcscd"
 )
 
 // TestScripts runs the stories in testdata/script on a terminal, each in a world
@@ -23,10 +32,10 @@ import (
 // configuration. Commands beside those of testscript:
 //
 //	event NAME ROLE...       bob proposes new versions of roles, and signs them
-//	token SERIAL [NAME]      a device is plugged in, with NAME's key or a new one
-//	device SERIAL FILE TEXT  sets a file of a device, see package signertest
-//	did SERIAL [TEXT]        what the device has done since the last time
-//	unplug SERIAL            the device is taken away
+//	token SERIAL [NAME]      a virtual YubiKey is plugged in, with NAME's key or another; its PIN is 246810
+//	tries SERIAL N           N wrong PINs block it
+//	accident SERIAL WHAT     with the next signature: "no touch"; "pulled", and inserted again
+//	did SERIAL [TEXT]        what was sent to it since the last time: "pin", and "key" for each use of the key
 //	person NAME              NAME gets a clone, $NAME
 //	invite NAME EVENT ROLE   bob makes NAME a signer; again, if they have a key
 //	main COMMIT              main of the upstream is moved
@@ -44,27 +53,33 @@ func TestScripts(t *testing.T) {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
 			w := established(t)
 			w.python = python
+			daemon, err := pcscd.Start()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { daemon.Close() }) // the script runs when this function has returned
 			os.Remove(w.people["alice"].Path(".tufops-sign.ini"))
 			testscript.Run(t, testscript.Params{
 				Files: []string{file},
 				Setup: func(env *testscript.Env) error {
 					for name, value := range map[string]string{
-						"UPSTREAM": w.upstream.Dir, "DEVICES": w.devices, "KEYS": w.keys, "TUFOPS_NOW": w.now.Format(time.RFC3339),
+						"UPSTREAM": w.upstream.Dir, "KEYS": w.keys, "TUFOPS_NOW": w.now.Format(time.RFC3339),
 						"CRYPTO_SIGNER_PATH_PREFIX": w.keys, "XDG_STATE_HOME": w.state("alice"),
 						"GIT_CONFIG_GLOBAL": os.DevNull, "GIT_CONFIG_NOSYSTEM": "1",
 						"ALICE": w.people["alice"].Dir, "BOB": w.people["bob"].Dir,
 					} {
 						env.Setenv(name, value)
 					}
+					env.Setenv(pcscd.Variable, daemon.Socket())
 					return nil
 				},
-				Cmds: w.scriptCommands(),
+				Cmds: w.scriptCommands(daemon),
 			})
 		})
 	}
 }
 
-func (w *world) scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
+func (w *world) scriptCommands(daemon *pcscd.Daemon) map[string]func(ts *testscript.TestScript, neg bool, args []string) {
 	commands := map[string]func(ts *testscript.TestScript, neg bool, args []string){}
 	add := func(name string, least, most int, f func(ts *testscript.TestScript, args []string)) {
 		commands[name] = func(ts *testscript.TestScript, neg bool, args []string) {
@@ -79,23 +94,76 @@ func (w *world) scriptCommands() map[string]func(ts *testscript.TestScript, neg 
 			w.ok("bob", "delegate", args[0], role, "--expiry-days", fmt.Sprint(300-i))
 		}
 	})
+	cards, told := map[string]*card.Card{}, map[string]int{}
+	ca, err := card.NewCA(0)
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	add("token", 1, 2, func(ts *testscript.TestScript, args []string) {
-		signertest.Insert(w.t, w.devices, args[0])
+		serial, err := strconv.ParseUint(args[0], 10, 32)
+		ts.Check(err)
+		c, err := card.New(card.Config{Serial: uint32(serial), CA: ca, Touch: func() bool { return true }})
+		ts.Check(err)
+		yubikeytest.Own(c)
+		scalar := big.NewInt(int64(serial))
 		if len(args) == 2 {
 			data, err := os.ReadFile(w.key(args[1]))
 			ts.Check(err)
-			signertest.Set(w.t, w.devices, args[0], "key.pem", string(data))
+			block, _ := pem.Decode(data)
+			key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+			ts.Check(err)
+			scalar = key.(*ecdsa.PrivateKey).D
 		}
+		ts.Check(c.SetKey(card.SlotSignature, scalar))
+		ts.Check(daemon.Insert(c))
+		cards[args[0]] = c
 	})
-	add("device", 3, 3, func(_ *testscript.TestScript, args []string) {
-		signertest.Set(w.t, w.devices, args[0], args[1], args[2])
+	add("tries", 2, 2, func(ts *testscript.TestScript, args []string) {
+		left, err := strconv.Atoi(args[1])
+		ts.Check(err)
+		yubikeytest.Own(cards[args[0]])
+		for tries, _ := cards[args[0]].Tries(); tries > left; tries-- {
+			_, err := cards[args[0]].Transmit([]byte("\x00\xa4\x04\x00\x05\xa0\x00\x00\x03\x08"))
+			ts.Check(err)
+			_, err = cards[args[0]].Transmit([]byte("\x00\x20\x00\x80\x08wrong\xff\xff\xff"))
+			ts.Check(err)
+		}
+		told[args[0]] = cards[args[0]].Commands()
+	})
+	add("accident", 2, 2, func(ts *testscript.TestScript, args []string) {
+		c, happened := cards[args[0]], false
+		c.SetTouch(func() bool {
+			if happened {
+				return true
+			}
+			happened = true
+			if args[1] == "no touch" {
+				return false
+			}
+			back := make(chan error)
+			go func() {
+				daemon.Unplug(c)
+				back <- daemon.Insert(c)
+			}()
+			return <-back == nil
+		})
 	})
 	add("did", 1, 2, func(ts *testscript.TestScript, args []string) {
-		if got, want := signertest.Log(w.t, w.devices, args[0]), strings.Join(args[1:], ""); got != want {
-			ts.Fatalf("device %s did %q, want %q", args[0], got, want)
+		var did []string
+		log := cards[args[0]].Log()
+		for _, command := range log[told[args[0]]:] {
+			switch {
+			case command[1] == 0x20 && len(command) > 5: // VERIFY
+				did = append(did, "pin")
+			case command[1] == 0x87 && command[3] == card.SlotSignature: // GENERAL AUTHENTICATE
+				did = append(did, "key")
+			}
+		}
+		told[args[0]] = len(log)
+		if got, want := strings.Join(did, ", "), strings.Join(args[1:], ""); got != want {
+			ts.Fatalf("device %s got %q, want %q", args[0], got, want)
 		}
 	})
-	add("unplug", 1, 1, func(_ *testscript.TestScript, args []string) { w.unplug(args[0]) })
 	add("person", 1, 1, func(ts *testscript.TestScript, args []string) {
 		w.newcomer(args[0])
 		ts.Setenv(strings.ToUpper(args[0]), w.people[args[0]].Dir)
