@@ -19,20 +19,20 @@ import (
 	"github.com/tufops/tufops/internal/yubikey/yubikeytest/pcscd"
 )
 
-// daemon is the one that this process sees, as long as it runs: libpcsclite
-// remembers it from its first use on.
+// daemon is the one that this process sees, from its first use of smart cards on:
+// libpcsclite remembers it.
 var daemon *pcscd.Daemon
 
-func TestMain(m *testing.M) {
+func TestKeys(t *testing.T) {
 	var err error
 	if daemon, err = pcscd.Start(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		t.Fatal(err)
 	}
-	os.Setenv(pcscd.Variable, daemon.Socket())
-	status := m.Run()
-	daemon.Close()
-	os.Exit(status)
+	defer daemon.Close()
+	t.Setenv(pcscd.Variable, daemon.Socket())
+	t.Run("generate", testKeysGenerate)
+	t.Run("generate by machine", testKeysGenerateByMachine)
+	t.Run("attest", testKeysAttest)
 }
 
 // insert plugs a virtual token in until the test ends.
@@ -78,8 +78,8 @@ func says(t *testing.T, a answer, status int, stdout, stderr []string) {
 	}
 }
 
-// TestKeysGenerate: from an unopened token to a key, with answers.
-func TestKeysGenerate(t *testing.T) {
+// testKeysGenerate: from an unopened token to a key, with answers.
+func testKeysGenerate(t *testing.T) {
 	says(t, keys(t, "", nil, "list"), 0, []string{"no YubiKey is inserted\n"}, nil)
 	says(t, keys(t, "", nil, "generate"), 1, nil, []string{"error: no YubiKey is inserted", "hint: insert it"})
 
@@ -138,8 +138,8 @@ func TestKeysGenerate(t *testing.T) {
 	says(t, keys(t, "", map[string]string{"TUFOPS_PIN": "7777777"}, "generate", "--yes", "--overwrite", "501"), 0, []string{"ECDSA P-256"}, nil)
 }
 
-// TestKeysGenerateByMachine: no question is needed.
-func TestKeysGenerateByMachine(t *testing.T) {
+// testKeysGenerateByMachine: no question is needed.
+func testKeysGenerateByMachine(t *testing.T) {
 	c := insert(t, card.Config{Serial: 511, Firmware: card.Firmware543})
 	says(t, keys(t, "", map[string]string{"TUFOPS_NEW_PIN": "7777777", "TUFOPS_NEW_PUK": "88888888"}, "generate", "--yes"), 0, []string{"YubiKey 511 has a new key"}, nil)
 	if pin, puk, _ := c.Secrets(); pin != "7777777" || puk != "88888888" {
@@ -162,7 +162,7 @@ func TestKeysGenerateByMachine(t *testing.T) {
 	says(t, keys(t, "511\n\n", nil, "generate"), 1, nil, []string{"YubiKey 511 holds a key in slot 9c"})
 }
 
-func TestKeysAttest(t *testing.T) {
+func testKeysAttest(t *testing.T) {
 	ca, err := card.NewCA(1)
 	if err != nil {
 		t.Fatal(err)
