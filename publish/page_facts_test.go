@@ -36,7 +36,7 @@ func TestHealth(t *testing.T) {
 		{"a moment before clients fail", at(team(t), "2026-11-28 14:04", 0), publish.HealthGood, "2026-11-28 14:05", "timestamp", "nightly 2026-12-11 10:00", "All is well"},
 		{"when clients fail", at(team(t), "2026-11-28 14:05", 0), publish.HealthFailing, "2026-11-28 14:05", "timestamp", "nightly 2026-12-11 10:00", "Clients fail"},
 		{"root expires first", at(team(t), "2027-02-08 09:00", 9), publish.HealthAttention, "2027-02-09 09:00", "root", "nightly 2026-12-11 10:00", "Something needs attention"},
-		{"no periods", drawn{publishtest.New(t), publishtest.Now}, publish.HealthGood, "2026-01-31 00:00", "root", "root 2026-01-31 00:00", "All is well"},
+		{"no periods", drawn{repo: publishtest.New(t), at: publishtest.Now}, publish.HealthGood, "2026-01-31 00:00", "root", "root 2026-01-31 00:00", "All is well"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := test.drawn.published(t)
@@ -70,7 +70,7 @@ func at(d drawn, moment string, days int) drawn {
 
 // TestMachinesOnly: where no person signs, nobody is asked next.
 func TestMachinesOnly(t *testing.T) {
-	d := drawn{publishtest.New(t), publishtest.Now}
+	d := drawn{repo: publishtest.New(t), at: publishtest.Now}
 	old := slices.Concat(d.repo.Roles[metadata.Root].Keys)
 	for _, role := range metadata.TopLevel {
 		d.repo.SetKeys(role, 1, online("file2:"+role+".pem"))
@@ -136,7 +136,7 @@ func TestRootHistory(t *testing.T) {
 		{"a field of a role", func(r *publishtest.Repo) { of(r, targets)["x-note"] = "x" }, "field x-note of targets changed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			d := drawn{publishtest.New(t), publishtest.Now}
+			d := drawn{repo: publishtest.New(t), at: publishtest.Now}
 			first := d.repo.Roles[root].Keys
 			d.repo.SetKeys(root, 1, ada, bob)
 			d.repo.SetKeys(targets, 1, ada)
@@ -232,7 +232,7 @@ func TestSameFactsLater(t *testing.T) {
 // from being written.
 func TestAbsurdPeriods(t *testing.T) {
 	for _, days := range []int64{-1, -1 << 62, 1 << 62, 800_000, 146_001} {
-		d := drawn{publishtest.New(t), publishtest.Now}
+		d := drawn{repo: publishtest.New(t), at: publishtest.Now}
 		for _, in := range []metadata.Object{d.repo.Roles[metadata.Targets].Signed, of(d.repo, metadata.Timestamp)} {
 			in[metadata.FieldExpiryPeriod], in[metadata.FieldSigningPeriod] = days, days
 		}

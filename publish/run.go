@@ -18,6 +18,10 @@ type Options struct {
 	Commit      git.OID
 	Publishable repository.Publishable
 
+	// Attested finds the attestation of a person's key, see [NewTree]; nil: nobody
+	// can tell.
+	Attested repository.Attestation
+
 	To     []Destination
 	DryRun bool // write nothing, and say what would be written
 	// Deep looks at every file even if timestamp and status page show that this
@@ -47,7 +51,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("publish: %w", err)
 	}
-	tree, err := NewTree(published)
+	tree, err := NewTree(ctx, published, o.Attested)
 	if err != nil {
 		return nil, err
 	}

@@ -148,7 +148,7 @@ func TestPublish(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree, err := publish.NewTree(published)
+	tree, err := publish.NewTree(t.Context(), published, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
