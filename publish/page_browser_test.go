@@ -1,6 +1,7 @@
 package publish_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -23,6 +24,7 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
+	"github.com/tufops/tufops/internal/demo"
 	"github.com/tufops/tufops/internal/escape"
 	"github.com/tufops/tufops/publish"
 	"github.com/tufops/tufops/trustroot"
@@ -176,12 +178,20 @@ func drawings() map[string]func(testing.TB) *publish.Tree {
 	all := map[string]func(testing.TB) *publish.Tree{"corpus": func(t testing.TB) *publish.Tree { return treeOf(t, corpus(t), nil) }}
 	for name, draw := range map[string]func(testing.TB) drawn{
 		"team": team, "expired-timestamp": expiredTimestamp, "unrest": unrest, "merged": merged, "single": single, "hostile": hostile,
-		"large": func(t testing.TB) drawn { return large(t, 1000) },
+		"large": func(t testing.TB) drawn {
+			if full() {
+				return large(t, 100, 10)
+			}
+			return large(t, 15, 3) // is folded as well
+		},
 	} {
 		all[name] = func(t testing.TB) *publish.Tree { return draw(t).tree(t) }
 	}
 	return all
 }
+
+// full asks for pages of full size: make soak and make screenshots have the time.
+func full() bool { return os.Getenv("TUFOPS_SOAK") != "" || os.Getenv("TUFOPS_SCREENSHOTS") != "" }
 
 // TestPageInBrowser: a page is quiet, asks for nothing, is open to everybody, fits
 // a phone, and shows what status.json says.
@@ -433,10 +443,16 @@ func TestBrowserNotices(t *testing.T) {
 	if n := evaluate[int](t, v, beyond); n < 100 {
 		t.Errorf("a wide page: %d pixels do not fit", n)
 	}
-	v.look(t, change("3</span> of 4", "2</span> of 4"), 360, "light")
-	evaluate[any](t, v, unfold)
-	if string(canonical(t, evaluate[json.RawMessage](t, v, readBack))) == expected(t, status) {
-		t.Error("another threshold: the page is as before")
+	for _, other := range [][2]string{
+		{"3</span> of 4", "2</span> of 4"}, {`<span class="device held">attested`, `<span class="device">not attested`},
+		{`<span class="state">ended`, `<span class="state">active`}, {`<dt>Key</dt><dd class="kind-of-key">Ed25519`, `<dt>Key</dt><dd class="kind-of-key">ECDSA P-256`},
+		{`<code class="sha256">`, `<code class="sha256">0`}, {`<span class="selector">ANY`, `<span class="selector">ALL`},
+	} {
+		v.look(t, change(other[0], other[1]), 360, "light")
+		evaluate[any](t, v, unfold)
+		if string(canonical(t, evaluate[json.RawMessage](t, v, readBack))) == expected(t, status) {
+			t.Errorf("%s in place of %s: the page says the same", other[1], other[0])
+		}
 	}
 	v.look(t, good, 360, "light")
 	const inside = `document.querySelector('details:not([open]) li.root').checkVisibility({contentVisibilityAuto: true}) && document.querySelector('details:not([open]) li.root').getBoundingClientRect().height > 0`
@@ -471,6 +487,7 @@ func TestScreenshots(t *testing.T) {
 	for name, draw := range drawings() {
 		pages[name], _ = pagesIn(t, draw(t))
 	}
+	pages["demo"] = demoPage(t)
 	for _, name := range slices.Sorted(maps.Keys(pages)) {
 		for _, width := range []int64{360, 1280} {
 			for _, scheme := range []string{"light", "dark"} {
@@ -485,6 +502,21 @@ func TestScreenshots(t *testing.T) {
 		t.Fatal(err)
 	}
 	v.shoot(t, filepath.Join(dir, "status-page.png"), chromedp.CaptureScreenshot())
+}
+
+// demoPage is the page that the demo leaves behind.
+func demoPage(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "demo")
+	var told bytes.Buffer
+	if err := demo.Road(t.Context(), demo.Options{Out: &told, Dir: dir, Now: time.Date(2026, 11, 22, 9, 30, 0, 0, time.UTC)}); err != nil {
+		t.Fatalf("%v\n%s", err, told.String())
+	}
+	html, err := os.ReadFile(filepath.Join(dir, "published", "metadata", "index.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(html)
 }
 
 func (v *viewer) shoot(t *testing.T, name string, action chromedp.Action[[]byte]) {

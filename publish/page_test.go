@@ -275,15 +275,15 @@ func single(t testing.TB) drawn {
 	return d
 }
 
-// large has a hundred delegated roles and ten thousand artifacts.
-func large(t testing.TB, artifacts int) drawn {
+// large has many delegated roles with as many artifacts each.
+func large(t testing.TB, many, each int) drawn {
 	d := drawn{repo: publishtest.New(t), at: publishtest.Now}
 	roles := []string{metadata.Targets}
-	for i := range 100 {
+	for i := range many {
 		role := fmt.Sprintf("team-%02d", i)
 		roles = append(roles, role)
 		d.repo.Delegate(metadata.Targets, role, true, []string{role + "/*"})
-		for j := range artifacts / 100 {
+		for j := range each {
 			d.repo.AddTarget(role, fmt.Sprintf("%s/artifact-%03d.tar.gz", role, j), fmt.Sprint(role, j))
 		}
 		d.periods(role, clienttest.Now.AddDate(0, 0, -i), 182, 35)
