@@ -130,7 +130,9 @@ func (p *publisher) samePages(ours []File, live []object) (bool, error) {
 			generated = s.Generated
 		}
 	}
-	want, err := pages(p.published(), generated)
+	facts := p.tree.status
+	facts.Generated = generated.UTC().Truncate(time.Second)
+	want, err := pages(facts)
 	if err != nil {
 		return false, err
 	}

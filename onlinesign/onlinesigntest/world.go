@@ -373,7 +373,7 @@ func (w *World) Publish() error {
 	if published, err = publishable.For(commit); err != nil {
 		return err
 	}
-	tree, err := publish.NewTree(published)
+	tree, err := publish.NewTree(ctx, published, nil)
 	if err != nil {
 		return err
 	}
