@@ -73,6 +73,10 @@ func (a amazon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answerAWS(w, said[0], said[1], said[2])
 		return
 	}
+	if fault == Echo {
+		answerAWS(w, "400", "AccessDeniedException", repeat(r))
+		return
+	}
 	if fault == Garbage {
 		fmt.Fprint(w, "<html>not what you look for</html>")
 		return
