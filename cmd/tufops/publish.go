@@ -30,14 +30,14 @@ Before the first byte our client and go-tuf's update to it from memory. With
 client updates through that until it has what was written.
 
 It may be run again at any time, also after it was killed, and a later run heals
-whatever failed. A state that is older than what the destination shows is refused.
-Nothing is deleted but by --prune --yes.
+whatever failed. A state that is older than what the destination shows is
+refused. Nothing is deleted but by --prune --yes.
 
 Examples:
   tufops publish --to file:///srv/tuf
   tufops publish --to file:///srv/tuf --dry-run
   tufops publish --to file:///srv/tuf --public-url https://tuf.example.org
-  tufops publish --stage file:///srv/stage --check './smoke-test --quick' --to file:///srv/tuf
+  tufops publish --stage file:///srv/stage --check ./test --to file:///srv/tuf
   tufops publish --to file:///srv/tuf --prune
   tufops publish --to gs://tuf-repo-cdn/prod`,
 		Flags: []urfave.Flag{
@@ -68,7 +68,7 @@ func publishTo(c *urfave.Context, env cli.Env) error {
 	if format != "text" && format != "json" {
 		return cli.Usagef("--format is text or json, not %q", format)
 	}
-	to, err := destinations(c.Context, c.StringSlice("to"), common, env)
+	to, err := destinations(c.Context, "--to", c.StringSlice("to"), common, env)
 	if err != nil {
 		return err
 	}
@@ -149,7 +149,7 @@ func publishOptions(c *urfave.Context, env cli.Env, common cli.Common, to []publ
 			return fail("--check and --stage-public-url need --stage, the test repository that they are about")
 		}
 	} else {
-		stage, err := destinations(c.Context, []string{c.String("stage")}, common, env)
+		stage, err := destinations(c.Context, "--stage", []string{c.String("stage")}, common, env)
 		if err != nil {
 			return publish.Options{}, err
 		}
@@ -193,14 +193,14 @@ func publicURL(env cli.Env, flag, text string) error {
 	return cli.RefuseSimulatedClock(env, text)
 }
 
-// destinations opens what --to names.
-func destinations(ctx context.Context, urls []string, common cli.Common, env cli.Env) ([]publish.Destination, error) {
+// destinations opens what a flag names.
+func destinations(ctx context.Context, flag string, urls []string, common cli.Common, env cli.Env) ([]publish.Destination, error) {
 	var list []publish.Destination
 	seen := map[string]bool{}
 	for _, text := range urls {
 		store, err := objstore.Open(ctx, text, objstore.Options{Log: common.Log})
 		if bad := (*objstore.URLError)(nil); errors.As(err, &bad) {
-			return nil, cli.Usagef("--to: %w", err)
+			return nil, cli.Usagef("%s: %w", flag, err)
 		}
 		if err != nil {
 			return nil, err
@@ -209,7 +209,7 @@ func destinations(ctx context.Context, urls []string, common cli.Common, env cli
 			return nil, err
 		}
 		if seen[store.URL()] {
-			return nil, cli.Usagef("--to names %s twice", store.URL())
+			return nil, cli.Usagef("%s names %s twice", flag, store.URL())
 		}
 		seen[store.URL()] = true
 		list = append(list, publish.Destination{URL: store.URL(), Store: store})
