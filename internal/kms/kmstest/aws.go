@@ -1,6 +1,7 @@
 package kmstest
 
 import (
+	"cmp"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
@@ -40,6 +41,8 @@ var amazonAlgorithms = map[string]string{
 	kms.PSS256: "RSASSA_PSS_SHA_256", kms.PSS384: "RSASSA_PSS_SHA_384", kms.PSS512: "RSASSA_PSS_SHA_512",
 	kms.PKCS1v256: "RSASSA_PKCS1_V1_5_SHA_256", kms.PKCS1v384: "RSASSA_PKCS1_V1_5_SHA_384", kms.PKCS1v512: "RSASSA_PKCS1_V1_5_SHA_512",
 }
+
+var amazonSpecs = map[string]string{kms.P256: "ECC_NIST_P256", kms.P384: "ECC_NIST_P384", kms.Ed25519: "ECC_NIST_EDWARDS25519"}
 
 // amazonFaults are status, code and message.
 var amazonFaults = map[Fault][3]string{
@@ -110,7 +113,7 @@ func (a amazon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				list = append(list, algorithm)
 			}
 		}
-		out["PublicKey"], out["SigningAlgorithms"], out["KeyUsage"], out["KeySpec"] = der, list, "SIGN_VERIFY", "SPEC_OF_"+k.Scheme
+		out["PublicKey"], out["SigningAlgorithms"], out["KeyUsage"], out["KeySpec"] = der, list, "SIGN_VERIFY", cmp.Or(amazonSpecs[k.Scheme], "RSA_2048")
 	} else {
 		scheme := ""
 		for s, algorithm := range amazonAlgorithms {

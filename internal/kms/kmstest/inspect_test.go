@@ -5,7 +5,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/tufops/tufops/internal/kms"
 	"github.com/tufops/tufops/internal/kms/kmstest"
 	"github.com/tufops/tufops/onlinesign"
 )
@@ -18,7 +17,7 @@ func TestInspect(t *testing.T) {
 		grant                          []string // beyond signing; nil where permissions are not told
 	}{
 		"gcp":   {"1", "EC_SIGN_P256_SHA256", "HSM", []string{"cloudkms.cryptoKeyVersions.destroy", "cloudkms.cryptoKeys.setIamPolicy"}},
-		"aws":   {"", "SPEC_OF_" + kms.P256, "", nil},
+		"aws":   {"", "ECC_NIST_P256", "", nil},
 		"azure": {"0a1b2c", "EC-HSM P-256", "HSM", nil},
 		"vault": {"1", "ecdsa-p256", "software", []string{"delete on transit/keys/online", "read on transit/export/signing-key/online"}},
 	} {
