@@ -26,6 +26,9 @@ type Options struct {
 	DryRun bool
 	Log    *slog.Logger // nil: silent
 
+	// Patience is how long one call of a key service may take; 0 for [Patience].
+	Patience time.Duration
+
 	// Live are places where clients get the timestamp. What they serve keeps the
 	// next version above it; where one cannot be read that is a warning, since it
 	// must not stop the timestamp.
@@ -213,7 +216,7 @@ func sign(ctx context.Context, o Options, head git.OID, live []repository.Live) 
 	if len(due.List) == 0 {
 		return result, nil
 	}
-	keys := newKeyring(o.Keys)
+	keys := newKeyring(o.Keys, o.Patience)
 	for _, renewal := range due.List {
 		if renewal.From != "" {
 			result.Warnings = append(result.Warnings, fmt.Sprintf("%s.json at commit %.10s was removed, put back or never signed; %s version %d goes on from version %d of commit %.10s",
