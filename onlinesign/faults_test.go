@@ -19,11 +19,14 @@ import (
 
 // Runs at the same moment in clones of one upstream: one of them signs, the
 // others find it done. Somebody else's push in between is not lost. Ten repetitions,
-// as make soak has them, are 200 rounds with each number of runs.
+// as make soak has them, are 200 rounds with 2, 4 and 8 runs each.
 func TestConcurrentRuns(t *testing.T) {
-	for n, rounds := range map[int]int{2: 2, 4: 1, 8: 1} {
-		if os.Getenv("TUFOPS_SOAK") != "" {
+	soak := os.Getenv("TUFOPS_SOAK") != ""
+	for n, rounds := range map[int]int{2: 1, 4: 1, 8: 0} {
+		if soak {
 			rounds = 20
+		} else if rounds == 0 {
+			continue
 		}
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			w := onlinesigntest.New(t, repository.OnlineConfig{})
