@@ -58,6 +58,11 @@ type Fact struct {
 // document that is not there. It depends on what the documents say, never on the
 // order or the form in which they say it.
 func Compare(name string, before, after []byte, now time.Time) Diff {
+	return new(Reader).Compare(name, before, after, now)
+}
+
+// Compare is [Compare].
+func (r *Reader) Compare(name string, before, after []byte, now time.Time) Diff {
 	d := Diff{Name: name, Length: len(after), Changes: []Change{}}
 	if after != nil {
 		d.SHA256 = fingerprint(after)
@@ -73,13 +78,13 @@ func Compare(name string, before, after []byte, now time.Time) Diff {
 	var old, fresh *Document
 	var err error
 	if after != nil {
-		if fresh, err = Parse(kind, after); err != nil {
+		if fresh, err = r.Parse(kind, after); err != nil {
 			d.Problem, d.Refused = err.Error(), true
 			return d
 		}
 	}
 	if before != nil {
-		if old, err = Parse(kind, before); err != nil {
+		if old, err = r.Parse(kind, before); err != nil {
 			d.Problem = "the version before cannot be read, so all is shown as new: " + err.Error()
 		}
 	}

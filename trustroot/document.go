@@ -181,11 +181,7 @@ func (e *ParseError) Hint() string { return e.Findings[0].Hint }
 // things, is a *[ParseError]. All other mistakes are for [Lint]: a document may
 // parse and still be wrong from top to bottom.
 func Parse(kind Kind, data []byte) (*Document, error) {
-	d, w := read(kind, data)
-	if d == nil {
-		return nil, &ParseError{Findings: append(w.unreadable, w.ambiguous...)}
-	}
-	return d, nil
+	return new(Reader).Parse(kind, data)
 }
 
 // read parses a document and keeps what the walk over its form has found. The

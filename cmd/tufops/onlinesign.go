@@ -18,6 +18,7 @@ import (
 	"github.com/tufops/tufops/internal/escape"
 	"github.com/tufops/tufops/internal/github"
 	"github.com/tufops/tufops/internal/kms/file"
+	"github.com/tufops/tufops/internal/kms/services"
 	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/onlinesign"
 	"github.com/tufops/tufops/repository"
@@ -26,9 +27,7 @@ import (
 
 // onlineKeys are the key services of this build.
 func onlineKeys(env cli.Env) onlinesign.Keys {
-	return realTime{env, onlinesign.Services{
-		file.Scheme: file.Keys{Prefix: env.Getenv(file.PrefixVariable)},
-	}}
+	return realTime{env, services.New(env.Getenv(file.PrefixVariable))}
 }
 
 // realTime keeps keys of other machines from signing what a simulated clock
@@ -60,8 +59,9 @@ same, over the content of the snapshot that there is, and the report says so.
 somebody has signed elsewhere, as on a night without GitHub, the next version
 goes on from there: clients do not go back. What cannot be read is a warning.
 
-Keys are found by their URI in the metadata; file2:PATH is a file, below
-$CRYPTO_SIGNER_PATH_PREFIX where PATH is relative.
+Keys are found by their URI in the metadata: gcpkms:, awskms:, azurekms: and
+hv: (Vault, OpenBao), with the login that the vendor's own tools would use;
+file2:PATH is a file, below $CRYPTO_SIGNER_PATH_PREFIX where PATH is relative.
 
 Example:
   tufops online-sign --push

@@ -32,7 +32,7 @@ func TestSchemas(t *testing.T) {
 		"online-sign":           {[]string{"file", "role", "lowered", "reason"}, onlineSignDocuments},
 		"online-sign-targets":   {nil, onlineSignTargetsDocuments},
 		"keys-check":            {nil, keysCheckDocuments},
-		"publish":               {[]string{"error"}, publishDocuments},
+		"publish":               {[]string{"error", "stage", "read_back", "prune"}, publishDocuments},
 		"published-status":      {[]string{"next_signing", "issued", "commit", "delegator", "paths", "path_hash_prefixes", "terminating", "signer", "field", "from", "to", "role", "file"}, publishedStatusDocuments},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -212,6 +212,22 @@ func publishDocuments(t *testing.T, check func(string)) {
 	publish()
 	r.Git.Run("checkout", "-q", string(first))
 	publish() // refused, as an older state
+
+	// Through a stage, read back, and with something that can go.
+	r.Git.Run("checkout", "-q", "main")
+	for name, role := range r.Roles {
+		role.Expire(publishtest.Now.AddDate(0, 3, 0))
+		if name == metadata.Timestamp {
+			role.Expire(publishtest.Now.AddDate(0, 2, 0))
+		}
+	}
+	r.Publish(metadata.Root, metadata.Targets)
+	r.Commit(t, "third")
+	for _, args := range [][]string{{"--check", "false", "--check", "true"}, {"--public-url", "file://" + site, "--prune", "--check", "true"}} {
+		_, stdout, _ := tufopsAt(t, publishtest.Now.AddDate(0, 0, 40), nil, append([]string{"-C", r.Git.Dir, "publish", "--to", "file://" + site, "--format", "json",
+			"--stage", "file://" + site + "-stage"}, args...)...)
+		check(stdout)
+	}
 }
 
 func publishedStatusDocuments(t *testing.T, check func(string)) {

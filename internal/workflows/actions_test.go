@@ -245,6 +245,8 @@ func TestTestRepositoryArguments(t *testing.T) {
 	}{
 		{"defaults", nil,
 			"[check][--metadata-url][https://o.github.io/r/metadata/][--artifact-url][https://o.github.io/r/targets/][--compare-source][source/metadata]"},
+		{"site of an owner", []string{"GITHUB_REPOSITORY=Octo/octo.github.io", "COMPARE_SOURCE=false"},
+			"[check][--metadata-url][https://Octo.github.io/metadata/][--artifact-url][https://Octo.github.io/targets/]"},
 		{"metadata at the top of a host", []string{"METADATA_URL=https://tuf.example/", "COMPARE_SOURCE=false"},
 			"[check][--metadata-url][https://tuf.example/][--artifact-url][https://tuf.example/targets/]"},
 		{"no slash at the end", []string{"METADATA_URL=https://tuf.example/x/metadata", "COMPARE_SOURCE=false"},
