@@ -15,7 +15,7 @@ import (
 )
 
 // reviewText says what signing an event would approve, from git objects alone.
-func reviewText(pl *plan, user string, now time.Time) *page {
+func reviewText(pl *plan, user string, now time.Time, again bool) *page {
 	p, e, s := &page{}, pl.event, pl.status
 	p.line("Signing event %s", e.Name)
 	if pl.head != pl.start.head {
@@ -48,7 +48,7 @@ func reviewText(pl *plan, user string, now time.Time) *page {
 		p.fold(4, "Not shown, by .tufops.yaml on main: %d of %s: %s", q.Findings, q.Rule, q.Reason)
 	}
 	p.blank()
-	asks := asked(e, s, user)
+	asks := asked(e, s, user, again)
 	reviewAsked(p, e, s, user, asks)
 	for _, a := range asks {
 		for _, other := range pl.memory.others(a) {

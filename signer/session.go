@@ -48,6 +48,8 @@ type Options struct {
 	// Expect are SHA-256 digests in hex: unless empty, nothing is signed whose
 	// payload is not among them.
 	Expect []string
+	// Again asks for signatures, too, that are there already: somebody doubts one.
+	Again bool
 	// NoPush moves the local branch of the event instead of the remote's.
 	NoPush bool
 
@@ -438,6 +440,7 @@ func (s *session) plan(ctx context.Context, st start, c change) (*plan, error) {
 		}
 		if len(p.files) > 0 {
 			p.roles = edit.Changed()
+			p.files = append(p.files, s.proof(state)...)
 			if p.head, err = s.commit(ctx, st.head, p.files, c.message); err != nil {
 				return nil, err
 			}
@@ -491,7 +494,7 @@ func (s *session) run(ctx context.Context, c change) (Result, error) {
 		return fail(err)
 	}
 	if len(p.files) > 0 || len(p.status.Roles) > 0 || len(p.status.Findings) > 0 {
-		if err := reviewText(p, s.Config.User, s.Now).writeTo(s.Out); err != nil {
+		if err := reviewText(p, s.Config.User, s.Now, s.Again).writeTo(s.Out); err != nil {
 			return fail(err)
 		}
 	}
@@ -588,7 +591,7 @@ func (s *session) sign(ctx context.Context, reviewed repository.Reviewed, head g
 	if err != nil {
 		return nil, err
 	}
-	asks := asked(review.Event, review.Status, s.Config.User)
+	asks := asked(review.Event, review.Status, s.Config.User, s.Again)
 	for _, a := range asks {
 		if sum := digest(a.payload); len(s.Expect) > 0 && !slices.Contains(s.Expect, sum) {
 			return nil, &UnexpectedPayloadError{Role: a.role, Version: a.version, SHA256: sum}
@@ -788,7 +791,7 @@ func (s *session) finish(ctx context.Context, p *plan, c change, signatures []si
 		return "", nil, err
 	}
 	for _, one := range signatures {
-		missing := unsigned(p.event, one.role, s.Config.User)
+		missing := signaturesOf(p.event, one.role, s.Config.User, s.Again)
 		if !slices.ContainsFunc(missing, func(a ask) bool { return a.key.ID == one.key.ID }) {
 			continue
 		}

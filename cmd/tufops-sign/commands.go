@@ -93,9 +93,10 @@ Examples:
   tufops-sign sign sign/root-v14
   tufops-sign sign sign/root-v14 --key yubikey:12345678
   tufops-sign sign sign/root-v14 --yes --key file:key.pem`,
-		Flags: signingFlags(),
+		Flags: append(signingFlags(), &urfave.BoolFlag{Name: "again", Usage: "give signatures, too, that are there already"}),
 		Action: func(c *urfave.Context) error {
 			return with(c, m, func(ctx context.Context, o signer.Options) (signer.Result, error) {
+				o.Again = c.Bool("again")
 				return signer.Sign(ctx, o)
 			})
 		},
@@ -156,8 +157,12 @@ before the end.
 
 Examples:
   tufops-sign delegate sign/add-bob root --signers @alice,@bob --threshold 2
-  tufops-sign delegate sign/rekey timestamp --online-key file2:new.pem --yes`,
-		Flags: flags(roleFlags(), onlineFlags(), signingFlags()),
+  tufops-sign delegate sign/rekey timestamp --online-key file2:new.pem --yes
+  tufops-sign delegate sign/new-token root --replace-key \
+    --key yubikey:22222222 --key yubikey:11111111`,
+		Flags: flags(roleFlags(), onlineFlags(), signingFlags(), []urfave.Flag{
+			&urfave.BoolFlag{Name: "replace-key", Usage: "bring another key in place of the one that you have for ROLE"},
+		}),
 		Action: func(c *urfave.Context) error {
 			role := c.Args().Get(1)
 			answers, err := roleAnswers(c, "")
@@ -168,6 +173,7 @@ Examples:
 			if err != nil {
 				return err
 			}
+			answers.ReplaceKey = c.Bool("replace-key")
 			if role != "timestamp" && role != "snapshot" {
 				answers.OnlineKey, online.Key = online.Key, ""
 			}
