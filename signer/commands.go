@@ -60,7 +60,7 @@ func Review(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	text := reviewText(p, s.Config.User, s.Now, false)
+	text := s.reviewText(ctx, p)
 	if roles := p.event.Invites.Roles(s.Config.User); len(roles) > 0 {
 		text.fold(2, "%s is invited to %s: tufops-sign sign %s accepts.", s.Config.User, strings.Join(roles, ", "), escape.Argument(s.Event))
 	}

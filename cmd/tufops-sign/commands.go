@@ -29,6 +29,7 @@ func signingFlags() []urfave.Flag {
 	return append(policyFlags(),
 		&urfave.StringSliceFlag{Name: "key", Usage: "sign with the key `SPEC` (yubikey[:SERIAL], a pkcs11: URI, file:PATH), not that of the configuration; repeat for several"},
 		&urfave.StringSliceFlag{Name: "expect-sha256", Usage: "sign only payloads with this `SHA256`; repeat for several"},
+		&urfave.StringSliceFlag{Name: "override", Usage: "sign in spite of errors of a rule, as `RULE=REASON`; repeat for several"},
 		&urfave.BoolFlag{Name: "no-push", Usage: "move the local branch EVENT and push nothing"},
 		&urfave.BoolFlag{Name: "yes", Usage: "ask nothing: take flags and defaults; errors stop it all the same"},
 	)
@@ -313,7 +314,11 @@ func open(c *urfave.Context, m machine, command func(context.Context, signer.Opt
 		return err
 	}
 	if c.Command.Name != "review" {
-		o.KeySpecs, o.NoPush = c.StringSlice("key"), c.Bool("no-push")
+		o.KeySpecs, o.NoPush, o.Override = c.StringSlice("key"), c.Bool("no-push"), map[string]string{}
+		for _, one := range c.StringSlice("override") {
+			rule, reason, _ := strings.Cut(one, "=")
+			o.Override[strings.TrimSpace(rule)] = strings.TrimSpace(reason)
+		}
 		for _, sum := range c.StringSlice("expect-sha256") {
 			o.Expect = append(o.Expect, strings.ToLower(strings.TrimSpace(sum)))
 		}
@@ -334,7 +339,8 @@ func open(c *urfave.Context, m machine, command func(context.Context, signer.Opt
 	var name *signer.EventNameError
 	var answer *signer.AnswerError
 	var online *signer.NoOnlineKeyError
-	if errors.As(err, &name) || errors.As(err, &answer) || errors.As(err, &online) {
+	var override *signer.OverrideError
+	if errors.As(err, &name) || errors.As(err, &answer) || errors.As(err, &online) || errors.As(err, &override) {
 		return cli.Usagef("%w", err)
 	}
 	return err
