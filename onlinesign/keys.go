@@ -16,9 +16,12 @@ type Keys interface {
 	// object's x-tuf-on-ci-online-uri. It may block on a network and must end
 	// with ctx. Nothing is signed yet.
 	//
+	// scheme is the signature scheme that the key object lists, for services
+	// whose keys can sign in several; empty: whichever the service prefers.
+	//
 	// An error should be a *[KeyError]. The caller compares the key's public
 	// part with the key object, and checks every signature: Resolve need not.
-	Resolve(ctx context.Context, uri string) (metadata.Signer, error)
+	Resolve(ctx context.Context, uri, scheme string) (metadata.Signer, error)
 }
 
 // Services finds online keys by the scheme of their URI: what stands before the
@@ -27,10 +30,10 @@ type Services map[string]Keys
 
 // Resolve asks the service of the URI's scheme. Where there is none the error is
 // a *[NoServiceError].
-func (s Services) Resolve(ctx context.Context, uri string) (metadata.Signer, error) {
-	scheme, _, ok := strings.Cut(uri, ":")
-	if service := s[scheme]; ok && service != nil {
-		return service.Resolve(ctx, uri)
+func (s Services) Resolve(ctx context.Context, uri, scheme string) (metadata.Signer, error) {
+	kind, _, ok := strings.Cut(uri, ":")
+	if service := s[kind]; ok && service != nil {
+		return service.Resolve(ctx, uri, scheme)
 	}
 	e := &NoServiceError{URI: uri}
 	for name := range s {
@@ -95,7 +98,7 @@ var errNotOnline = errors.New("the key has no online URI")
 // for one signature per key and content.
 type keyring struct {
 	keys       Keys
-	signers    map[string]resolved // by URI
+	signers    map[string]resolved // by URI and scheme
 	signatures map[string][]byte   // by public key, scheme and payload
 }
 
@@ -145,13 +148,14 @@ func (k *keyring) sign(ctx context.Context, key *metadata.Key, payload []byte) (
 }
 
 func (k *keyring) resolve(ctx context.Context, key *metadata.Key) (metadata.Signer, error) {
-	r, ok := k.signers[key.OnlineURI]
+	name := key.OnlineURI + " " + key.Scheme
+	r, ok := k.signers[name]
 	if !ok {
-		r.signer, r.err = k.keys.Resolve(ctx, key.OnlineURI)
+		r.signer, r.err = k.keys.Resolve(ctx, key.OnlineURI, key.Scheme)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		k.signers[key.OnlineURI] = r
+		k.signers[name] = r
 	}
 	if r.err != nil {
 		return nil, r.err

@@ -32,7 +32,7 @@ func (l liar) Sign(ctx context.Context, payload []byte) ([]byte, error) {
 // keysFunc finds keys by a function.
 type keysFunc func(uri string) (metadata.Signer, error)
 
-func (f keysFunc) Resolve(_ context.Context, uri string) (metadata.Signer, error) { return f(uri) }
+func (f keysFunc) Resolve(_ context.Context, uri, _ string) (metadata.Signer, error) { return f(uri) }
 
 type failingSigner struct {
 	metadata.Signer
@@ -64,7 +64,7 @@ func TestKeyFaults(t *testing.T) {
 	}
 	d, _ := w.Document("root").Delegation("timestamp")
 	listed := d.Keys[d.KeyIDs[0]]
-	real, err := w.Keys().Resolve(context.Background(), "file2:online.pem")
+	real, err := w.Keys().Resolve(context.Background(), "file2:online.pem", "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -21,7 +22,7 @@ func TestFiles(t *testing.T) {
 	uses := make(map[string]int)
 	for _, f := range files {
 		paths = append(paths, f.Path)
-		for _, placeholder := range []string{"ACTIONS/", "@REF", "# VERSION"} {
+		for _, placeholder := range []string{"ACTIONS/", "@REF", "# VERSION", "REPOSITORY", "(VERSION)"} {
 			if strings.Contains(string(f.Data), placeholder) {
 				t.Errorf("%s still says %s", f.Path, placeholder)
 			}
@@ -39,7 +40,7 @@ func TestFiles(t *testing.T) {
 	want := []string{
 		".github/PULL_REQUEST_TEMPLATE/signing_event.md", ".github/TUFOPS_TEMPLATE/failure.md", ".github/dependabot.yml",
 		".github/workflows/create-signing-events.yml", ".github/workflows/online-sign.yml", ".github/workflows/publish.yml",
-		".github/workflows/signing-event.yml", ".github/workflows/test.yml",
+		".github/workflows/signing-event.yml", ".github/workflows/test.yml", "docs/signing.md",
 	}
 	if !reflect.DeepEqual(paths, want) {
 		t.Errorf("the files are %q, want %q", paths, want)
@@ -47,6 +48,41 @@ func TestFiles(t *testing.T) {
 	for _, name := range Names {
 		if want := map[string]int{"update-issue": 4, "online-sign-targets": 0}; uses[name] != want[name] && (want[name] != 0 || uses[name] != 1) {
 			t.Errorf("%s is used %d times", name, uses[name])
+		}
+	}
+}
+
+// TestDocs: the page that is laid down tells of every workflow and no other, and
+// of files that are there.
+func TestDocs(t *testing.T) {
+	files, err := Files(laid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := ""
+	there := map[string]bool{}
+	for _, f := range files {
+		there[f.Path] = true
+		if f.Path == "docs/signing.md" {
+			page = string(f.Data)
+		}
+	}
+	if !strings.Contains(page, laid.Repository+" at commit "+laid.Ref+" ("+laid.Version+")") {
+		t.Errorf("the page does not say where the manuals are:\n%s", page)
+	}
+	told := map[string]bool{}
+	for _, m := range regexp.MustCompile("`([a-z-]+\\.yml|\\.github/[^`]*)`").FindAllStringSubmatch(page, -1) {
+		name := m[1]
+		if !strings.HasPrefix(name, ".") {
+			name = ".github/workflows/" + name
+		}
+		if told[name] = true; !there[name] {
+			t.Errorf("the page tells of %s, which is not laid down", name)
+		}
+	}
+	for name := range there {
+		if isWorkflow(name) && !told[name] {
+			t.Errorf("the page says nothing of %s", name)
 		}
 	}
 }

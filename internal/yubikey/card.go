@@ -171,31 +171,35 @@ func openNow(reader string) (*piv.YubiKey, error) {
 }
 
 // find opens the token of a serial. It returns nil without an error if that is
-// not there. A token that another program holds may be the one: then the error is
-// a [signer.BusyError].
+// not there. A token that could not be read may be the one: then the error is a
+// [signer.BusyError] or a [CommError].
 func find(ctx context.Context, serial uint32) (yk *piv.YubiKey, reader string, err error) {
 	all, err := readers()
 	if err != nil {
 		return nil, "", err
 	}
-	var held error
+	var unread error
 	for _, reader := range all {
 		yk, err := open(ctx, reader)
 		if ctx.Err() != nil {
 			return nil, "", ctx.Err()
 		}
-		if causeOf(err) == busy {
-			held = &signer.BusyError{Token: token(serial), Err: err}
+		var n uint32
+		if err == nil {
+			if n, err = yk.Serial(); err == nil && n == serial {
+				return yk, reader, nil
+			}
+			yk.Close()
 		}
-		if err != nil {
-			continue
+		switch c := causeOf(err); {
+		case err == nil || c == absent:
+		case c == busy:
+			unread = &signer.BusyError{Token: token(serial), Err: err}
+		case unread == nil:
+			unread = &CommError{token(serial).String(), err}
 		}
-		if n, err := yk.Serial(); err == nil && n == serial {
-			return yk, reader, nil
-		}
-		yk.Close()
 	}
-	return nil, "", held
+	return nil, "", unread
 }
 
 // token is a token of which nothing but the serial is known.

@@ -196,8 +196,11 @@ func (ts tokens) Wait(ctx context.Context, t signer.Token) error {
 		if yk != nil {
 			return yk.Close()
 		}
-		var busy *signer.BusyError
-		if err != nil && !errors.As(err, &busy) {
+		var service *ServiceError
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.As(err, &service):
 			return err
 		}
 		if err := pause(ctx, pollInterval); err != nil {

@@ -88,9 +88,18 @@ func (u *Upstream) Run(args ...string) string {
 	return (&Repo{Dir: u.Dir, Now: Epoch, t: u.t}).Run(args...)
 }
 
+// Input runs git in the upstream with something to read.
+func (u *Upstream) Input(stdin string, args ...string) (string, error) {
+	return (&Repo{Dir: u.Dir, Now: Epoch, t: u.t}).TryInput(stdin, args...)
+}
+
 // Head returns the commit of a branch of the upstream, or "" if there is none.
 func (u *Upstream) Head(branch string) string {
 	u.t.Helper()
+	// A ref is mostly a file of its own, which needs no process.
+	if data, err := os.ReadFile(filepath.Join(u.Dir, "refs", "heads", filepath.FromSlash(branch))); err == nil && !strings.HasPrefix(string(data), "ref:") {
+		return strings.TrimSpace(string(data))
+	}
 	out, err := (&Repo{Dir: u.Dir, Now: Epoch, t: u.t}).Try("rev-parse", "--verify", "--quiet", "refs/heads/"+branch)
 	if err != nil {
 		return ""

@@ -238,6 +238,13 @@ func (c *Card) Inject(f Fault) {
 	c.faults = append(c.faults, f)
 }
 
+// Heal removes the faults that have not happened.
+func (c *Card) Heal() {
+	c.state.Lock()
+	defer c.state.Unlock()
+	c.faults = nil
+}
+
 // Commands counts the commands that have arrived.
 func (c *Card) Commands() int {
 	c.state.Lock()
