@@ -242,6 +242,7 @@ func TestWorkedDiffs(t *testing.T) {
 		{"the same, mended", "90c66330/tr", "2ec248be/tr", day("2025-08-13")},
 		{"and its signing configuration", "1caaab88/sc", "8f89c913/sc", day("2025-08-13")},
 		{"an authority removed", "a146d3cb/tr", "6533dfb7/tr", day("2024-08-21")},
+		{"and a signing configuration that was not there before", "", "6533dfb7/sc", day("2024-08-21")},
 	} {
 		name := artifact(work.after, files[work.after])
 		d := trustroot.Compare(name, files[work.before], files[work.after], work.moment.Add(12*time.Hour))
