@@ -15,6 +15,7 @@ import (
 
 	"github.com/tufops/tufops/client"
 	"github.com/tufops/tufops/client/clienttest"
+	"github.com/tufops/tufops/client/sigstore"
 	"github.com/tufops/tufops/internal/git/gittest"
 	"github.com/tufops/tufops/internal/metadata"
 )
@@ -206,4 +207,30 @@ func TestCorpusChangedTrustedRoot(t *testing.T) {
 		t.Errorf("got %v", e)
 	}
 	wantFiles(t, dir)
+}
+
+// From the root that programs embed for staging to a trusted root that verifies
+// bundles.
+func TestCorpusFromEmbeddedRoot(t *testing.T) {
+	repo := &clienttest.Repo{Files: published(t)}
+	u := newUser(t, repo)
+	known, ok := sigstore.Lookup(sigstore.Staging)
+	if !ok {
+		t.Fatal("staging is not known")
+	}
+	u.root, u.now = known.Root, corpusTime
+	r, err := u.refresh()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Root().Version != 14 || r.Roots[0].Version < 13 || !r.Roots[0].Cached {
+		t.Errorf("got %+v", r.Roots)
+	}
+	_, data, err := u.client().Read(t.Context(), "trusted_root.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sigstore.New(data); err != nil {
+		t.Error(err)
+	}
 }

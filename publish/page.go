@@ -60,7 +60,7 @@ var index = template.Must(template.New("index").Funcs(template.FuncMap{
 	"long":   func(s string) bool { return len(s) > 40 },
 	"plural": plural,
 	"list":   list,
-	"kinds":  func(kind string) string { return kinds[kind] },
+	"kinds":  func(kind string) string { return kindNames[kind] },
 }).Parse(indexText))
 
 // page is what the template is given.
@@ -220,8 +220,8 @@ func (v materialView) Active() int {
 	return n
 }
 
-// kinds are the kinds of instances for people.
-var kinds = map[string]string{
+// kindNames are the kinds of instances for people.
+var kindNames = map[string]string{
 	"rekor-log": "Rekor logs", "certificate-authority": "Certificate authorities", "ct-log": "CT logs", "timestamp-authority": "Timestamp authorities",
 	"ca-service": "CA services", "oidc-service": "OIDC services", "rekor-service": "Rekor services", "tsa-service": "TSA services",
 }

@@ -220,7 +220,7 @@ func (v view) keyTypeNotAllowed(f *findings) {
 	for _, k := range keys {
 		switch {
 		case v.hadPublicKey(k):
-		case !v.policy.allows(k.Type + "/" + k.Scheme):
+		case !v.policy.Allows(k.Type + "/" + k.Scheme):
 			f.add(keyTypeNotAllowed, v.file(), "use an ECDSA P-256 key", "the new key of %s has type %s and scheme %s, which deployed clients may not verify", holderOf(k), k.Type, k.Scheme)
 		case k.Unusable != nil:
 			f.add(keyTypeNotAllowed, v.file(), "remove the key and add it again with tufops-sign delegate", "the new key of %s (keyid %s) can verify nothing: %v", holderOf(k), k.ID, k.Unusable)
@@ -431,24 +431,37 @@ func (v view) onlineURIUnpinned(f *findings) {
 		if k.OnlineURI == "" || !added(k) {
 			continue
 		}
-		scheme, rest, _ := strings.Cut(k.OnlineURI, ":")
-		unpinned, level := false, LevelError
-		switch scheme {
-		case "gcpkms":
-			unpinned = !regexp.MustCompile(`/cryptoKeyVersions/[0-9]+$`).MatchString(rest)
-		case "azurekms":
-			unpinned = !regexp.MustCompile(`/keys/[^/]+/[^/]+$`).MatchString(rest)
-		case "hv":
-			unpinned = !regexp.MustCompile(`^[^/]+/[0-9]+$`).MatchString(rest)
-		case "awskms":
-			unpinned, level = strings.HasPrefix(rest, "alias/") || strings.Contains(rest, ":alias/"), LevelWarning
-		}
+		unpinned, level := UnpinnedURI(k.OnlineURI)
 		if unpinned {
 			f.addAs(onlineURIUnpinned, level, v.file(), "name the version of the key: tufops-sign delegate "+escape.Argument(v.event.Name)+" timestamp --online-key URI",
 				"the online key URI %s names no version of the key", k.OnlineURI)
 		}
 	}
 }
+
+// UnpinnedURI reports whether the URI of an online key leaves open which version of
+// the key is meant, so that the service may sign with another one tomorrow, and how
+// bad that is: an alias of AWS is a warning, since it is what tuf-on-ci writes.
+func UnpinnedURI(uri string) (unpinned bool, level Level) {
+	scheme, rest, _ := strings.Cut(uri, ":")
+	switch scheme {
+	case "gcpkms":
+		return !gcpVersion.MatchString(rest), LevelError
+	case "azurekms":
+		return !azureVersion.MatchString(rest), LevelError
+	case "hv":
+		return !vaultVersion.MatchString(rest), LevelError
+	case "awskms":
+		return strings.HasPrefix(rest, "alias/") || strings.Contains(rest, ":alias/"), LevelWarning
+	}
+	return false, LevelError
+}
+
+var (
+	gcpVersion   = regexp.MustCompile(`/cryptoKeyVersions/[0-9]+$`)
+	azureVersion = regexp.MustCompile(`/keys/[^/]+/[^/]+$`)
+	vaultVersion = regexp.MustCompile(`^[^/]+/[0-9]+$`)
+)
 
 // thresholdOfOne shows a role that one stolen key, or one person under pressure,
 // signs alone.

@@ -26,6 +26,9 @@ func reviewText(pl *plan, user string, now time.Time) *page {
 	if pl.policy.AllowLegacyKeyIDs {
 		p.line("  keyids that are not the hash of their key are allowed here")
 	}
+	for _, note := range pl.notes {
+		p.fold(4, "  %s", note)
+	}
 	reviewLowered(p, pl.policy, pl.agreed)
 	if len(s.Roles) == 0 {
 		p.blank()
@@ -47,6 +50,12 @@ func reviewText(pl *plan, user string, now time.Time) *page {
 	p.blank()
 	asks := asked(e, s, user)
 	reviewAsked(p, e, s, user, asks)
+	for _, a := range asks {
+		for _, other := range pl.memory.others(a) {
+			p.fold(4, "  warning: on %s you signed another %s v%d, in %s: sha256 %s. Clients take whichever gets enough signatures first.",
+				date(other.Time), a.role, a.version, other.Event, other.SHA256)
+		}
+	}
 	return p
 }
 

@@ -22,7 +22,7 @@ import (
 
 // run is the program.
 func run(ctx context.Context, env cli.Env, args []string) int {
-	return cli.Run(ctx, env, newApp(env), args, cli.UsageIsFailure("init", "refresh", "download"))
+	return cli.Run(ctx, env, newApp(env), args, cli.UsageIsFailure("init", "refresh", "download", "verify-bundle"))
 }
 
 // commonFlags are those of every program. A client works on no git checkout, so it
@@ -102,24 +102,18 @@ func newApp(env cli.Env) *urfave.App {
 					&urfave.StringSliceFlag{Name: "target-name", Required: true, Usage: "fetch the artifact `PATH`; may be repeated"}),
 				Action: func(c *urfave.Context) error { return download(c, env) },
 			},
-			{
-				Name:  "trusted-root",
-				Usage: "print the repository's verified trusted_root.json",
-				Description: "Without a metadata directory nothing is kept, and --root says what to trust.\n" +
-					"With --offline nothing is fetched: all of it, the artifact too, is verified\n" +
-					"again as it lies in the metadata directory, expiry included.\n\n" +
-					"Examples:\n" +
-					"  tufops-client trusted-root --root root.json \\\n" +
-					"    --metadata-url https://tuf.example.org/metadata\n" +
-					"  tufops-client trusted-root --metadata-dir tuf --offline --output trust.json",
-				Flags: append(flags(metadataDir, metadataURL,
-					&urfave.StringFlag{Name: "target-base-url", Usage: "the repository's artifacts are at `URL` (default: targets beside the metadata)"},
-					&urfave.StringFlag{Name: "root", Usage: "start from the root.json in `FILE` (default: what init put into the metadata directory)"},
-					&urfave.StringFlag{Name: "output", Usage: "write to `FILE` instead of standard output"}, at),
-					&urfave.BoolFlag{Name: "offline", Usage: "use the metadata directory only"},
-					&urfave.BoolFlag{Name: "json", Usage: "print a report of what was verified instead of the file"}),
-				Action: func(c *urfave.Context) error { return trustedRoot(c, env) },
-			},
+			artifactCommand(env, "trusted-root", "print the repository's verified trusted_root.json", "trusted_root.json",
+				"Examples:\n"+
+					"  tufops-client trusted-root --root root.json \\\n"+
+					"    --metadata-url https://tuf.example.org/metadata\n"+
+					"  tufops-client trusted-root --metadata-dir tuf --offline --output trust.json\n"+
+					"  tufops-client trusted-root --instance sigstore"),
+			artifactCommand(env, "signing-config", "print the verified signing configuration", "signing_config.v0.2.json",
+				"It says where to sign: which authorities and logs are in use.\n\n"+
+					"Example:\n"+
+					"  tufops-client signing-config --instance staging --output signing-config.json"),
+			verifyCommand(env),
+			verifyBundleCommand(env),
 			checkCommand(env, *metadataDir, *required(metadataURL), *at),
 		},
 	}
@@ -165,7 +159,7 @@ func beside(metadataURL string) string {
 }
 
 // newClient makes the client that the flags describe.
-func newClient(c *urfave.Context, env cli.Env, o client.Options, targetsURL string) (*client.Client, cli.Common, error) {
+func newClient(c *urfave.Context, env cli.Env, o client.Options, metadataURL, targetsURL string) (*client.Client, cli.Common, error) {
 	common, err := cli.ParseCommon(c, env)
 	if err != nil {
 		return nil, common, err
@@ -174,7 +168,7 @@ func newClient(c *urfave.Context, env cli.Env, o client.Options, targetsURL stri
 		return nil, common, err
 	}
 	o.Logger, o.CacheDir = common.Log, c.String("metadata-dir")
-	if o.MetadataURL, err = location("metadata-url", c.String("metadata-url")); err != nil {
+	if o.MetadataURL, err = location("metadata-url", metadataURL); err != nil {
 		return nil, common, err
 	}
 	if o.TargetsURL, err = location("target-base-url", targetsURL); err != nil {
@@ -204,7 +198,7 @@ func initialise(c *urfave.Context, env cli.Env) error {
 }
 
 func refresh(c *urfave.Context, env cli.Env) error {
-	cl, _, err := newClient(c, env, client.Options{}, "")
+	cl, _, err := newClient(c, env, client.Options{}, c.String("metadata-url"), "")
 	if err != nil {
 		return err
 	}
@@ -217,7 +211,7 @@ func refresh(c *urfave.Context, env cli.Env) error {
 }
 
 func download(c *urfave.Context, env cli.Env) error {
-	cl, common, err := newClient(c, env, client.Options{}, c.String("target-base-url"))
+	cl, common, err := newClient(c, env, client.Options{}, c.String("metadata-url"), c.String("target-base-url"))
 	if err != nil {
 		return err
 	}
@@ -236,66 +230,30 @@ func download(c *urfave.Context, env cli.Env) error {
 	return nil
 }
 
-const trustedRootName = "trusted_root.json"
-
-// orRoot adds to the hint of a client without a root what trusted-root alone has.
-func orRoot(err error) error {
-	var none *client.NoAnchorError
-	if errors.As(err, &none) {
-		return cli.WithHint(err, none.Hint()+", or name it with --root FILE")
+// artifactCommand makes a command that brings one artifact which is known by its
+// name.
+func artifactCommand(env cli.Env, name, usage, artifact, examples string) *urfave.Command {
+	return &urfave.Command{
+		Name:  name,
+		Usage: usage,
+		Description: "Without a metadata directory nothing is kept, and --root or --instance says what\n" +
+			"to trust. With --offline nothing is fetched: all of it, the artifact too, is\n" +
+			"verified again as it lies in the metadata directory, expiry included.\n\n" + examples,
+		Flags: append(sourceFlags(),
+			&urfave.StringFlag{Name: "output", Usage: "write to `FILE` instead of standard output"},
+			&urfave.StringFlag{Name: "artifact", Value: artifact, Usage: "the artifact is `PATH`"},
+			&urfave.BoolFlag{Name: "json", Usage: "print a report of what was verified instead of the file"}),
+		Action: func(c *urfave.Context) error { return printArtifact(c, env) },
 	}
-	return err
 }
 
-func trustedRoot(c *urfave.Context, env cli.Env) error {
-	dir, offline := c.String("metadata-dir"), c.Bool("offline")
-	o := client.Options{Offline: offline}
-	switch {
-	case offline && dir == "":
-		return cli.Usagef("--offline needs --metadata-dir")
-	case !offline && c.String("metadata-url") == "":
-		return cli.Usagef("trusted-root needs --metadata-url, or --offline")
-	case dir == "" && c.String("root") == "":
-		return cli.Usagef("trusted-root needs --root, or a --metadata-dir that init has prepared")
-	}
-	if file := c.String("root"); file != "" {
-		root, err := client.ReadRoot(file)
-		if err != nil {
-			return err
-		}
-		o.Root = root
-	}
-	targetsURL := c.String("target-base-url")
-	if targetsURL == "" && !offline {
-		base, err := location("metadata-url", c.String("metadata-url"))
-		if err != nil {
-			return err
-		}
-		targetsURL = beside(base)
-	}
-	cl, common, err := newClient(c, env, o, targetsURL)
-	if err != nil {
-		return orRoot(err)
-	}
-	result, err := cl.Refresh(c.Context)
-	if err != nil {
-		return orRoot(err)
-	}
-	common.Log.Debug("refreshed", "result", result)
-	var data []byte
-	var d client.Download
-	if dir == "" {
-		d.TargetInfo, data, err = cl.Read(c.Context, trustedRootName)
-	} else if d, err = cl.Download(c.Context, trustedRootName, filepath.Join(dir, "artifacts")); err == nil {
-		// Read and verified once more: what is printed is what was verified,
-		// not what lies under the name by now.
-		data, err = d.ReadFile()
-	}
+func printArtifact(c *urfave.Context, env cli.Env) error {
+	f, err := fetch(c, env, c.String("artifact"), c.String("instance"))
 	if err != nil {
 		return err
 	}
 	if file := c.String("output"); file != "" {
-		if err := renameio.WriteFile(file, data, 0o644, renameio.WithTempDir(filepath.Dir(file))); err != nil {
+		if err := renameio.WriteFile(file, f.data, 0o644, renameio.WithTempDir(filepath.Dir(file))); err != nil {
 			return cli.WithHint(fmt.Errorf("write %s: %w", file, reason(err)), "name a file in a directory that exists and that you may write to")
 		}
 	}
@@ -303,9 +261,9 @@ func trustedRoot(c *urfave.Context, env cli.Env) error {
 	case c.Bool("json"):
 		enc := json.NewEncoder(c.App.Writer)
 		enc.SetIndent("", "  ")
-		return enc.Encode(newReport(result, d, c.String("output"), offline))
+		return enc.Encode(newReport(f.result, f.download, c.String("output"), f.url == ""))
 	case c.String("output") == "":
-		_, err = c.App.Writer.Write(data)
+		_, err = c.App.Writer.Write(f.data)
 	}
 	return err
 }

@@ -2,6 +2,12 @@ package main
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
@@ -12,8 +18,11 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	prototrust "github.com/sigstore/protobuf-specs/gen/pb-go/trustroot/v1"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/tufops/tufops/client/clienttest"
+	"github.com/tufops/tufops/client/sigstore/sigstoretest"
 	"github.com/tufops/tufops/internal/cli"
 	"github.com/tufops/tufops/internal/metadata"
 )
@@ -40,8 +49,9 @@ func TestScripts(t *testing.T) {
 		Dir: filepath.Join("testdata", "script"),
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("NOW", clienttest.Now.Format("2006-01-02T15:04:05Z07:00"))
+			env.Setenv("APP3", fmt.Sprintf("sha256:%x", sha256.Sum256([]byte("app3"))))
 			env.Setenv("LATER", clienttest.Now.Add(clienttest.Life).Format("2006-01-02T15:04:05Z07:00"))
-			return lay(env.WorkDir)
+			return errors.Join(lay(env.WorkDir), laySigned(env.WorkDir))
 		},
 	})
 }
@@ -91,6 +101,51 @@ func lay(dir string) error {
 		os.WriteFile(filepath.Join(dir, "targets.json"), repo.Current(metadata.Targets), 0o644),
 		os.WriteFile(filepath.Join(dir, "unsigned.json"), clienttest.Sign(repo.Roles[metadata.Root].Signed), 0o644),
 	)
+}
+
+// laySigned lays artifacts with their bundles, and the trusted root for them as a
+// file and in a repository of its own. Bundles are made anew for each run, so
+// they are not for TestMessages.
+func laySigned(dir string) error {
+	instance := sigstoretest.New("sigstore.test", clienttest.Now.AddDate(0, 0, -1))
+	trustedRoot := instance.TrustedRoot(func(r *prototrust.TrustedRoot) {
+		r.Tlogs[0].PublicKey.ValidFor.End = timestamppb.New(clienttest.Now.AddDate(1, 0, 0)) // the one that has been replaced
+	})
+	repo := clienttest.New()
+	repo.AddTarget(metadata.Targets, "trusted_root.json", string(trustedRoot))
+	repo.AddTarget(metadata.Targets, "signing_config.v0.2.json", `{"signing": "config"}`)
+	repo.Publish(metadata.Targets)
+	write := func(name string, data []byte) error {
+		return os.WriteFile(filepath.Join(dir, name), data, 0o644)
+	}
+	key := func(name string) (*ecdsa.PrivateKey, error) {
+		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			return nil, err
+		}
+		der, err := x509.MarshalPKIXPublicKey(k.Public())
+		return k, errors.Join(err, write(name, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})))
+	}
+	holder, err := key("key.pub")
+	_, err2 := key("other.pub")
+	err = errors.Join(err, err2, repo.WriteTo(filepath.Join(dir, "sigstore")), write("tr.json", trustedRoot), write("altered", []byte("altered")),
+		write("stranger.sigstore.json", sigstoretest.JSON(sigstoretest.New("stranger.test", clienttest.Now).Sign(person("app")))))
+	for name, change := range map[string]func(*sigstoretest.Signing){
+		"app": func(s *sigstoretest.Signing) {
+			s.Repository, s.Commit, s.Ref = "https://forge.example.com/app", "0123456789abcdef", "refs/tags/v1"
+		},
+		"app2": func(s *sigstoretest.Signing) { s.Predicate, s.Rekor2 = "https://example.com/built", true },
+		"app3": func(s *sigstoretest.Signing) { s.Key = holder },
+	} {
+		s := person(name)
+		change(&s)
+		err = errors.Join(err, write(name, []byte(name)), write(name+".sigstore.json", sigstoretest.JSON(instance.Sign(s))))
+	}
+	return err
+}
+
+func person(artifact string) sigstoretest.Signing {
+	return sigstoretest.Signing{Artifact: []byte(artifact), At: clienttest.Now, Identity: "release@example.com", Issuer: "https://login.example.com"}
 }
 
 // TestMessages compares all that a person sees, and the exit status, with
@@ -160,6 +215,36 @@ func TestMessages(t *testing.T) {
 		at + "trusted-root --metadata-dir d --offline --json",
 		"trusted-root --metadata-dir d --offline",
 		"trusted-root --help",
+		"trusted-root --instance prod",
+		"trusted-root --instance https://sigstore.example.org",
+		at + "trusted-root --instance sigstore --metadata-url no-such-repo",
+		at + "trusted-root --instance staging --metadata-url no-such-repo",
+		"--time 2027-01-01T00:00:00Z trusted-root --instance staging --metadata-url no-such-repo",
+		"signing-config",
+		at + "signing-config --root root.json --metadata-url repo/metadata",
+		"signing-config --help",
+		"verify",
+		"verify root.json",
+		"verify root.json --bundle targets.json",
+		"verify root.json --bundle targets.json --certificate-identity i",
+		"verify root.json --bundle targets.json --certificate-identity i --certificate-oidc-issuer o",
+		"verify root.json --bundle targets.json --certificate-identity i --certificate-identity-regexp r --certificate-oidc-issuer o --trusted-root targets.json",
+		"verify root.json --bundle targets.json --certificate-identity-regexp ( --certificate-oidc-issuer o --trusted-root targets.json",
+		"verify root.json --bundle targets.json --certificate-identity i --certificate-oidc-issuer o --key k --trusted-root targets.json",
+		"verify root.json --bundle targets.json --key targets.json --trusted-root targets.json",
+		"verify root.json --bundle targets.json --key no-such.pub --trusted-root targets.json",
+		"verify root.json --bundle no-such.json --certificate-identity i --certificate-oidc-issuer o --trusted-root targets.json",
+		"verify no-such --bundle targets.json --certificate-identity i --certificate-oidc-issuer o --trusted-root targets.json",
+		"verify repo --bundle targets.json --certificate-identity i --certificate-oidc-issuer o --trusted-root targets.json",
+		"verify sha256:00 --bundle targets.json --certificate-identity i --certificate-oidc-issuer o --trusted-root targets.json",
+		"verify root.json --bundle targets.json --certificate-identity i --certificate-oidc-issuer o --trusted-root targets.json",
+		"verify root.json --bundle targets.json --certificate-identity i --certificate-oidc-issuer o --trusted-root repo",
+		"verify root.json --bundle targets.json --certificate-identity i --certificate-oidc-issuer o --trusted-root targets.json --instance staging",
+		at + "verify root.json --bundle targets.json --certificate-identity i --certificate-oidc-issuer o --metadata-dir d --metadata-url repo/metadata",
+		at + "verify root.json --bundle targets.json --certificate-identity i --certificate-oidc-issuer o --root root.json --metadata-url repo/metadata",
+		"verify --help",
+		"verify-bundle root.json --bundle targets.json",
+		"verify-bundle --help",
 		"check",
 		"check --metadata-url repo/metadata --format xml",
 		"check --metadata-url repo/metadata --valid-days -1",

@@ -54,3 +54,27 @@ func TestCheckSchema(t *testing.T) {
 	}
 	s.Done(t)
 }
+
+// TestVerifySchema: so is what verify prints, of every kind of signer and trusted
+// root.
+func TestVerifySchema(t *testing.T) {
+	s := schematest.New(t, "verify", "metadata_url", "predicate_type", "repository", "commit", "ref", "from", "until")
+	t.Chdir(t.TempDir())
+	if err := laySigned("."); err != nil {
+		t.Fatal(err)
+	}
+	const by = "--certificate-identity release@example.com --certificate-oidc-issuer https://login.example.com "
+	for _, args := range []string{
+		"verify app --bundle app.sigstore.json --trusted-root tr.json " + by,
+		"verify app2 --bundle app2.sigstore.json --root sigstore/metadata/1.root.json --metadata-url sigstore/metadata " + by,
+		"verify app3 --bundle app3.sigstore.json --trusted-root tr.json --key key.pub",
+	} {
+		var stdout, stderr bytes.Buffer
+		env := cli.Env{Stdout: &stdout, Stderr: &stderr, LookupEnv: func(string) (string, bool) { return "", false }}
+		if status := run(t.Context(), env, append(strings.Fields("tufops-client --time 2026-01-01T00:00:00Z "+args), "--json")); status != 0 {
+			t.Fatalf("%s: %s", args, stderr.String())
+		}
+		s.Check(t, stdout.String())
+	}
+	s.Done(t)
+}

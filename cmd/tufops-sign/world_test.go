@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,6 +26,8 @@ import (
 	"github.com/tufops/tufops/internal/git/gittest"
 	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/repository"
+	"github.com/tufops/tufops/signer"
+	"github.com/tufops/tufops/signer/signertest"
 )
 
 // world is an upstream repository and the people who clone it. Its clock stands
@@ -33,15 +36,17 @@ type world struct {
 	t        *testing.T
 	upstream *gittest.Upstream
 	keys     string // the folder of all private keys
+	devices  string // the folder of all hardware keys that are plugged in
 	now      time.Time
 	people   map[string]*gittest.Repo
 	env      map[string]string
 	tufDir   string
+	python   string // which has python-tuf; empty for none
 }
 
 func emptyWorld(t *testing.T) *world {
 	return &world{
-		t: t, upstream: gittest.New(t), keys: t.TempDir(),
+		t: t, upstream: gittest.New(t), keys: t.TempDir(), devices: t.TempDir(),
 		now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), people: map[string]*gittest.Repo{}, env: map[string]string{},
 	}
 }
@@ -88,6 +93,18 @@ func (w *world) person(names ...string) {
 	}
 }
 
+// state is where somebody's machine remembers.
+func (w *world) state(name string) string { return filepath.Join(w.keys, "state", name) }
+
+// openTokens finds the devices that lie in the world's folder of them.
+// Modules are real.
+func (w *world) openTokens(spec, top, module string) (signer.Tokens, error) {
+	if strings.HasPrefix(spec, "pkcs11:") {
+		return openTokens(spec, top, module)
+	}
+	return signertest.Open(w.devices, spec)
+}
+
 type answer struct {
 	status         int
 	stdout, stderr string
@@ -101,15 +118,22 @@ func (w *world) run(name, stdin string, args ...string) answer {
 
 func (w *world) runContext(ctx context.Context, name, stdin string, args ...string) answer {
 	w.t.Helper()
+	return w.runReader(ctx, name, strings.NewReader(stdin), args...)
+}
+
+func (w *world) runReader(ctx context.Context, name string, stdin io.Reader, args ...string) answer {
+	w.t.Helper()
 	var stdout, stderr bytes.Buffer
 	env := cli.Env{
-		Stdin: strings.NewReader(stdin), Stdout: &stdout, Stderr: &stderr,
+		Stdin: stdin, Stdout: &stdout, Stderr: &stderr,
 		LookupEnv: func(key string) (string, bool) {
 			switch key {
 			case "TUFOPS_NOW":
 				return w.now.Format(time.RFC3339), true
 			case "CRYPTO_SIGNER_PATH_PREFIX":
 				return w.keys, true
+			case "XDG_STATE_HOME":
+				return w.state(name), true
 			}
 			v, ok := w.env[key]
 			return v, ok
@@ -119,7 +143,7 @@ func (w *world) runContext(ctx context.Context, name, stdin string, args ...stri
 	if w.tufDir != "" {
 		full = append(full, "--tuf-dir", w.tufDir)
 	}
-	a := answer{status: run(ctx, env, append(full, args...))}
+	a := answer{status: cli.Run(ctx, env, newApp(machine{env, w.openTokens}), append(full, args...))}
 	a.stdout, a.stderr = stdout.String(), stderr.String()
 	return a
 }

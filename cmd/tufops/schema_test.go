@@ -33,7 +33,8 @@ func TestSchemas(t *testing.T) {
 		"create-signing-events": {nil, createEventsDocuments},
 		"online-sign":           {[]string{"file", "role", "lowered", "reason"}, onlineSignDocuments},
 		"online-sign-targets":   {nil, onlineSignTargetsDocuments},
-		"publish":               {[]string{"error"}, publishDocuments},
+		"keys-check":            {nil, keysCheckDocuments},
+		"publish":               {[]string{"error", "stage", "read_back", "prune"}, publishDocuments},
 		"published-status": {[]string{"next_signing", "issued", "commit", "delegator", "paths", "path_hash_prefixes", "terminating", "signer", "field", "from", "to", "role", "file",
 			"sigstore", "id", "url", "subject", "operator", "api_version", "start", "end", "key", "log_id", "certificates", "problem", "count"}, publishedStatusDocuments},
 		"trust-show":     {[]string{"id", "url", "subject", "operator", "api_version", "start", "end", "key", "log_id", "certificates", "problem", "count"}, trustShowDocuments},
@@ -47,6 +48,8 @@ func TestSchemas(t *testing.T) {
 			switch name {
 			case "online-sign": // which knows no policy
 				s.Done(t, "lowered")
+			case "keys-check": // a file tells neither
+				s.Done(t, "version", "protection")
 			case "published-status": // nor does build, and it sees no attestation
 				s.Done(t, "lowered", "reason", "attested")
 			case "trust-edit": // which begins with what can be read, and leaves it so
@@ -171,13 +174,34 @@ func onlineSignDocuments(t *testing.T, check func(string)) {
 
 func onlineSignTargetsDocuments(t *testing.T, check func(string)) {
 	w := onlinesigntest.New(t, repository.OnlineConfig{})
-	key := w.OnlineKey("npm.pem")
+	key, gone := w.OnlineKey("npm.pem"), w.OnlineKey("gone.pem")
 	w.Change("'npm' role/delegation change", func(e *repository.Edit) error {
 		return e.SetRole("npm", repository.RoleConfig{OnlineKey: key})
 	}, metadata.Targets)
+	w.Raw(metadata.Targets, "Another key", func(s metadata.Object) {
+		d := s["delegations"].(metadata.Object)
+		d["keys"].(metadata.Object)[gone.ID] = gone.Object
+		role := d["roles"].([]any)[0].(metadata.Object)
+		role["keyids"] = append(role["keyids"].([]any), gone.ID)
+	})
+	if err := os.Remove(filepath.Join(w.KeyDir, "gone.pem")); err != nil {
+		t.Fatal(err)
+	}
 	bot := w.Upstream.Clone("bot")
-	for _, args := range [][]string{{"--dry-run"}, {}, {}} {
+	for _, args := range [][]string{{"--dry-run"}, {}} {
 		_, stdout, _ := tufops(t, w, nil, append([]string{"-C", bot.Dir, "online-sign-targets", "npm", "--format", "json"}, args...)...)
+		check(stdout)
+	}
+}
+
+func keysCheckDocuments(t *testing.T, check func(string)) {
+	w := onlinesigntest.New(t, repository.OnlineConfig{})
+	bot := w.Upstream.Clone("bot")
+	for _, args := range [][]string{{}, {"--expect-denied"}, {"file2:none.pem"}} {
+		_, stdout, stderr := tufops(t, w, nil, append([]string{"-C", bot.Dir, "keys", "check", "--format", "json"}, args...)...)
+		if stdout == "" {
+			t.Fatal(stderr)
+		}
 		check(stdout)
 	}
 }
@@ -203,6 +227,22 @@ func publishDocuments(t *testing.T, check func(string)) {
 	publish()
 	r.Git.Run("checkout", "-q", string(first))
 	publish() // refused, as an older state
+
+	// Through a stage, read back, and with something that can go.
+	r.Git.Run("checkout", "-q", "main")
+	for name, role := range r.Roles {
+		role.Expire(publishtest.Now.AddDate(0, 3, 0))
+		if name == metadata.Timestamp {
+			role.Expire(publishtest.Now.AddDate(0, 2, 0))
+		}
+	}
+	r.Publish(metadata.Root, metadata.Targets)
+	r.Commit(t, "third")
+	for _, args := range [][]string{{"--check", "false", "--check", "true"}, {"--public-url", "file://" + site, "--prune", "--check", "true"}} {
+		_, stdout, _ := tufopsAt(t, publishtest.Now.AddDate(0, 0, 40), nil, append([]string{"-C", r.Git.Dir, "publish", "--to", "file://" + site, "--format", "json",
+			"--stage", "file://" + site + "-stage"}, args...)...)
+		check(stdout)
+	}
 }
 
 func publishedStatusDocuments(t *testing.T, check func(string)) {

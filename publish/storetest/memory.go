@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -29,6 +30,9 @@ type memoryObject struct {
 
 // Get implements [publish.Reader].
 func (m *Memory) Get(ctx context.Context, name string) (io.ReadCloser, publish.Version, error) {
+	if err := valid(name); err != nil {
+		return nil, "", err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	o, ok := m.objects[name]
@@ -54,7 +58,7 @@ func (m *Memory) List(_ context.Context, prefix string) ([]publish.Object, error
 // Put implements [publish.Store].
 func (m *Memory) Put(ctx context.Context, u publish.Upload) error {
 	name := u.Name
-	if err := ctx.Err(); err != nil {
+	if err := errors.Join(valid(name), ctx.Err()); err != nil {
 		return err
 	}
 	data, err := io.ReadAll(u.Body)
@@ -87,7 +91,7 @@ func (m *Memory) Guarantees() publish.Guarantees {
 
 // Delete implements [publish.Remover].
 func (m *Memory) Delete(ctx context.Context, name string, was publish.Version) error {
-	if err := ctx.Err(); err != nil {
+	if err := errors.Join(valid(name), ctx.Err()); err != nil {
 		return err
 	}
 	m.mu.Lock()
@@ -99,6 +103,13 @@ func (m *Memory) Delete(ctx context.Context, name string, was publish.Version) e
 		return fmt.Errorf("%s: %w", name, publish.ErrChanged)
 	}
 	delete(m.objects, name)
+	return nil
+}
+
+func valid(name string) error {
+	if !fs.ValidPath(name) || name == "." || strings.Contains(name, "\\") {
+		return fmt.Errorf("%q cannot be the name of a published file", name)
+	}
 	return nil
 }
 
