@@ -1,5 +1,5 @@
 # Each target sets up what it needs, given Go, git and make. Modules are
-# downloaded once; after that nothing here but check, schemas and axe asks the network.
+# downloaded once; after that nothing here but check, schemas, axe and emulators asks the network.
 
 GO       ?= go
 FUZZTIME ?= 60s
@@ -10,15 +10,16 @@ COUNT    ?= 10
 RACE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check bench interop schemas axe screenshots fuzz soak mutants clean need-go need-git need-npm
+.PHONY: help build demo test check bench interop schemas axe emulators screenshots fuzz soak mutants clean need-go need-git need-npm
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
 
-# tufops and tufops-client are static. tufops-sign talks to hardware keys, which
+# The tag leaves out ways to Google's storage that only its own machines have: a
+# fifth of the program. tufops and tufops-client are static. tufops-sign talks to hardware keys, which
 # takes cgo on Linux and macOS.
 build: need-go ## build the three programs into bin/
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/tufops ./cmd/tufops-client
+	CGO_ENABLED=0 $(GO) build -tags disable_grpc_modules -trimpath -o bin/ ./cmd/tufops ./cmd/tufops-client
 	$(GO) build -trimpath -o bin/ ./cmd/tufops-sign
 
 demo: need-git build ## play the whole road on this machine
@@ -64,6 +65,17 @@ axe: need-npm ## get axe-core, which judges the status page, into build/
 	[ "$$have" = "$(AXE_INTEGRITY)" ] || { echo "$(AXE) has the digest $$have, not $(AXE_INTEGRITY)" >&2; exit 1; }; \
 	mkdir -p build/axe-core; \
 	tar -xzf "$$archives"/*.tgz -C build/axe-core --strip-components=1 package/axe.min.js package/LICENSE
+
+# Servers that stand in for stores: versitygw speaks S3, azurite is Microsoft's
+# own. Go's checksum database vouches for the one, .ci/emulators/package-lock.json
+# for the other and all that it brings. Tests of the stores find them here.
+EMULATORS := build/emulators
+emulators: need-go need-npm ## get the servers that stand in for S3 and Azure into build/
+	mkdir -p $(EMULATORS)/bin
+	GOBIN=$(CURDIR)/$(EMULATORS)/bin $(GO) install github.com/versity/versitygw/cmd/versitygw@v1.8.0
+	cp .ci/emulators/package.json .ci/emulators/package-lock.json $(EMULATORS)
+	cd $(EMULATORS) && npm ci --ignore-scripts --no-audit --no-fund
+	ln -sf ../node_modules/.bin/azurite-blob $(EMULATORS)/bin/
 
 # Pixels depend on the machine's fonts, so pictures are drawn by hand and looked
 # at: apt-get install chromium fonts-noto-color-emoji

@@ -71,7 +71,7 @@ var rooms = []room{
 	{"internal/github", []string{"signingevent", "internal/escape"}, "adapter"},
 	{"internal/kms", []string{"onlinesign", "internal/metadata", "internal/escape"}, "adapter"},
 	{"internal/objstore", []string{"publish", "internal/escape"}, "adapter"},
-	{"internal/yubikey", []string{"signer", "internal/metadata", "internal/escape"}, "adapter"},
+	{"internal/yubikey", []string{"signer", "internal/metadata", "internal/attestation", "internal/escape"}, "adapter"},
 	{"internal/pkcs11", []string{"signer", "internal/metadata", "internal/escape"}, "adapter"},
 
 	{"internal/workflows", nil, "files for a forge that runs them; knows neither git nor TUF"},

@@ -25,6 +25,19 @@ type Options struct {
 	// reported all the same.
 	DryRun bool
 	Log    *slog.Logger // nil: silent
+
+	// Live are places where clients get the timestamp. What they serve keeps the
+	// next version above it; where one cannot be read that is a warning, since it
+	// must not stop the timestamp.
+	Live []Live
+}
+
+// Live is a place where clients get the timestamp.
+type Live struct {
+	URL string
+	// Read reads what is served as timestamp.json. It ends with ctx, and bounds
+	// what it reads and how long that takes.
+	Read func(ctx context.Context) ([]byte, error)
 }
 
 func (o Options) log() *slog.Logger {
@@ -44,7 +57,13 @@ type Result struct {
 	Blocked []repository.Finding
 	// Warnings are what clients may feel although the run succeeded.
 	Warnings []string
+	// Outage is how long online signing may stand still before clients stop, at
+	// the worst moment: the shorter of the two signing periods.
+	Outage time.Duration
 }
+
+// ShortOutage is the [Result.Outage] below which people should be warned: a weekend.
+const ShortOutage = 48 * time.Hour
 
 // Signed is one new version of an online role.
 type Signed struct {
@@ -97,15 +116,51 @@ func (e *QuorumError) Note() string { return "nothing was committed or pushed" }
 // content of the snapshot that there is, and [Result.Blocked] says why. A root
 // chain that does not hold is one, and so is a key that cannot be used.
 func Run(ctx context.Context, o Options) (Result, error) {
+	live, unread, err := o.live(ctx)
+	if err != nil {
+		return Result{}, err
+	}
 	var r Result
-	err := onBranch(ctx, o, func(head git.OID) (_ git.OID, err error) {
-		r, err = sign(ctx, o, head)
+	err = onBranch(ctx, o, func(head git.OID) (_ git.OID, err error) {
+		r, err = sign(ctx, o, head, live)
+		r.Warnings = append(unread, r.Warnings...)
 		return r.Commit, err
 	})
 	if err != nil {
 		return Result{}, err
 	}
 	return r, nil
+}
+
+// live reads what clients are served; unread says of which places it cannot be.
+func (o Options) live(ctx context.Context) (list []repository.Live, unread []string, err error) {
+	for _, l := range o.Live {
+		data, err := l.Read(ctx)
+		if ctx.Err() != nil {
+			return nil, nil, ctx.Err()
+		}
+		if err != nil {
+			unread = append(unread, fmt.Sprintf("%s: what clients are served cannot be read, so the next version goes on from main alone: %v", l.URL, err))
+			continue
+		}
+		list = append(list, repository.Live{Where: l.URL, Data: data})
+	}
+	return list, slices.Clip(unread), nil
+}
+
+// outage is how long online signing may stand still. A version is renewed when its
+// signing period begins, or later: so much is left of its life then, at
+// most.
+func outage(root *metadata.Document) time.Duration {
+	shortest := int64(-1)
+	for _, role := range []string{metadata.Timestamp, metadata.Snapshot} {
+		d, _ := root.Delegation(role)
+		if days := metadata.PeriodOf(d.Object).Signing; shortest < 0 || days < shortest {
+			shortest = days
+		}
+	}
+	const most = 100 * 365
+	return time.Duration(min(max(shortest, 0), most)) * 24 * time.Hour
 }
 
 // onBranch has work make commits on top of the branch's head, and moves the
@@ -140,7 +195,7 @@ func onBranch(ctx context.Context, o Options, work func(head git.OID) (git.OID, 
 	}
 }
 
-func sign(ctx context.Context, o Options, head git.OID) (Result, error) {
+func sign(ctx context.Context, o Options, head git.OID, live []repository.Live) (Result, error) {
 	result := Result{Commit: head}
 	signable, err := o.Repository.Signable(ctx, head)
 	if err != nil {
@@ -150,11 +205,11 @@ func sign(ctx context.Context, o Options, head git.OID) (Result, error) {
 	if err != nil {
 		return result, err
 	}
-	due, err := online.Renew(ctx, o.Now)
+	due, err := online.Renew(ctx, o.Now, live...)
 	if err != nil {
 		return result, err
 	}
-	result.Blocked = due.Blocked
+	result.Blocked, result.Warnings, result.Outage = due.Blocked, due.Notes, outage(online.Root)
 	if len(due.List) == 0 {
 		return result, nil
 	}

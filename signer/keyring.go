@@ -248,7 +248,8 @@ func (e *NoTokenError) Hint() string {
 }
 
 // own is the key that the person brings to a new role: the first --key, the
-// usual key of the configuration, its only signing key, or what they answer.
+// usual key of the configuration, its only signing key, that of its PKCS#11
+// module, or what they answer.
 func (r *keyring) own(ctx context.Context, owner string) (*metadata.Key, error) {
 	var uris []string
 	for _, uri := range r.config.SigningKeys {
@@ -263,6 +264,8 @@ func (r *keyring) own(ctx context.Context, owner string) (*metadata.Key, error) 
 		spec = r.config.Key
 	case len(uris) == 1:
 		spec = uris[0]
+	case r.config.Module != "" && r.tokens != nil:
+		spec = r.config.usual()
 	case r.ask != nil:
 		otherwise := ""
 		if r.tokens != nil {

@@ -663,6 +663,9 @@ func (s *session) holders(ctx context.Context, state *repository.State, asks []a
 		if err != nil {
 			return nil, err
 		}
+		if h == nil && len(tried) == 1 && s.keys.failed[tried[0]] != nil && !any { // nothing could be looked at
+			return nil, s.keys.failed[tried[0]]
+		}
 		if h == nil && len(s.keys.explicit) == 0 && s.Person != nil && !byPrint[a.key.Fingerprint()] {
 			byPrint[a.key.Fingerprint()] = true
 			if h, err = s.another(ctx, a, wanted(a), &tried); err != nil {
@@ -902,12 +905,29 @@ func (s *session) report(ctx context.Context, p *plan, final git.OID, status *re
 	if !s.NoPush {
 		if s.Config.PushRemote != s.Config.PullRemote {
 			t.line("Open a pull request from %s to branch %s of %s.", s.Config.PushRemote, s.Event, s.Config.PullRemote)
+			if at := s.pullRequest(ctx); at != "" {
+				t.line("  %s", at)
+			}
 		}
 		if dir, err := s.checkedOut(ctx); err == nil && dir != "" {
 			s.Log.Info("branch " + s.Event + " is checked out in " + dir + " and was left as it is: git pull brings it up to date")
 		}
 	}
 	return res, t.writeTo(s.Out)
+}
+
+// pullRequest is where the pull request from the fork is opened; empty where that
+// is not known.
+func (s *session) pullRequest(ctx context.Context) string {
+	pull, err := s.git.RemoteURL(ctx, s.Config.PullRemote)
+	if err != nil {
+		return ""
+	}
+	push, err := s.git.RemotePushURLs(ctx, s.Config.PushRemote)
+	if err != nil || len(push) == 0 {
+		return ""
+	}
+	return pullRequestURL(pull, push[0], s.Event, "Signature from "+s.Config.User)
 }
 
 func (s *session) notCheckedOut(ctx context.Context) error {

@@ -45,7 +45,7 @@ func roleFlags() []urfave.Flag {
 
 func onlineFlags() []urfave.Flag {
 	return []urfave.Flag{
-		&urfave.StringFlag{Name: "online-key", Usage: "a machine signs, with the key at `URI`: file2:PATH"},
+		&urfave.StringFlag{Name: "online-key", Usage: "a machine signs, with the key at `URI`: gcpkms:, awskms:, azurekms:, hv: or file2:"},
 		&urfave.Int64Flag{Name: "timestamp-expiry-days", Usage: "a timestamp expires after `N` days"},
 		&urfave.Int64Flag{Name: "timestamp-signing-days", Usage: "a new timestamp is made `N` days before that"},
 		&urfave.Int64Flag{Name: "snapshot-expiry-days", Usage: "a snapshot expires after `N` days"},

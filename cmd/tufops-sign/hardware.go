@@ -1,7 +1,11 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/tufops/tufops/internal/cli"
+	"github.com/tufops/tufops/internal/pkcs11"
+	"github.com/tufops/tufops/internal/yubikey"
 	"github.com/tufops/tufops/signer"
 )
 
@@ -20,6 +24,9 @@ func (m machine) openTokens(top string) func(spec, module string) (signer.Tokens
 }
 
 // openTokens chooses the adapter.
-func openTokens(spec, _, _ string) (signer.Tokens, error) {
-	return nil, &signer.SpecError{Spec: spec, Reason: "names a hardware key, which this build cannot use"}
+func openTokens(spec, top, module string) (signer.Tokens, error) {
+	if strings.HasPrefix(spec, "pkcs11:") {
+		return pkcs11.Open(spec, module, top)
+	}
+	return yubikey.Open(spec)
 }

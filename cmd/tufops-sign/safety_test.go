@@ -103,6 +103,7 @@ func TestUsage(t *testing.T) {
 		{"role targets is not an online role", []string{"delegate", "sign/x", "targets", "--timestamp-expiry-days", "3", "--yes"}},
 		{"role root is signed by people only", []string{"delegate", "sign/x", "root", "--online-key", "file2:online.pem", "--yes"}},
 		{"either an online key or signers", []string{"delegate", "sign/x", "r", "--online-key", "file2:online.pem", "--signers", "a", "--yes"}},
+		{"TUFOPS_NOW is set, and", []string{"delegate", "sign/x", "timestamp", "--online-key", "gcpkms:projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1", "--yes"}},
 		{"needs ROLE", []string{"delegate", "sign/x"}},
 	} {
 		w.refused(2, "alice", "", []string{c.words}, c.args...)
@@ -113,8 +114,8 @@ func TestUsage(t *testing.T) {
 	}{
 		{"remote origin has no branch sign/none", []string{"sign", "sign/none", "--yes"}},
 		{"remote origin has no branch sign/none", []string{"review", "sign/none"}},
-		{"cannot be fetched in this build", []string{"delegate", "sign/x", "timestamp", "--online-key", "gcpkms:projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1", "--yes"}},
-		{"no kind of online key", []string{"delegate", "sign/x", "timestamp", "--online-key", "gopher:x", "--yes"}},
+		{"clients that are built with go-tuf cannot read", []string{"delegate", "sign/x", "timestamp", "--online-key", "sigstore:", "--yes"}},
+		{"no key service for it", []string{"delegate", "sign/x", "timestamp", "--online-key", "gopher:x", "--yes"}},
 		{"none.pem", []string{"delegate", "sign/x", "timestamp", "--online-key", "file2:none.pem", "--yes"}},
 		{"its name", []string{"delegate", "sign/x", "../evil", "--yes"}},
 		{"cannot need 3 signatures of 2 signers", []string{"delegate", "sign/x", "root", "--threshold", "3", "--yes"}},

@@ -41,6 +41,7 @@ type world struct {
 	people   map[string]*gittest.Repo
 	env      map[string]string
 	tufDir   string
+	python   string // which has python-tuf; empty for none
 }
 
 func emptyWorld(t *testing.T) *world {
@@ -96,7 +97,11 @@ func (w *world) person(names ...string) {
 func (w *world) state(name string) string { return filepath.Join(w.keys, "state", name) }
 
 // openTokens finds the devices that lie in the world's folder of them.
-func (w *world) openTokens(spec, _, _ string) (signer.Tokens, error) {
+// Modules are real.
+func (w *world) openTokens(spec, top, module string) (signer.Tokens, error) {
+	if strings.HasPrefix(spec, "pkcs11:") {
+		return openTokens(spec, top, module)
+	}
 	return signertest.Open(w.devices, spec)
 }
 

@@ -71,7 +71,7 @@ func TestPublishCommand(t *testing.T) {
 
 	for _, test := range []struct{ to, want string }{
 		{"/srv/tuf", "it is no URL"}, {"file://", "it is no URL of a directory"}, {"file:///srv/tuf?x", "it is written file://DIR"},
-		{"ftp://host", "destinations are written file://DIR, gs://BUCKET/PREFIX"}, {"gs://", "cannot be the name of a bucket"},
+		{"ftp://host", "destinations are written azblob://ACCOUNT/CONTAINER/PREFIX, file://DIR, gs://BUCKET/PREFIX"}, {"gs://", "cannot be the name of a bucket"},
 		{"gs://bucket", "is neither a path nor on loopback"}, // the clock of these tests is simulated
 	} {
 		if status, _, stderr := publish("--to", test.to); status != 2 || !strings.Contains(stderr, test.want) {

@@ -31,6 +31,7 @@ func TestSchemas(t *testing.T) {
 		"create-signing-events": {nil, createEventsDocuments},
 		"online-sign":           {[]string{"file", "role", "lowered", "reason"}, onlineSignDocuments},
 		"online-sign-targets":   {nil, onlineSignTargetsDocuments},
+		"keys-check":            {nil, keysCheckDocuments},
 		"publish":               {[]string{"error", "stage", "read_back", "prune"}, publishDocuments},
 		"published-status":      {[]string{"next_signing", "issued", "commit", "delegator", "paths", "path_hash_prefixes", "terminating", "signer", "field", "from", "to", "role", "file"}, publishedStatusDocuments},
 	} {
@@ -40,6 +41,8 @@ func TestSchemas(t *testing.T) {
 			switch name {
 			case "online-sign": // which knows no policy
 				s.Done(t, "lowered")
+			case "keys-check": // a file tells neither
+				s.Done(t, "version", "protection")
 			case "published-status": // nor does build
 				s.Done(t, "lowered", "reason")
 			case "signing-event": // of the verdict in it the test of status sees all
@@ -156,13 +159,34 @@ func onlineSignDocuments(t *testing.T, check func(string)) {
 
 func onlineSignTargetsDocuments(t *testing.T, check func(string)) {
 	w := onlinesigntest.New(t, repository.OnlineConfig{})
-	key := w.OnlineKey("npm.pem")
+	key, gone := w.OnlineKey("npm.pem"), w.OnlineKey("gone.pem")
 	w.Change("'npm' role/delegation change", func(e *repository.Edit) error {
 		return e.SetRole("npm", repository.RoleConfig{OnlineKey: key})
 	}, metadata.Targets)
+	w.Raw(metadata.Targets, "Another key", func(s metadata.Object) {
+		d := s["delegations"].(metadata.Object)
+		d["keys"].(metadata.Object)[gone.ID] = gone.Object
+		role := d["roles"].([]any)[0].(metadata.Object)
+		role["keyids"] = append(role["keyids"].([]any), gone.ID)
+	})
+	if err := os.Remove(filepath.Join(w.KeyDir, "gone.pem")); err != nil {
+		t.Fatal(err)
+	}
 	bot := w.Upstream.Clone("bot")
-	for _, args := range [][]string{{"--dry-run"}, {}, {}} {
+	for _, args := range [][]string{{"--dry-run"}, {}} {
 		_, stdout, _ := tufops(t, w, nil, append([]string{"-C", bot.Dir, "online-sign-targets", "npm", "--format", "json"}, args...)...)
+		check(stdout)
+	}
+}
+
+func keysCheckDocuments(t *testing.T, check func(string)) {
+	w := onlinesigntest.New(t, repository.OnlineConfig{})
+	bot := w.Upstream.Clone("bot")
+	for _, args := range [][]string{{}, {"--expect-denied"}, {"file2:none.pem"}} {
+		_, stdout, stderr := tufops(t, w, nil, append([]string{"-C", bot.Dir, "keys", "check", "--format", "json"}, args...)...)
+		if stdout == "" {
+			t.Fatal(stderr)
+		}
 		check(stdout)
 	}
 }

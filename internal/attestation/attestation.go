@@ -227,9 +227,10 @@ func extensions(cert *x509.Certificate) map[int][]byte {
 	return found
 }
 
-// facts reads what the certificate of a key says. All but the form factor has to
-// be there.
-func facts(cert *x509.Certificate) (Facts, error) {
+// Read returns what the certificate of a key says, believed or not: whoever may
+// have written it is to be asked in person, or with [Verifier.Verify]. All but the
+// form factor has to be there.
+func Read(cert *x509.Certificate) (Facts, error) {
 	f := Facts{PublicKey: cert.PublicKey}
 	form := func(format string, args ...any) (Facts, error) {
 		return Facts{}, &Error{Form, fmt.Sprintf(format, args...)}
@@ -386,7 +387,7 @@ func (v *Verifier) Verify(c Certificates, public crypto.PublicKey) (Facts, error
 	if !issuedBy(c.Key, &device) {
 		return Facts{}, &Error{Chain, "the certificate of the key was not made by the device"}
 	}
-	f, err := facts(c.Key)
+	f, err := Read(c.Key)
 	if err != nil {
 		return Facts{}, err
 	}

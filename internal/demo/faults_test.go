@@ -93,6 +93,7 @@ func TestFaults(t *testing.T) {
 		{name: "online-sign-targets", branch: "sign/x", command: []string{"tufops", "online-sign-targets", "nightly", "--push"}, prepare: func(s *stage) {
 			online, err := s.onlineKey("nightly")
 			s.no(err)
+			s.no(s.push(s.ctx, "alice", "main", "allow keys in files", map[string][]byte{".tufops.yaml": text("online-keys: ['file2:']")}))
 			_, err = signer.Delegate(s.ctx, s.signs("alice", "sign/x"), "nightly", signer.RoleAnswers{OnlineKey: online, ExpiryDays: 9, SigningDays: 3}, signer.OnlineAnswers{})
 			s.no(err)
 		}},

@@ -17,9 +17,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tufops/tufops/internal/objstore/azure"
 	"github.com/tufops/tufops/internal/objstore/bucket"
 	"github.com/tufops/tufops/internal/objstore/dir"
 	"github.com/tufops/tufops/internal/objstore/gcs"
+	"github.com/tufops/tufops/internal/objstore/pages"
+	"github.com/tufops/tufops/internal/objstore/s3"
 	"github.com/tufops/tufops/publish"
 )
 
@@ -48,8 +51,11 @@ type kind struct {
 
 // kinds are the kinds of destinations, by scheme.
 var kinds = map[string]kind{
-	"file": {"file://DIR", openDir},
-	"gs":   {"gs://BUCKET/PREFIX", openGCS},
+	"file":   {"file://DIR", openDir},
+	"gs":     {"gs://BUCKET/PREFIX", openGCS},
+	"s3":     {"s3://BUCKET/PREFIX", openS3},
+	"azblob": {"azblob://ACCOUNT/CONTAINER/PREFIX", openAzure},
+	"pages":  {"pages:DIR", openPages},
 }
 
 // Forms lists how destinations are written, for help texts.
@@ -125,6 +131,9 @@ func filePath(text string) (string, error) {
 
 // location is the place in a bucket that a URL names.
 func location(text string, parts int) (bucket.Location, error) {
+	if _, _, found := strings.Cut(text, "://"); !found {
+		return bucket.Location{}, &URLError{URL: text, Reason: "it names no bucket"}
+	}
 	at, err := bucket.Parse(text, parts)
 	if err != nil {
 		return at, &URLError{URL: text, Reason: err.Error()}
@@ -138,4 +147,28 @@ func openGCS(_ context.Context, text string, _ Options) (Store, error) {
 		return nil, err
 	}
 	return gcs.Open(at, gcs.Options{}), nil
+}
+
+func openS3(ctx context.Context, text string, _ Options) (Store, error) {
+	at, err := location(text, 1)
+	if err != nil {
+		return nil, err
+	}
+	return s3.Open(ctx, at, s3.Options{})
+}
+
+func openAzure(_ context.Context, text string, _ Options) (Store, error) {
+	at, err := location(text, 2)
+	if err != nil {
+		return nil, err
+	}
+	return azure.Open(at, azure.Options{})
+}
+
+func openPages(_ context.Context, text string, o Options) (Store, error) {
+	path := strings.TrimPrefix(text, "pages:")
+	if path == "" || strings.HasPrefix(path, "//") || strings.ContainsRune(path, 0) {
+		return nil, &URLError{URL: text, Reason: "it names no directory"}
+	}
+	return pages.Open(filepath.FromSlash(path), pages.Options{Log: o.Log})
 }

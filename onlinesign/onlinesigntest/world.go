@@ -195,8 +195,9 @@ func (w *World) Sign() onlinesign.Result {
 	return r
 }
 
-// TrySign is Sign with other keys, and may fail.
-func (w *World) TrySign(keys onlinesign.Keys) (onlinesign.Result, error) {
+// TrySign is Sign with other keys and with places that clients are served from, and
+// may fail.
+func (w *World) TrySign(keys onlinesign.Keys, live ...onlinesign.Live) (onlinesign.Result, error) {
 	w.t.Helper()
 	head := w.Upstream.Head("main")
 	if w.people == nil {
@@ -207,7 +208,7 @@ func (w *World) TrySign(keys onlinesign.Keys) (onlinesign.Result, error) {
 		w.Upstream.Run("-C", w.people.Git.Top(), "reset", "--quiet", "--hard", head)
 	}
 	o := w.Options(w.people)
-	o.Remote, o.Keys = "", keys
+	o.Remote, o.Keys, o.Live = "", keys, live
 	r, err := onlinesign.Run(context.Background(), o)
 	if err == nil && string(r.Commit) != head {
 		w.Upstream.Run("update-ref", "refs/heads/main", string(r.Commit), head)

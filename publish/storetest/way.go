@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -29,11 +30,12 @@ const (
 	Refused        // status 500
 	Busy           // status 503
 	Garbled        // the service gets "broken" where "intact" was sent
+	Misread        // the caller gets "broken" where "intact" is stored
 	CutShort       // the connection breaks in the middle of the answer
 	Hang           // the request waits until its caller gives up
 )
 
-var faultNames = [...]string{"none", "before", "after", "refused", "busy", "garbled", "cut short", "hang"}
+var faultNames = [...]string{"none", "before", "after", "refused", "busy", "garbled", "misread", "cut short", "hang"}
 
 func (f Fault) String() string { return faultNames[f] }
 
@@ -50,12 +52,21 @@ type Way struct {
 	requests int
 }
 
-// NewWay makes a way to the service at a URL without a path.
+// NewWay makes a way to the service at a URL without a path, or behind a socket:
+// unix:PATH.
 func NewWay(t testing.TB, service string) *Way {
 	t.Helper()
 	to, err := url.Parse(service)
 	if err != nil {
 		t.Fatal(err)
+	}
+	transport := &http.Transport{DisableCompression: true}
+	if to.Scheme == "unix" {
+		socket := to.Opaque + to.Path
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		}
+		to = &url.URL{Scheme: "http", Host: "localhost"}
 	}
 	quiet := log.New(io.Discard, "", 0)
 	w := &Way{proxy: &httputil.ReverseProxy{
@@ -63,7 +74,7 @@ func NewWay(t testing.TB, service string) *Way {
 			r.Out.URL.Scheme, r.Out.URL.Host = to.Scheme, to.Host
 			r.Out.URL.RawQuery = r.In.URL.RawQuery // also what cannot be parsed
 		},
-		Transport: &http.Transport{DisableCompression: true},
+		Transport: transport,
 		ErrorLog:  quiet,
 	}}
 	server := httptest.NewUnstartedServer(w)
@@ -72,7 +83,7 @@ func NewWay(t testing.TB, service string) *Way {
 	t.Cleanup(func() {
 		server.CloseClientConnections()
 		server.Close()
-		w.proxy.Transport.(*http.Transport).CloseIdleConnections()
+		transport.CloseIdleConnections()
 	})
 	w.URL = server.URL
 	return w
@@ -132,13 +143,17 @@ func (w *Way) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 		}
 		r.Body = io.NopCloser(bytes.NewReader(bytes.ReplaceAll(body, []byte("intact"), []byte("broken"))))
 		w.proxy.ServeHTTP(out, r)
-	case CutShort:
+	case Misread, CutShort:
 		answer := httptest.NewRecorder()
 		w.proxy.ServeHTTP(answer, r)
 		for name, values := range answer.Result().Header {
 			out.Header()[name] = values
 		}
 		out.WriteHeader(answer.Code)
+		if fault == Misread {
+			_, _ = out.Write(bytes.ReplaceAll(answer.Body.Bytes(), []byte("intact"), []byte("broken")))
+			return
+		}
 		_, _ = out.Write(answer.Body.Bytes()[:answer.Body.Len()/2])
 		_ = http.NewResponseController(out).Flush()
 		panic(http.ErrAbortHandler)
@@ -235,15 +250,15 @@ func brokenRead(t *testing.T, d Destination) {
 	}
 	s := d.Open()
 	const name = "targets/abc.file"
-	content := strings.Repeat("0123456789", 10_000)
+	content := strings.Repeat("0123456789", 10_000) + "intact"
 	put(t, s, name, content, "")
-	for _, fault := range []Fault{Before, After, Refused, Busy, CutShort} {
+	for _, fault := range []Fault{Before, After, Refused, Busy, Misread, CutShort} {
 		d.Way.Break(fault, 1)
 		got, err := get(t.Context(), s, name)
 		if err == nil && got != content {
-			t.Errorf("%v: %d of %d bytes come, and no error", fault, len(got), len(content))
+			t.Errorf("%v: %d of %d bytes come, not all as they are stored, and no error", fault, len(got), len(content))
 		}
-		if fault != CutShort && err != nil {
+		if fault != Misread && fault != CutShort && err != nil {
 			t.Errorf("%v, once: Get gives %v; reading can be tried again", fault, err)
 		}
 		d.hidesSecrets(t, err)

@@ -69,9 +69,10 @@ func (l Location) NotExist(name string) error {
 	return fmt.Errorf("%s: %w", l.URL(name), fs.ErrNotExist)
 }
 
-// DeleteAbsent is Delete of an object that, by what its caller knows, is not
-// there: services have no condition for that, and nothing is to be done.
-func (l Location) DeleteAbsent(ctx context.Context, r publish.Reader, name string) error {
+// Gone is nil if an object is not there, and fails with [publish.ErrChanged] if it
+// is. It serves deletions: no service deletes on the condition that nothing is
+// there, and some do not tell what is gone from what has changed.
+func (l Location) Gone(ctx context.Context, r publish.Reader, name string) error {
 	rd, _, err := r.Get(ctx, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -13,6 +13,7 @@
 package gcs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -190,7 +191,7 @@ func (s *Store) Put(ctx context.Context, u publish.Upload) error {
 // Delete implements [publish.Remover].
 func (s *Store) Delete(ctx context.Context, name string, was publish.Version) error {
 	if was == "" {
-		return s.at.DeleteAbsent(ctx, s, name)
+		return s.at.Gone(ctx, s, name)
 	}
 	object, err := s.conditional("delete", name, was)
 	if err != nil {
@@ -225,15 +226,15 @@ func (s *Store) conditional(op, name string, was publish.Version) (*storage.Obje
 
 // tell says what an error means; of none, it is none.
 func (s *Store) tell(op, name string, err error) error {
-	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return err
+	if err == nil {
+		return nil
 	}
 	e := &bucket.Error{Op: op, URL: s.at.URL(name), Needs: permissions[op] + " on the bucket", Reason: bucket.Reason(err), Err: err}
 	if errors.Is(err, storage.ErrBucketNotExist) {
 		e.Kind = bucket.NoBucket
 	}
 	if api := (*googleapi.Error)(nil); errors.As(err, &api) {
-		e.Reason = fmt.Sprintf("%s (%d)", api.Message, api.Code)
+		e.Reason = fmt.Sprintf("%s (%d)", cmp.Or(api.Message, http.StatusText(api.Code)), api.Code)
 		switch api.Code {
 		case http.StatusPreconditionFailed:
 			return s.at.Changed(name, e.Reason)

@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"sync"
 	"time"
 )
@@ -237,6 +238,13 @@ func (c *Card) Inject(f Fault) {
 	c.faults = append(c.faults, f)
 }
 
+// Heal removes the faults that have not happened.
+func (c *Card) Heal() {
+	c.state.Lock()
+	defer c.state.Unlock()
+	c.faults = nil
+}
+
 // Commands counts the commands that have arrived.
 func (c *Card) Commands() int {
 	c.state.Lock()
@@ -244,18 +252,11 @@ func (c *Card) Commands() int {
 	return c.commands
 }
 
-// Instructions are the instruction bytes of all commands that have arrived, in
-// order; in a chain only that of the last piece.
-func (c *Card) Instructions() []byte {
+// Log is all commands that have arrived, in order.
+func (c *Card) Log() [][]byte {
 	c.state.Lock()
 	defer c.state.Unlock()
-	var list []byte
-	for _, command := range c.log {
-		if len(command) > 1 && command[0]&0x10 == 0 {
-			list = append(list, command[1])
-		}
-	}
-	return list
+	return slices.Clone(c.log)
 }
 
 // SetTouch replaces [Config].Touch.
@@ -298,17 +299,27 @@ func (c *Card) SetSecrets(pin, puk string, management []byte) {
 	c.manage.key = bytes.Clone(management)
 }
 
-// SetKey puts a key of P-256 into a slot as if it had been generated there, with
-// a PIN and a touch for each use, so that a test knows it beforehand.
+// SetKey puts a key of P-256 into a slot as if it had been made there, with a PIN
+// and a touch for each use, so that a test knows it beforehand.
 func (c *Card) SetKey(slotID byte, scalar *big.Int) error {
-	raw := make([]byte, 32)
-	key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), scalar.FillBytes(raw))
-	if err != nil {
+	return c.put(slotID, scalar, slot{pin: pinAlways, touch: touchAlways})
+}
+
+// Import puts a key of P-256 into a slot that was made elsewhere, with policies as
+// in the commands of Yubico: 1 is never, 3 always for a PIN, 2 always for a touch.
+func (c *Card) Import(slotID byte, scalar *big.Int, pin, touch byte) error {
+	return c.put(slotID, scalar, slot{pin: pin, touch: touch, imported: true})
+}
+
+func (c *Card) put(slotID byte, scalar *big.Int, s slot) error {
+	var err error
+	if s.key, err = ecdsa.ParseRawPrivateKey(elliptic.P256(), scalar.FillBytes(make([]byte, 32))); err != nil {
 		return err
 	}
+	s.algorithm = algP256
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.slots[slotID] = &slot{key: key, algorithm: algP256, pin: pinAlways, touch: touchAlways}
+	c.slots[slotID] = &s
 	return nil
 }
 

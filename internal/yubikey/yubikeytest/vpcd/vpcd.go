@@ -54,12 +54,12 @@ type Daemon struct {
 	output bytes.Buffer
 
 	mu    sync.Mutex
-	slots map[*card.Card]int
 	conns map[*card.Card]*link
 }
 
 // link is a card in a slot.
 type link struct {
+	slot int
 	conn *net.TCPConn
 	done chan struct{}
 }
@@ -74,7 +74,7 @@ func Start(ctx context.Context, cards int) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Daemon{dir: dir, slots: map[*card.Card]int{}, conns: map[*card.Card]*link{}}
+	d := &Daemon{dir: dir, conns: map[*card.Card]*link{}}
 	if err := d.start(ctx, cards); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -187,27 +187,27 @@ func (d *Daemon) Socket() string { return filepath.Join(d.dir, "s") }
 // Environ is PCSCLITE_CSOCK_NAME, where libpcsclite looks with the socket, as a process takes it.
 func (d *Daemon) Environ() []string { return []string{"PCSCLITE_CSOCK_NAME=" + d.Socket()} }
 
-// Insert puts a card into a reader, the same one each time. The daemon sees it
-// within half a second.
+// Insert puts a card into the first free reader. The daemon sees it within half a
+// second.
 func (d *Daemon) Insert(c *card.Card) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.conns[c] != nil {
 		return fmt.Errorf("insert card %d: it is in a reader", c.Serial())
 	}
-	slot, ok := d.slots[c]
-	if !ok {
-		if slot = len(d.slots); slot == len(d.ports) {
-			return fmt.Errorf("insert card %d: all %d readers are taken", c.Serial(), len(d.ports))
-		}
-		d.slots[c] = slot
+	slot := 0
+	for d.taken(slot) {
+		slot++
+	}
+	if slot == len(d.ports) {
+		return fmt.Errorf("insert card %d: all %d readers are taken", c.Serial(), len(d.ports))
 	}
 	conn, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", d.ports[slot]))
 	if err != nil {
 		return fmt.Errorf("insert card %d: %w", c.Serial(), err)
 	}
 	c.Plug()
-	l := &link{conn: conn.(*net.TCPConn), done: make(chan struct{})}
+	l := &link{slot: slot, conn: conn.(*net.TCPConn), done: make(chan struct{})}
 	d.conns[c] = l
 	go func() {
 		defer close(l.done)
@@ -220,6 +220,15 @@ func (d *Daemon) Insert(c *card.Card) error {
 		}
 	}()
 	return nil
+}
+
+func (d *Daemon) taken(slot int) bool {
+	for _, l := range d.conns {
+		if l.slot == slot {
+			return true
+		}
+	}
+	return false
 }
 
 // Unplug takes a card out. It need not be in.
