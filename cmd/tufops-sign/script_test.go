@@ -112,7 +112,9 @@ func (w *world) scriptCommands(daemon *pcscd.Daemon) map[string]func(ts *testscr
 			block, _ := pem.Decode(data)
 			key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 			ts.Check(err)
-			scalar = key.(*ecdsa.PrivateKey).D
+			raw, err := key.(*ecdsa.PrivateKey).Bytes()
+			ts.Check(err)
+			scalar.SetBytes(raw)
 		}
 		ts.Check(c.SetKey(card.SlotSignature, scalar))
 		ts.Check(daemon.Insert(c))
