@@ -10,7 +10,7 @@ COUNT    ?= 10
 RACE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check bench schemas axe emulators screenshots fuzz soak mutants clean need-go need-git need-npm
+.PHONY: help build demo test check bench interop schemas axe emulators screenshots transcript fuzz soak mutants clean need-go need-git need-npm
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
@@ -37,6 +37,12 @@ check: need-go need-git ## format, vet, lint, tidy, architecture, docs
 
 bench: need-go need-git ## measure what people wait for
 	$(GO) run ./internal/bench
+
+# cosign has some five hundred modules, so it is not built in every run of CI.
+COSIGN := v2.6.1
+interop: need-go need-git ## build cosign, and have it and python-tuf update from what is published
+	GOBIN=$(CURDIR)/build/interop $(GO) install github.com/sigstore/cosign/v2/cmd/cosign@$(COSIGN)
+	TUFOPS_COSIGN=$(CURDIR)/build/interop/cosign TUFOPS_REQUIRE_PYTHON_TUF=1 $(GO) test -count=1 -v -run '^(TestCosign|TestPythonTUF.*)$$' ./publish
 
 # The schemas are GitHub's, so they are not part of this repository. Versions and
 # digests stand in internal/github/githubtest.
@@ -78,6 +84,9 @@ screenshots: need-go ## draw the pictures in docs/, and the status page in many 
 	mkdir -p build/screenshots
 	TUFOPS_SCREENSHOTS=$(CURDIR)/build/screenshots TUFOPS_REQUIRE_BROWSER=1 $(GO) test -count=1 -run '^TestScreenshots$$' ./publish
 	cp build/screenshots/status-page.png docs/images/
+
+transcript: need-go need-git ## write docs/transcript.txt anew: what a signer sees
+	$(GO) test -count=1 -run '^TestTranscript$$' ./cmd/tufops-sign -update
 
 # Without a bound on minimising, a target that starts processes does nothing else.
 fuzz: need-go ## run every fuzz target for FUZZTIME (60s) each

@@ -39,7 +39,8 @@ func ObjectName(f File) string {
 type live struct {
 	timestamp object
 	pages     []object
-	current   bool // timestamp and pages are those of this commit
+	samePages bool // they are those of this commit
+	current   bool // and so is the timestamp
 
 	missing []File // of the files that never change, and those resigned; in the tree's order
 	altered []string
@@ -115,8 +116,8 @@ func (p *publisher) look(ctx context.Context) (*live, error) {
 			pages, l.pages = append(pages, f), append(l.pages, page)
 		}
 	}
-	same, err := p.samePages(pages, l.pages)
-	l.current = l.current && same
+	l.samePages, err = p.samePages(pages, l.pages)
+	l.current = l.current && l.samePages
 	return l, err
 }
 
@@ -125,12 +126,17 @@ func (p *publisher) look(ctx context.Context) (*live, error) {
 func (p *publisher) samePages(ours []File, live []object) (bool, error) {
 	var generated time.Time
 	for i, f := range ours {
+		if live[i].version == "" {
+			return false, nil
+		}
 		var s struct{ Generated time.Time }
 		if f.Name == statusName && json.Unmarshal(live[i].data, &s) == nil {
 			generated = s.Generated
 		}
 	}
-	want, err := pages(p.published(), generated)
+	facts := p.tree.status
+	facts.Generated = generated.UTC().Truncate(time.Second)
+	want, err := pages(facts)
 	if err != nil {
 		return false, err
 	}
@@ -489,12 +495,8 @@ func (p *publisher) plan(l *live) (*plan, error) {
 			pages = append(pages, f)
 		}
 	}
-	same, err := p.samePages(pages, l.pages)
-	if err != nil {
-		return nil, err
-	}
 	switch {
-	case same:
+	case l.samePages:
 		p.report.Present += len(pages)
 		pages = nil
 	case len(l.altered) > 0 || l.foreign != nil:

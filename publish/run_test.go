@@ -152,7 +152,7 @@ func TestPublish(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree, err := publish.NewTree(published)
+	tree, err := publish.NewTree(t.Context(), published, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
