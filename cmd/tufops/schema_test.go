@@ -26,8 +26,10 @@ func TestSchemas(t *testing.T) {
 		optional []string
 		print    func(t *testing.T, check func(stdout string))
 	}{
-		"signing-event":         {[]string{"role", "file", "known_good", "lowered", "reason", "silenced", "deadline", "status", "pull", "profile"}, signingEventDocuments},
-		"status":                {[]string{"deadline", "profile", "role", "file", "known_good", "lowered", "reason", "silenced", "rehearsal", "client", "trouble"}, statusDocuments},
+		"signing-event": {[]string{"role", "file", "known_good", "lowered", "reason", "silenced", "deadline", "status", "pull", "profile",
+			"attestations", "note", "device", "form_factor"}, signingEventDocuments},
+		"status": {[]string{"deadline", "profile", "role", "file", "known_good", "lowered", "reason", "silenced", "rehearsal", "client", "trouble",
+			"attestations", "note", "device", "form_factor"}, statusDocuments},
 		"rules":                 {nil, rulesDocuments},
 		"update-targets":        {nil, updateTargetsDocuments},
 		"create-signing-events": {nil, createEventsDocuments},
@@ -56,7 +58,8 @@ func TestSchemas(t *testing.T) {
 				s.Done(t, "problem")
 			case "signing-event": // of the verdict in it the test of status sees all
 				s.Done(t, "invites", "known_good", "lowered", "reason", "signed", "silenced", "profile", "demands", "met", "name", "text",
-					"rehearsal", "steps", "what", "client", "when", "at", "outcome", "unproven", "trouble")
+					"rehearsal", "steps", "what", "client", "when", "at", "outcome", "unproven", "trouble",
+					"attestations", "keyid", "owner", "holds", "note", "device", "serial", "firmware", "form_factor", "slot", "pin_policy", "touch_policy")
 			default:
 				s.Done(t)
 			}
@@ -96,6 +99,9 @@ rules:
 	check(stdout)
 	s := w.Status(repository.Policy{})
 	s.AddRehearsal(&repository.Rehearsal{Steps: []repository.RehearsalStep{}, Unproven: []string{}, Trouble: "the disk is full"})
+	s.Roles[0].Attestations = []repository.KeyAttestation{{KeyID: "k", Owner: "@alice", Holds: true, Text: "facts", Note: "it is old", Device: &repository.AttestedDevice{
+		Serial: 7, Firmware: "5.4.3", FormFactor: "USB-A keychain", Slot: "9c", PINPolicy: "always", TouchPolicy: "always",
+	}}}
 	doc, err := json.Marshal(s)
 	if err != nil {
 		t.Fatal(err)
