@@ -143,7 +143,7 @@ func TestInterleaved(t *testing.T) {
 	live := &storetest.Memory{}
 	mustRun(t, r, commits[0], live)
 
-	rounds := 8
+	rounds := 6
 	if os.Getenv("TUFOPS_SOAK") != "" {
 		rounds = 300 // in each of ten runs
 	}

@@ -389,8 +389,8 @@ func TestFaults(t *testing.T) {
 					seenStates.Add(1)
 				}
 			}
-			if len(states) != len(writes)+1 {
-				t.Errorf("%d writes leave %d states", len(writes), len(states))
+			if len(states) < len(writes)+1 { // of what is written at the same time either may be first
+				t.Errorf("%d writes leave only %d states", len(writes), len(states))
 			}
 		})
 	}
