@@ -10,7 +10,7 @@ COUNT    ?= 10
 RACE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check bench interop schemas axe emulators screenshots fuzz soak mutants clean need-go need-git need-npm
+.PHONY: help build demo test check bench interop schemas axe emulators screenshots transcript fuzz soak mutants clean need-go need-git need-npm
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
@@ -84,6 +84,9 @@ screenshots: need-go ## draw the pictures in docs/, and the status page in many 
 	mkdir -p build/screenshots
 	TUFOPS_SCREENSHOTS=$(CURDIR)/build/screenshots TUFOPS_REQUIRE_BROWSER=1 $(GO) test -count=1 -run '^TestScreenshots$$' ./publish
 	cp build/screenshots/status-page.png docs/images/
+
+transcript: need-go need-git ## write docs/transcript.txt anew: what a signer sees
+	$(GO) test -count=1 -run '^TestTranscript$$' ./cmd/tufops-sign -update
 
 # Without a bound on minimising, a target that starts processes does nothing else.
 fuzz: need-go ## run every fuzz target for FUZZTIME (60s) each

@@ -8,7 +8,7 @@ func RehearseInOrder(ctx context.Context, o Options, reorder func([]File)) error
 	if err != nil {
 		return err
 	}
-	tree, err := NewTree(published)
+	tree, err := NewTree(ctx, published, nil)
 	if err != nil {
 		return err
 	}

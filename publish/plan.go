@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/md5"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -134,7 +135,9 @@ func (p *publisher) samePages(ours []File, live []object) (bool, error) {
 			generated = s.Generated
 		}
 	}
-	want, err := pages(p.published(), generated)
+	facts := p.tree.status
+	facts.Generated = generated.UTC().Truncate(time.Second)
+	want, err := pages(facts)
 	if err != nil {
 		return false, err
 	}
@@ -215,22 +218,27 @@ func (p *publisher) examine(ctx context.Context, l *live) error {
 func (p *publisher) compare(ctx context.Context, files []File, there map[string]Object) (differ []File, err error) {
 	var mu sync.Mutex
 	err = p.each(ctx, files, func(ctx context.Context, f File, ours io.Reader) error {
-		name, same := ObjectName(f), false
-		if sum := there[name].MD5; len(sum) == md5.Size && !p.options.Deep {
-			h := md5.New()
-			if _, err := io.Copy(h, ours); err != nil {
-				return fmt.Errorf("compare %s: %w", name, err)
-			}
-			same = bytes.Equal(h.Sum(nil), sum)
-		} else {
+		name := ObjectName(f)
+		sum := there[name].MD5
+		listed := len(sum) == md5.Size && !p.options.Deep
+		digest, content := md5.New(), sha256.New()
+		if _, err := io.Copy(io.MultiWriter(digest, content), ours); err != nil {
+			return fmt.Errorf("compare %s: %w", name, err)
+		}
+		// A digest that differs may be that of something else, such as of the object
+		// as it is encrypted. Only its content accuses somebody of having altered it.
+		same := listed && bytes.Equal(digest.Sum(nil), sum)
+		if !same {
 			theirs, _, err := p.from.Get(ctx, name)
 			if err != nil {
 				return fmt.Errorf("compare %s: %w", name, err)
 			}
 			defer theirs.Close()
-			if same, err = equal(ours, theirs); err != nil {
+			have := sha256.New()
+			if _, err := io.Copy(have, theirs); err != nil {
 				return fmt.Errorf("compare %s: %w", name, err)
 			}
+			same = bytes.Equal(have.Sum(nil), content.Sum(nil))
 		}
 		if !same {
 			mu.Lock()

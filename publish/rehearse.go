@@ -463,7 +463,7 @@ func (e *ExpiryError) Hint() string {
 func (p *publisher) alert() error {
 	timestamp := p.published().Timestamp()
 	var alerts []string
-	for _, r := range statusOf(p.published(), p.published().At()).Roles {
+	for _, r := range p.tree.status.Roles {
 		top := slices.Contains(metadata.TopLevel, r.Role)
 		switch {
 		case r.Expired:

@@ -22,6 +22,10 @@ type Options struct {
 	Commit      git.OID
 	Publishable repository.Publishable
 
+	// Attested finds the attestation of a person's key, see [NewTree]; nil: nobody
+	// can tell.
+	Attested repository.Attestation
+
 	To []Destination
 
 	// Stage, if it is set, is a test repository. It is published first, and what
@@ -89,7 +93,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("publish: %w", err)
 	}
-	tree, err := NewTree(published)
+	tree, err := NewTree(ctx, published, o.Attested)
 	if err != nil {
 		return nil, err
 	}

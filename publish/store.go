@@ -20,7 +20,9 @@ type Object struct {
 	Size int64 // bytes
 	// MD5 is the digest of the content; nil where the listing does not tell. It
 	// spares reading what is there already: it finds accidents, and whoever can
-	// forge it can write to the destination anyway, where clients check all.
+	// forge it can write to the destination anyway, where clients check all. One
+	// that differs is a reason to read the object and no proof that it differs:
+	// what S3 tells of objects that were encrypted with a KMS key looks the same.
 	MD5 []byte
 }
 

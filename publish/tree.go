@@ -40,12 +40,19 @@ type File struct {
 // Tree is everything that is published of one commit.
 type Tree struct {
 	published *repository.Published
+	status    Status
 	files     []File
 }
 
-// NewTree lays out what is published of a commit.
-func NewTree(p *repository.Published) (*Tree, error) {
-	t := &Tree{published: p}
+// NewTree lays out what is published of a commit. The status page says of
+// people's keys whether attested finds an attestation of them; where that is nil
+// it says nothing.
+func NewTree(ctx context.Context, p *repository.Published, attested repository.Attestation) (*Tree, error) {
+	status, err := statusOf(ctx, p, attested)
+	if err != nil {
+		return nil, err
+	}
+	t := &Tree{published: p, status: status}
 	add := func(class Class, name string, doc *metadata.Document) {
 		t.files = append(t.files, File{Class: class, Name: name, Data: doc.Raw(), Size: int64(len(doc.Raw()))})
 	}
@@ -66,7 +73,7 @@ func NewTree(p *repository.Published) (*Tree, error) {
 		add(Root, versioned(metadata.Root, r.Document), r.Document)
 	}
 	add(Timestamp, "timestamp.json", p.Timestamp())
-	pages, err := pages(p, p.At())
+	pages, err := pages(status)
 	if err != nil {
 		return nil, err
 	}

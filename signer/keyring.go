@@ -35,6 +35,8 @@ type keyring struct {
 	seen    map[string][]Token // what a SPEC for hardware found
 	failed  map[string]error   // why a key of the configuration could not be read
 	brought string             // the SPEC of the key that was brought to a role
+	proof   map[string][]byte  // that it was made on its device: files of the TUF repository
+	doubt   error              // why there is none
 }
 
 // onDevice reports whether a SPEC names keys on devices.
@@ -249,8 +251,8 @@ func (e *NoTokenError) Hint() string {
 
 // own is the key that the person brings to a new role: the first --key, the
 // usual key of the configuration, its only signing key, that of its PKCS#11
-// module, or what they answer.
-func (r *keyring) own(ctx context.Context, owner string) (*metadata.Key, error) {
+// module, or what they answer. A key that the role lists already is none.
+func (r *keyring) own(ctx context.Context, owner string, role metadata.Delegation) (*metadata.Key, error) {
 	var uris []string
 	for _, uri := range r.config.SigningKeys {
 		uris = append(uris, uri)
@@ -285,7 +287,7 @@ func (r *keyring) own(ctx context.Context, owner string) (*metadata.Key, error) 
 	default:
 		return nil, &WrongKeyError{Owner: owner, Wanted: []string{"the key to sign with from now on"}}
 	}
-	h, err := r.bring(ctx, spec)
+	h, err := r.bring(ctx, spec, role)
 	if err != nil {
 		return nil, err
 	}
@@ -294,27 +296,35 @@ func (r *keyring) own(ctx context.Context, owner string) (*metadata.Key, error) 
 	if err != nil {
 		return nil, fmt.Errorf("key %s: %w", spec, err)
 	}
-	return k, nil
+	r.proof, r.doubt = proofOf(ctx, h)
+	return k, ctx.Err()
 }
 
-// bring is the one key that a SPEC names.
-func (r *keyring) bring(ctx context.Context, spec string) (*holder, error) {
+// bring is the one key that a SPEC names and that a role does not list.
+func (r *keyring) bring(ctx context.Context, spec string, role metadata.Delegation) (*holder, error) {
 	list, err := r.hold(ctx, spec)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
+	}
+	listed := func(h holder) bool {
+		return slices.ContainsFunc(keysOf(role), func(k *metadata.Key) bool { return k.Fingerprint() == h.print })
+	}
+	free := slices.DeleteFunc(slices.Clone(list), listed)
+	switch {
 	case len(list) == 0:
 		return nil, &NoTokenError{r.describe(spec)}
-	case len(list) > 1:
+	case len(free) == 0:
+		return nil, &NoTokenError{r.describe(spec) + ": role " + role.Role + " lists that key already"}
+	case len(free) > 1:
 		e := &SeveralKeysError{Spec: spec}
-		for _, t := range r.seen[spec] {
-			if t.Public != nil && t.Problem == nil {
-				e.Tokens = append(e.Tokens, t)
+		for _, h := range free {
+			if k, ok := h.signer.(*onToken); ok {
+				e.Tokens = append(e.Tokens, k.token)
 			}
 		}
 		return nil, e
 	}
-	return &list[0], nil
+	return &free[0], nil
 }
 
 // WrongKeyError says that none of the keys at hand is one that is asked to sign.

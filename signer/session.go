@@ -48,6 +48,11 @@ type Options struct {
 	// Expect are SHA-256 digests in hex: unless empty, nothing is signed whose
 	// payload is not among them.
 	Expect []string
+	// Again asks for signatures, too, that are there already: somebody doubts one.
+	Again bool
+	// Override lets this person, and nobody else, sign in spite of errors of a rule:
+	// its name, and why.
+	Override map[string]string
 	// NoPush moves the local branch of the event instead of the remote's.
 	NoPush bool
 
@@ -202,6 +207,9 @@ func newSession(o Options) (*session, error) {
 	}
 	if name, ok := strings.CutPrefix(o.Event, "sign/"); !ok || !validBranch(name) {
 		return nil, &EventNameError{o.Event}
+	}
+	if err := checkOverrides(o.Override); err != nil {
+		return nil, err
 	}
 	s := &session{Options: o, git: o.Repository.Git, pins: map[string]string{}}
 	s.keys = &keyring{
@@ -381,12 +389,14 @@ type change struct {
 type plan struct {
 	start  start
 	policy repository.Policy // of main's tip, never of the event
+	mine   repository.Policy // that, with what this person overrides
 	agreed repository.Policy // what this person last signed under
 	head   git.OID           // start.head, or a commit on it that nobody has seen
 	files  []git.FileChange
 	roles  []string // whose file the change touches
 	event  *repository.Event
-	status *repository.Status
+	status *repository.Status // by policy: what everybody sees
+	asks   []ask              // by mine; none while an error stands
 	memory *memory
 	notes  []string // about the root of main
 }
@@ -438,6 +448,7 @@ func (s *session) plan(ctx context.Context, st start, c change) (*plan, error) {
 		}
 		if len(p.files) > 0 {
 			p.roles = edit.Changed()
+			p.files = append(p.files, s.proof(state)...)
 			if p.head, err = s.commit(ctx, st.head, p.files, c.message); err != nil {
 				return nil, err
 			}
@@ -450,8 +461,21 @@ func (s *session) plan(ctx context.Context, st start, c change) (*plan, error) {
 	if err := root.holds(p.event); err != nil {
 		return nil, err
 	}
-	p.status, err = p.event.Status(ctx, s.Now, p.policy)
-	return p, err
+	if p.status, err = p.event.Status(ctx, s.Now, p.policy); err != nil {
+		return nil, err
+	}
+	mine := p.status
+	if p.mine = overridden(p.policy, s.Override); len(s.Override) > 0 {
+		if mine, err = p.event.Status(ctx, s.Now, p.mine); err != nil {
+			return nil, err
+		}
+	}
+	if !slices.ContainsFunc(mine.AllFindings(), func(f repository.Finding) bool {
+		return f.Level == repository.LevelError && f.Gates.Event()
+	}) {
+		p.asks = asked(p.event, mine, s.Config.User, s.Again)
+	}
+	return p, nil
 }
 
 // signature is one that this person gave.
@@ -491,11 +515,11 @@ func (s *session) run(ctx context.Context, c change) (Result, error) {
 		return fail(err)
 	}
 	if len(p.files) > 0 || len(p.status.Roles) > 0 || len(p.status.Findings) > 0 {
-		if err := reviewText(p, s.Config.User, s.Now).writeTo(s.Out); err != nil {
+		if err := s.reviewText(ctx, p).writeTo(s.Out); err != nil {
 			return fail(err)
 		}
 	}
-	reviewed, err := p.event.Reviewed(ctx, s.Now, p.policy)
+	reviewed, err := p.event.Reviewed(ctx, s.Now, p.mine)
 	if err != nil {
 		return fail(err)
 	}
@@ -570,7 +594,7 @@ func (s *session) again(ctx context.Context, st start, c change, shown map[strin
 		}
 	}
 	if len(p.files) > 0 { // an edit is new content on that head, so it is judged anew
-		reviewed, err := p.event.Reviewed(ctx, s.Now, p.policy)
+		reviewed, err := p.event.Reviewed(ctx, s.Now, p.mine)
 		if err == nil {
 			_, err = reviewed.For(p.head)
 		}
@@ -588,7 +612,7 @@ func (s *session) sign(ctx context.Context, reviewed repository.Reviewed, head g
 	if err != nil {
 		return nil, err
 	}
-	asks := asked(review.Event, review.Status, s.Config.User)
+	asks := asked(review.Event, review.Status, s.Config.User, s.Again)
 	for _, a := range asks {
 		if sum := digest(a.payload); len(s.Expect) > 0 && !slices.Contains(s.Expect, sum) {
 			return nil, &UnexpectedPayloadError{Role: a.role, Version: a.version, SHA256: sum}
@@ -788,7 +812,7 @@ func (s *session) finish(ctx context.Context, p *plan, c change, signatures []si
 		return "", nil, err
 	}
 	for _, one := range signatures {
-		missing := unsigned(p.event, one.role, s.Config.User)
+		missing := signaturesOf(p.event, one.role, s.Config.User, s.Again)
 		if !slices.ContainsFunc(missing, func(a ask) bool { return a.key.ID == one.key.ID }) {
 			continue
 		}

@@ -13,22 +13,23 @@ import (
 
 // Diff is what a change to a document means.
 type Diff struct {
-	Name string // path of the artifact
+	Name string `json:"name"` // path of the artifact
 
 	// Length and SHA256 are of the new text: the values that the metadata lists
 	// and people sign. Before is the SHA-256 of the text before. Empty where the
 	// document is not there.
-	Length         int
-	SHA256, Before string
+	Length int    `json:"length"`
+	SHA256 string `json:"sha256"`
+	Before string `json:"before"`
 
 	// Problem says why there is nothing to compare: clients cannot read the new
 	// document, or the old one could not be read.
-	Problem string
-	Refused bool // the new one cannot be read
+	Problem string `json:"problem,omitempty"`
+	Refused bool   `json:"refused"` // the new one cannot be read
 
-	Changes     []Change
-	Unchanged   int // entries that are the same in every value
-	Reformatted int // of these, those that are written differently
+	Changes     []Change `json:"changes"`
+	Unchanged   int      `json:"unchanged"`   // entries that are the same in every value
+	Reformatted int      `json:"reformatted"` // of these, those that are written differently
 }
 
 // Op is what happens to one entry.
@@ -246,10 +247,10 @@ func (e Entry) logIDKind() string {
 
 // activity says how a window stands to the present.
 func activity(w Window, now time.Time) string {
-	switch {
-	case !w.Start.IsZero() && w.Start.After(now):
+	switch w.At(now) {
+	case Upcoming:
 		return "begins " + from(now, w.Start)
-	case !w.End.IsZero() && w.End.Before(now):
+	case Ended:
 		return "ended " + from(now, w.End)
 	}
 	return "active now"

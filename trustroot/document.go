@@ -383,11 +383,16 @@ func (d *Document) In(s Section) []Entry {
 	return list
 }
 
+// subject is whose the entry is, as the file states it.
+func (e Entry) subject() string {
+	return strings.Join(slices.DeleteFunc([]string{e.Organization, e.CommonName}, func(s string) bool { return s == "" }), ", ")
+}
+
 // Title names the entry for people: what it is, and its URL or whose it is.
 func (e Entry) Title() string {
 	name := e.URL
 	if name == "" {
-		name = strings.Join(slices.DeleteFunc([]string{e.Organization, e.CommonName}, func(s string) bool { return s == "" }), ", ")
+		name = e.subject()
 	}
 	if name == "" {
 		name = "without a name"

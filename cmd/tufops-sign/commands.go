@@ -29,6 +29,7 @@ func signingFlags() []urfave.Flag {
 	return append(policyFlags(),
 		&urfave.StringSliceFlag{Name: "key", Usage: "sign with the key `SPEC` (yubikey[:SERIAL], a pkcs11: URI, file:PATH), not that of the configuration; repeat for several"},
 		&urfave.StringSliceFlag{Name: "expect-sha256", Usage: "sign only payloads with this `SHA256`; repeat for several"},
+		&urfave.StringSliceFlag{Name: "override", Usage: "sign in spite of errors of a rule, as `RULE=REASON`; repeat for several"},
 		&urfave.BoolFlag{Name: "no-push", Usage: "move the local branch EVENT and push nothing"},
 		&urfave.BoolFlag{Name: "yes", Usage: "ask nothing: take flags and defaults; errors stop it all the same"},
 	)
@@ -93,9 +94,10 @@ Examples:
   tufops-sign sign sign/root-v14
   tufops-sign sign sign/root-v14 --key yubikey:12345678
   tufops-sign sign sign/root-v14 --yes --key file:key.pem`,
-		Flags: signingFlags(),
+		Flags: append(signingFlags(), &urfave.BoolFlag{Name: "again", Usage: "give signatures, too, that are there already"}),
 		Action: func(c *urfave.Context) error {
 			return with(c, m, func(ctx context.Context, o signer.Options) (signer.Result, error) {
+				o.Again = c.Bool("again")
 				return signer.Sign(ctx, o)
 			})
 		},
@@ -156,8 +158,12 @@ before the end.
 
 Examples:
   tufops-sign delegate sign/add-bob root --signers @alice,@bob --threshold 2
-  tufops-sign delegate sign/rekey timestamp --online-key file2:new.pem --yes`,
-		Flags: flags(roleFlags(), onlineFlags(), signingFlags()),
+  tufops-sign delegate sign/rekey timestamp --online-key file2:new.pem --yes
+  tufops-sign delegate sign/new-token root --replace-key \
+    --key yubikey:22222222 --key yubikey:11111111`,
+		Flags: flags(roleFlags(), onlineFlags(), signingFlags(), []urfave.Flag{
+			&urfave.BoolFlag{Name: "replace-key", Usage: "bring another key in place of the one that you have for ROLE"},
+		}),
 		Action: func(c *urfave.Context) error {
 			role := c.Args().Get(1)
 			answers, err := roleAnswers(c, "")
@@ -168,6 +174,7 @@ Examples:
 			if err != nil {
 				return err
 			}
+			answers.ReplaceKey = c.Bool("replace-key")
 			if role != "timestamp" && role != "snapshot" {
 				answers.OnlineKey, online.Key = online.Key, ""
 			}
@@ -307,7 +314,11 @@ func open(c *urfave.Context, m machine, command func(context.Context, signer.Opt
 		return err
 	}
 	if c.Command.Name != "review" {
-		o.KeySpecs, o.NoPush = c.StringSlice("key"), c.Bool("no-push")
+		o.KeySpecs, o.NoPush, o.Override = c.StringSlice("key"), c.Bool("no-push"), map[string]string{}
+		for _, one := range c.StringSlice("override") {
+			rule, reason, _ := strings.Cut(one, "=")
+			o.Override[strings.TrimSpace(rule)] = strings.TrimSpace(reason)
+		}
 		for _, sum := range c.StringSlice("expect-sha256") {
 			o.Expect = append(o.Expect, strings.ToLower(strings.TrimSpace(sum)))
 		}
@@ -328,7 +339,8 @@ func open(c *urfave.Context, m machine, command func(context.Context, signer.Opt
 	var name *signer.EventNameError
 	var answer *signer.AnswerError
 	var online *signer.NoOnlineKeyError
-	if errors.As(err, &name) || errors.As(err, &answer) || errors.As(err, &online) {
+	var override *signer.OverrideError
+	if errors.As(err, &name) || errors.As(err, &answer) || errors.As(err, &online) || errors.As(err, &override) {
 		return cli.Usagef("%w", err)
 	}
 	return err

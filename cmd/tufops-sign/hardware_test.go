@@ -307,3 +307,57 @@ func attestation(t *testing.T, serial int) []byte {
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
+
+// A new token takes the place of an old one: the new key signs for the root to
+// come and the old one for the root that knows it, in one run.
+func TestReplaceOwnKey(t *testing.T) {
+	w := established(t)
+	w.token("alice", "11111111")
+	key := signertest.Insert(t, w.devices, "22222222")
+	object, err := metadata.NewKey(key.Public(), "@alice", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := w.keyObject("alice", "@alice")
+	// Which of the two is new is seen from the role.
+	a := w.run("alice", "\n\n\n\n\nyes\n123456\n123456\n", "delegate", "sign/token", "root", "--replace-key")
+	if a.status != 0 {
+		t.Fatalf("status %d\n%s%s", a.status, a.stdout, a.stderr)
+	}
+	root := w.document("sign/token", "root")
+	d, _ := root.Delegation("root")
+	if d.Keys[object.ID] == nil || strings.Contains(strings.Join(d.KeyIDs, " "), old.ID) || len(d.KeyIDs) != 2 || d.Threshold != 2 {
+		t.Errorf("root is signed by %d of %v", d.Threshold, d.KeyIDs)
+	}
+	w.did("11111111", "pin, signed")
+	w.did("22222222", "pin, signed")
+	w.expect("sign/token", "root v2 1/2 signed=@alice missing=@bob known=1/2")
+	w.ok("bob", "sign", "sign/token")
+	w.expect("sign/token", "root v2 2/2 signed=@alice,@bob known=2/2 complete")
+	w.merge("sign/token")
+	w.refused(1, "alice", "", []string{"yubikey:22222222 is YubiKey 22222222: role root lists that key already"}, "delegate", "sign/again", "root", "--replace-key", "--yes", "--key", "yubikey:22222222")
+	w.people["bob"].WriteFile(".tufops-sign.ini", "[settings]\nuser-name = carol\nkey = yubikey\n")
+	w.refused(2, "bob", "", []string{"role root lists no key of @carol that could be replaced"}, "delegate", "sign/carol", "root", "--replace-key", "--yes")
+}
+
+// Who is asked to sign again does, though a signature is there.
+func TestSignAgain(t *testing.T) {
+	w := established(t)
+	w.targetsEvent("sign/x")
+	w.ok("alice", "sign", "sign/x")
+	first := w.document("sign/x", "targets").Signatures()
+	if a := w.ok("alice", "sign", "sign/x"); !strings.Contains(a.stdout, "Nothing to do") {
+		t.Errorf("signed again without being asked:\n%s", a.stdout)
+	}
+	w.ok("alice", "sign", "sign/x", "--again")
+	again := w.document("sign/x", "targets").Signatures()
+	if len(again) != len(first) {
+		t.Fatalf("signatures: %v, before %v", again, first)
+	}
+	for i := range again {
+		if own := again[i].KeyID == w.keyObject("alice", "@alice").ID; own == (again[i].Sig == first[i].Sig) || again[i].KeyID != first[i].KeyID {
+			t.Errorf("signature %d: %v, before %v", i, again[i], first[i])
+		}
+	}
+	w.expect("sign/x", "targets v2 2/2 signed=@alice,@bob complete")
+}

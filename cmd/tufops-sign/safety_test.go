@@ -307,6 +307,10 @@ func TestReviewShowsArtifacts(t *testing.T) {
     + three.txt
         5 bytes
         sha256 ` + hex.EncodeToString(sha256sum("three")) + `
+      text
+        @@ -0,0 +1,1 @@
+        +three
+        \ No newline at end of file
     ~ two.txt
         4 bytes
         sha256 ` + hex.EncodeToString(sha256sum("zwei")) + `
@@ -489,4 +493,66 @@ func TestFork(t *testing.T) {
 func sha256sum(data string) []byte {
 	sum := sha256.Sum256([]byte(data))
 	return sum[:]
+}
+
+// Who overrides a rule signs, and nothing else: the event stays as incomplete as
+// it was.
+func TestOverride(t *testing.T) {
+	w := established(t)
+	w.commitFiles("sign/x", "workflow", map[string][]byte{
+		"metadata/targets.json": w.edited("main", "targets", func(s metadata.Object) { s["version"] = int64(2) }), ".github/workflows/x.yml": []byte("on: push\n"),
+	})
+	for _, c := range []struct {
+		status      int
+		words, rule string
+	}{
+		{2, `rule "foreign" is not one of the rules`, "foreign=x"},
+		{2, `rule "foreign-change" is overridden without a reason`, "foreign-change"},
+		{2, `rule "foreign-change" is overridden without a reason`, "foreign-change= "},
+		{2, `rule "duplicate-public-key" cannot be overridden`, "duplicate-public-key=x"},
+		{2, `rule "key-unused" keeps nobody from signing`, "key-unused=x"},
+		{1, "foreign-change", "expired=another rule"},
+	} {
+		w.refused(c.status, "alice", "", []string{c.words}, "sign", "sign/x", "--yes", "--override", c.rule)
+	}
+	a := w.ok("alice", "sign", "sign/x", "--override", "foreign-change=the workflow was reviewed apart")
+	w.says(a.stdout, "  error: ", "rule foreign-change", "You override foreign-change: the workflow was reviewed apart.", "Asked of @alice:\n  targets v2", "Signed targets v2 as @alice.")
+	if strings.Contains(a.stdout, "is complete") || strings.Contains(a.stdout, ".tufops.yaml on main: the workflow") {
+		t.Errorf("the override is taken for more than it is:\n%s", a.stdout)
+	}
+	w.ok("bob", "sign", "sign/x", "--override", "foreign-change=so said alice")
+	if _, s := w.event("sign/x"); s.Complete || !s.Failed() || len(s.Roles[0].Signed) != 2 {
+		t.Errorf("the event is complete %v, failed %v, signed %v", s.Complete, s.Failed(), s.Roles[0].Signed)
+	}
+}
+
+// What differs in a text is shown, from the files whose digests are signed.
+func TestReviewShowsText(t *testing.T) {
+	w := established(t)
+	list := func(version int64, files map[string]string) map[string][]byte {
+		targets, commit := metadata.Object{}, map[string][]byte{}
+		for name, data := range files {
+			targets[name] = metadata.Object{"length": int64(len(data)), "hashes": metadata.Object{"sha256": hexOf(sha256sum(data))}}
+			commit["targets/"+name] = []byte(data)
+		}
+		commit["metadata/targets.json"] = w.edited("main", "targets", func(s metadata.Object) { s["version"], s["targets"] = version, targets })
+		return commit
+	}
+	w.commitFiles("sign/a", "one", list(2, map[string]string{"keys.txt": "one\ntwo\nthree\n", "binary": "\x00\x01"}))
+	w.ok("alice", "sign", "sign/a")
+	w.ok("bob", "sign", "sign/a")
+	w.merge("sign/a")
+	w.commitFiles("sign/b", "two", list(3, map[string]string{"keys.txt": "one\nzwei\x1b[2J\nthree\n", "binary": "\x00\x02", "long.txt": strings.Repeat("x\n", 100)}))
+	a := w.ok2("alice", "review", "sign/b")
+	for _, want := range []string{
+		"      text\n        @@ -1,3 +1,3 @@\n         one\n        -two\n        +zwei\\x1b[2J\n         three\n",
+		"        +x\n        ... and 41 lines more\n",
+	} {
+		if !strings.Contains(a.stdout, want) {
+			t.Errorf("is not shown %q:\n%s", want, a.stdout)
+		}
+	}
+	if n := strings.Count(a.stdout, "      text\n"); n != 2 {
+		t.Errorf("%d texts are shown:\n%s", n, a.stdout)
+	}
 }

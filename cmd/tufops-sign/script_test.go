@@ -4,9 +4,6 @@ package main
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"math/big"
 	"os"
@@ -107,12 +104,7 @@ func (w *world) scriptCommands(daemon *pcscd.Daemon) map[string]func(ts *testscr
 		yubikeytest.Own(c)
 		scalar := big.NewInt(int64(serial))
 		if len(args) == 2 {
-			data, err := os.ReadFile(w.key(args[1]))
-			ts.Check(err)
-			block, _ := pem.Decode(data)
-			key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-			ts.Check(err)
-			scalar = key.(*ecdsa.PrivateKey).D
+			scalar = w.scalar(args[1])
 		}
 		ts.Check(c.SetKey(card.SlotSignature, scalar))
 		ts.Check(daemon.Insert(c))

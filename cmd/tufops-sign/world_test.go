@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
@@ -472,6 +473,35 @@ func (w *world) document(rev, role string) *metadata.Document {
 		w.t.Fatal(err)
 	}
 	return doc
+}
+
+// scalar is the number that somebody's private key is.
+func (w *world) scalar(name string) *big.Int {
+	w.t.Helper()
+	data, err := os.ReadFile(w.key(name))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	block, _ := pem.Decode(data)
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	raw, err := key.(*ecdsa.PrivateKey).Bytes()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return new(big.Int).SetBytes(raw)
+}
+
+// targetsWith makes the next version of targets, with one artifact.
+func targetsWith(name string, data []byte) func(metadata.Object) {
+	return func(s metadata.Object) {
+		s["version"] = int64(2)
+		s["targets"] = metadata.Object{name: metadata.Object{
+			"length": int64(len(data)), "hashes": metadata.Object{"sha256": hexOf(sha256sum(string(data)))},
+		}}
+	}
 }
 
 // keyObject is the key object of somebody's key.

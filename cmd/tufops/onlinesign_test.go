@@ -177,7 +177,7 @@ func TestOnlineSignSimulatedClock(t *testing.T) {
 	}
 
 	local := w.Upstream.Clone("local")
-	const uri = "gcpkms:projects/p/locations/global/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1"
+	const uri = "cloudkms:projects/p/keys/k/versions/1" // of no service that there is
 	key, err := metadata.NewKey(onlinesigntest.Person("machine").Public(), "", uri)
 	if err != nil {
 		t.Fatal(err)

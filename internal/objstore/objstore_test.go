@@ -2,10 +2,14 @@ package objstore_test
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/tufops/tufops/internal/objstore"
@@ -185,4 +189,53 @@ func TestNoSecrets(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestBoundedMemory: of a long body only a part is in memory at any time.
+func TestBoundedMemory(t *testing.T) {
+	const size, bound = 32 << 20, 8 << 20
+	var came atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, err := io.Copy(io.Discard, r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		came.Add(n)
+		w.Header().Set("ETag", `"1"`)
+		switch {
+		case strings.HasPrefix(r.URL.Path, "/upload/"):
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprint(w, `{"name": "targets/long", "bucket": "tuf", "generation": "1"}`)
+		case strings.HasPrefix(r.URL.Path, "/acct/"):
+			w.WriteHeader(http.StatusCreated)
+		}
+	}))
+	defer server.Close()
+	environment(t, server.URL)
+	for _, url := range []string{"gs://tuf", "s3://tuf", "azblob://acct/tuf"} {
+		s, err := objstore.Open(t.Context(), url, objstore.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		came.Store(0)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err = s.Put(t.Context(), publish.Upload{Name: "targets/long", Size: size, Body: io.LimitReader(zeros{}, size)})
+		runtime.ReadMemStats(&after)
+		if err != nil || came.Load() < size {
+			t.Errorf("%s: Put gives %v, and %d of %d bytes came", url, err, came.Load(), size)
+		}
+		if used := after.TotalAlloc - before.TotalAlloc; used > bound {
+			t.Errorf("%s: to send %d bytes %d were allocated, more than %d", url, size, used, bound)
+		} else {
+			t.Logf("%s: to send %d bytes %d were allocated", url, size, used)
+		}
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
 }

@@ -21,6 +21,7 @@ const inMemory = 1 << 20
 type Body struct {
 	io.ReadSeeker
 	file *os.File // nil: in memory
+	name string   // of the file, as long as it has one
 }
 
 // ReadBody reads the body of an upload, and adds it to the digests. It fails,
@@ -36,7 +37,9 @@ func ReadBody(u publish.Upload, digests ...hash.Hash) (*Body, error) {
 		}
 		// Where a file can lose its name while it is open, nothing stays behind
 		// if this process is killed.
-		_ = os.Remove(f.Name())
+		if os.Remove(f.Name()) != nil {
+			b.name = f.Name()
+		}
 		b.ReadSeeker, b.file, to = f, f, f
 	} else {
 		to = &bytes.Buffer{}
@@ -70,6 +73,8 @@ func ReadBody(u publish.Upload, digests ...hash.Hash) (*Body, error) {
 func (b *Body) Discard() {
 	if b.file != nil {
 		_ = b.file.Close()
-		_ = os.Remove(b.file.Name())
+	}
+	if b.name != "" {
+		_ = os.Remove(b.name)
 	}
 }

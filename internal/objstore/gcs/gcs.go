@@ -201,7 +201,10 @@ func (s *Store) Delete(ctx context.Context, name string, was publish.Version) er
 	if errors.Is(err, storage.ErrObjectNotExist) {
 		return nil
 	}
-	return s.tell("delete", name, err)
+	if err = s.tell("delete", name, err); errors.Is(err, publish.ErrChanged) {
+		return s.at.Gone(ctx, s, name)
+	}
+	return err
 }
 
 // conditional is an object on the condition that it has this version.

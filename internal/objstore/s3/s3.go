@@ -24,11 +24,13 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/logging"
 
@@ -47,6 +49,7 @@ type Store struct {
 	at       bucket.Location
 	client   *s3.Client
 	pageSize int
+	digests  atomic.Bool // ETags are digests, as far as answers say
 }
 
 // permissions are what the operations take.
@@ -117,6 +120,7 @@ func (s *Store) Get(ctx context.Context, name string) (io.ReadCloser, publish.Ve
 		out.Body.Close()
 		return nil, "", s.tell("get", name, errors.New("the answer has no ETag"))
 	}
+	s.learn(out.ServerSideEncryption)
 	return s.at.Stream(name, out.Body, s.tell), publish.Version(*out.ETag), nil
 }
 
@@ -133,16 +137,25 @@ func (s *Store) List(ctx context.Context, prefix string) ([]publish.Object, erro
 			return nil, s.tell("list", prefix, err)
 		}
 		for _, o := range page.Contents {
-			objects = append(objects, publish.Object{
-				Name: s.at.Name(aws.ToString(o.Key)), Size: aws.ToInt64(o.Size), MD5: digest(aws.ToString(o.ETag)),
-			})
+			object := publish.Object{Name: s.at.Name(aws.ToString(o.Key)), Size: aws.ToInt64(o.Size)}
+			if s.digests.Load() {
+				object.MD5 = digest(aws.ToString(o.ETag))
+			}
+			objects = append(objects, object)
 		}
 	}
 	return objects, nil
 }
 
-// digest is the MD5 that an ETag is; nil: it is something else. Of objects that
-// are encrypted with a key of the KMS it looks like one and is none.
+// learn takes from an answer whether ETags are digests. Of objects that are
+// encrypted with a key of the KMS they look like it and are not, and a listing
+// does not tell. So the last object that was read or written stands for all: it
+// shows what the bucket does by default.
+func (s *Store) learn(e types.ServerSideEncryption) {
+	s.digests.Store(e == "" || e == types.ServerSideEncryptionAes256)
+}
+
+// digest is the MD5 that an ETag is; nil: it is something else.
 func digest(etag string) []byte {
 	md5, err := hex.DecodeString(strings.Trim(etag, `"`))
 	if err != nil || len(md5) != 16 {
@@ -183,9 +196,12 @@ func (s *Store) Put(ctx context.Context, u publish.Upload) error {
 	defer body.Discard()
 	in.Body = body.ReadSeeker
 	in.ChecksumSHA256 = aws.String(base64.StdEncoding.EncodeToString(sum.Sum(nil)))
-	_, err = s.client.PutObject(ctx, in, once)
+	out, err := s.client.PutObject(ctx, in, once)
 	if code(err) == "NoSuchKey" {
 		return s.at.Changed(u.Name, "it is gone")
+	}
+	if err == nil {
+		s.learn(out.ServerSideEncryption)
 	}
 	return s.tell("put", u.Name, err)
 }
@@ -207,7 +223,10 @@ func (s *Store) Delete(ctx context.Context, name string, was publish.Version) er
 	if code(err) == "NoSuchKey" {
 		return nil
 	}
-	return s.tell("delete", name, err)
+	if err = s.tell("delete", name, err); errors.Is(err, publish.ErrChanged) {
+		return s.at.Gone(ctx, s, name)
+	}
+	return err
 }
 
 // etag is a version as a condition. One that no answer can have brought is no
