@@ -48,6 +48,7 @@ Example:
 			initCommand(m),
 			delegateCommand(m),
 			importCommand(m),
+			cli.ManCommand("tufops-sign"),
 		},
 	}
 }
