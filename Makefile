@@ -1,5 +1,5 @@
 # Each target sets up what it needs, given Go, git and make. Modules are
-# downloaded once; after that nothing here but check, schemas and axe asks the network.
+# downloaded once; after that nothing here but check, schemas, axe and emulators asks the network.
 
 GO       ?= go
 FUZZTIME ?= 60s
@@ -10,15 +10,16 @@ COUNT    ?= 10
 RACE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check bench schemas axe screenshots fuzz soak mutants clean need-go need-git need-npm
+.PHONY: help build demo test check bench interop schemas axe emulators screenshots transcript fuzz soak mutants clean need-go need-git need-npm
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
 
-# tufops and tufops-client are static. tufops-sign talks to hardware keys, which
+# The tag leaves out ways to Google's storage that only its own machines have: a
+# fifth of the program. tufops and tufops-client are static. tufops-sign talks to hardware keys, which
 # takes cgo on Linux and macOS.
 build: need-go ## build the three programs into bin/
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/tufops ./cmd/tufops-client
+	CGO_ENABLED=0 $(GO) build -tags disable_grpc_modules -trimpath -o bin/ ./cmd/tufops ./cmd/tufops-client
 	$(GO) build -trimpath -o bin/ ./cmd/tufops-sign
 
 demo: need-git build ## play the whole road on this machine
@@ -36,6 +37,12 @@ check: need-go need-git ## format, vet, lint, tidy, architecture, docs
 
 bench: need-go need-git ## measure what people wait for
 	$(GO) run ./internal/bench
+
+# cosign has some five hundred modules, so it is not built in every run of CI.
+COSIGN := v2.6.1
+interop: need-go need-git ## build cosign, and have it and python-tuf update from what is published
+	GOBIN=$(CURDIR)/build/interop $(GO) install github.com/sigstore/cosign/v2/cmd/cosign@$(COSIGN)
+	TUFOPS_COSIGN=$(CURDIR)/build/interop/cosign TUFOPS_REQUIRE_PYTHON_TUF=1 $(GO) test -count=1 -v -run '^(TestCosign|TestPythonTUF.*)$$' ./publish
 
 # The schemas are GitHub's, so they are not part of this repository. Versions and
 # digests stand in internal/github/githubtest.
@@ -59,6 +66,17 @@ axe: need-npm ## get axe-core, which judges the status page, into build/
 	mkdir -p build/axe-core; \
 	tar -xzf "$$archives"/*.tgz -C build/axe-core --strip-components=1 package/axe.min.js package/LICENSE
 
+# Servers that stand in for stores: versitygw speaks S3, azurite is Microsoft's
+# own. Go's checksum database vouches for the one, .ci/emulators/package-lock.json
+# for the other and all that it brings. Tests of the stores find them here.
+EMULATORS := build/emulators
+emulators: need-go need-npm ## get the servers that stand in for S3 and Azure into build/
+	mkdir -p $(EMULATORS)/bin
+	GOBIN=$(CURDIR)/$(EMULATORS)/bin $(GO) install github.com/versity/versitygw/cmd/versitygw@v1.8.0
+	cp .ci/emulators/package.json .ci/emulators/package-lock.json $(EMULATORS)
+	cd $(EMULATORS) && npm ci --ignore-scripts --no-audit --no-fund
+	ln -sf ../node_modules/.bin/azurite-blob $(EMULATORS)/bin/
+
 # Pixels depend on the machine's fonts, so pictures are drawn by hand and looked
 # at: apt-get install chromium fonts-noto-color-emoji
 screenshots: need-go ## draw the pictures in docs/, and the status page in many states into build/screenshots
@@ -66,6 +84,9 @@ screenshots: need-go ## draw the pictures in docs/, and the status page in many 
 	mkdir -p build/screenshots
 	TUFOPS_SCREENSHOTS=$(CURDIR)/build/screenshots TUFOPS_REQUIRE_BROWSER=1 $(GO) test -count=1 -run '^TestScreenshots$$' ./publish
 	cp build/screenshots/status-page.png docs/images/
+
+transcript: need-go need-git ## write docs/transcript.txt anew: what a signer sees
+	$(GO) test -count=1 -run '^TestTranscript$$' ./cmd/tufops-sign -update
 
 # Without a bound on minimising, a target that starts processes does nothing else.
 fuzz: need-go ## run every fuzz target for FUZZTIME (60s) each

@@ -194,7 +194,7 @@ func TestCancelled(t *testing.T) {
 			cancel()
 			return nil, context.Canceled
 		}
-		return w.Keys().Resolve(ctx, uri)
+		return w.Keys().Resolve(ctx, uri, "")
 	})
 	if _, err := onlinesign.Run(ctx, o); !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v, want context.Canceled", err)

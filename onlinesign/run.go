@@ -25,6 +25,22 @@ type Options struct {
 	// reported all the same.
 	DryRun bool
 	Log    *slog.Logger // nil: silent
+
+	// Patience is how long one call of a key service may take; 0 for [Patience].
+	Patience time.Duration
+
+	// Live are places where clients get the timestamp. What they serve keeps the
+	// next version above it; where one cannot be read that is a warning, since it
+	// must not stop the timestamp.
+	Live []Live
+}
+
+// Live is a place where clients get the timestamp.
+type Live struct {
+	URL string
+	// Read reads what is served as timestamp.json. It ends with ctx, and bounds
+	// what it reads and how long that takes.
+	Read func(ctx context.Context) ([]byte, error)
 }
 
 func (o Options) log() *slog.Logger {
@@ -44,7 +60,13 @@ type Result struct {
 	Blocked []repository.Finding
 	// Warnings are what clients may feel although the run succeeded.
 	Warnings []string
+	// Outage is how long online signing may stand still before clients stop, at
+	// the worst moment: the shorter of the two signing periods.
+	Outage time.Duration
 }
+
+// ShortOutage is the [Result.Outage] below which people should be warned: a weekend.
+const ShortOutage = 48 * time.Hour
 
 // Signed is one new version of an online role.
 type Signed struct {
@@ -97,15 +119,51 @@ func (e *QuorumError) Note() string { return "nothing was committed or pushed" }
 // content of the snapshot that there is, and [Result.Blocked] says why. A root
 // chain that does not hold is one, and so is a key that cannot be used.
 func Run(ctx context.Context, o Options) (Result, error) {
+	live, unread, err := o.live(ctx)
+	if err != nil {
+		return Result{}, err
+	}
 	var r Result
-	err := onBranch(ctx, o, func(head git.OID) (_ git.OID, err error) {
-		r, err = sign(ctx, o, head)
+	err = onBranch(ctx, o, func(head git.OID) (_ git.OID, err error) {
+		r, err = sign(ctx, o, head, live)
+		r.Warnings = append(unread, r.Warnings...)
 		return r.Commit, err
 	})
 	if err != nil {
 		return Result{}, err
 	}
 	return r, nil
+}
+
+// live reads what clients are served; unread says of which places it cannot be.
+func (o Options) live(ctx context.Context) (list []repository.Live, unread []string, err error) {
+	for _, l := range o.Live {
+		data, err := l.Read(ctx)
+		if ctx.Err() != nil {
+			return nil, nil, ctx.Err()
+		}
+		if err != nil {
+			unread = append(unread, fmt.Sprintf("%s: what clients are served cannot be read, so the next version goes on from main alone: %v", l.URL, err))
+			continue
+		}
+		list = append(list, repository.Live{Where: l.URL, Data: data})
+	}
+	return list, slices.Clip(unread), nil
+}
+
+// outage is how long online signing may stand still. A version is renewed when its
+// signing period begins, or later: so much is left of its life then, at
+// most.
+func outage(root *metadata.Document) time.Duration {
+	shortest := int64(-1)
+	for _, role := range []string{metadata.Timestamp, metadata.Snapshot} {
+		d, _ := root.Delegation(role)
+		if days := metadata.PeriodOf(d.Object).Signing; shortest < 0 || days < shortest {
+			shortest = days
+		}
+	}
+	const most = 100 * 365
+	return time.Duration(min(max(shortest, 0), most)) * 24 * time.Hour
 }
 
 // onBranch has work make commits on top of the branch's head, and moves the
@@ -140,25 +198,40 @@ func onBranch(ctx context.Context, o Options, work func(head git.OID) (git.OID, 
 	}
 }
 
-func sign(ctx context.Context, o Options, head git.OID) (Result, error) {
-	result := Result{Commit: head}
+// sign makes one commit on head, or none.
+func sign(ctx context.Context, o Options, head git.OID, live []repository.Live) (Result, error) {
+	result, edit, err := prepare(ctx, o, head, live)
+	if err != nil || edit == nil || o.DryRun {
+		return result, err
+	}
+	message := "Online sign (timestamp)"
+	if result.Signed[0].Role == metadata.Snapshot {
+		message = "Online sign (snapshot & timestamp)"
+	}
+	result.Commit, err = commit(ctx, o, head, edit, message)
+	return result, err
+}
+
+// prepare signs what is due at head; edit is nil where nothing is.
+func prepare(ctx context.Context, o Options, head git.OID, live []repository.Live) (result Result, edit *repository.Edit, err error) {
+	result = Result{Commit: head}
 	signable, err := o.Repository.Signable(ctx, head)
 	if err != nil {
-		return result, err
+		return result, nil, err
 	}
 	online, err := signable.For(head)
 	if err != nil {
-		return result, err
+		return result, nil, err
 	}
-	due, err := online.Renew(ctx, o.Now)
+	due, err := online.Renew(ctx, o.Now, live...)
 	if err != nil {
-		return result, err
+		return result, nil, err
 	}
-	result.Blocked = due.Blocked
+	result.Blocked, result.Warnings, result.Outage = due.Blocked, due.Notes, outage(online.Root)
 	if len(due.List) == 0 {
-		return result, nil
+		return result, nil, nil
 	}
-	keys := newKeyring(o.Keys)
+	keys := newKeyring(o.Keys, o.Patience)
 	for _, renewal := range due.List {
 		if renewal.From != "" {
 			result.Warnings = append(result.Warnings, fmt.Sprintf("%s.json at commit %.10s was removed, put back or never signed; %s version %d goes on from version %d of commit %.10s",
@@ -168,13 +241,13 @@ func sign(ctx context.Context, o Options, head git.OID) (Result, error) {
 		if !o.DryRun {
 			var warnings []string
 			if by, warnings, err = signRole(ctx, keys, due.Edit, renewal); err != nil {
-				return result, err
+				return result, nil, err
 			}
 			result.Warnings = append(result.Warnings, warnings...)
 		}
 		doc, err := due.Edit.Document(renewal.Role)
 		if err != nil {
-			return result, err
+			return result, nil, err
 		}
 		s := Signed{Role: renewal.Role, Version: renewal.Version, Previous: renewal.Previous, Why: renewal.Why,
 			Expires: doc.Expires(), Meta: map[string]int64{}, Keys: by}
@@ -183,15 +256,7 @@ func sign(ctx context.Context, o Options, head git.OID) (Result, error) {
 		}
 		result.Signed = append(result.Signed, s)
 	}
-	if o.DryRun {
-		return result, nil
-	}
-	message := "Online sign (timestamp)"
-	if result.Signed[0].Role == metadata.Snapshot {
-		message = "Online sign (snapshot & timestamp)"
-	}
-	result.Commit, err = commit(ctx, o, head, due.Edit, message)
-	return result, err
+	return result, due.Edit, nil
 }
 
 func commit(ctx context.Context, o Options, on git.OID, edit *repository.Edit, message string) (git.OID, error) {

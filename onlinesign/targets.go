@@ -2,6 +2,7 @@ package onlinesign
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -16,6 +17,9 @@ type TargetsResult struct {
 	// Signed has one entry per role that got a signature; a role that had all
 	// of them already has none.
 	Signed []SignedTargets
+	// Warnings are online keys that did not sign. Their signatures are still
+	// missing, as those of people may be.
+	Warnings []string
 }
 
 // SignedTargets is a targets role that got signatures of online keys.
@@ -36,6 +40,34 @@ func (e *NoOnlineKeyError) Error() string {
 
 // Hint says what to do.
 func (e *NoOnlineKeyError) Hint() string { return "tufops-sign sign EVENT" }
+
+// StrangerError says that a signing event has a role signed by an online key that
+// main knows nothing of. Nobody was asked for it.
+type StrangerError struct{ Role, URI string }
+
+func (e *StrangerError) Error() string {
+	return fmt.Sprintf("sign role %s: no role on main lists key %s, and online-keys in main's %s does not allow it", e.Role, e.URI, repository.PolicyFile)
+}
+
+// Hint says what to do.
+func (e *StrangerError) Hint() string {
+	return "if the key is yours, add the beginning of its URI to online-keys on main: docs/format.md#policy"
+}
+
+// NoMainError says that the tip of main is not there to be compared with.
+type NoMainError struct {
+	Base string
+	Err  error
+}
+
+func (e *NoMainError) Error() string {
+	return fmt.Sprintf("read the tip of main, %s, which says whose online keys may sign: %v", e.Base, e.Err)
+}
+
+func (e *NoMainError) Unwrap() error { return e.Err }
+
+// Hint says what to do.
+func (e *NoMainError) Hint() string { return "fetch it, or name it with --base REV" }
 
 // NotDelegatedError says that no role delegates to a role.
 type NotDelegatedError struct {
@@ -60,11 +92,15 @@ func (e *NotDelegatedError) Hint() string {
 //
 // It does not judge the content: that is what the signing event is for, where
 // people start this. A role that nobody delegates to, that is not a targets
-// role, or whose metadata cannot be read is refused before any key is used.
-func SignTargets(ctx context.Context, o Options, roles []string) (TargetsResult, error) {
+// role, or whose metadata cannot be read is refused before any key is used. So is
+// a role without a key that main, at revision base, lists or allows: else whoever
+// pushes an event would choose which service the machine calls.
+//
+// A key that fails where another one of the role signs is a warning.
+func SignTargets(ctx context.Context, o Options, base string, roles []string) (TargetsResult, error) {
 	var r TargetsResult
 	err := onBranch(ctx, o, func(head git.OID) (_ git.OID, err error) {
-		r, err = signTargets(ctx, o, head, roles)
+		r, err = signTargets(ctx, o, base, head, roles)
 		return r.Commit, err
 	})
 	if err != nil {
@@ -73,7 +109,32 @@ func SignTargets(ctx context.Context, o Options, roles []string) (TargetsResult,
 	return r, nil
 }
 
-func signTargets(ctx context.Context, o Options, head git.OID, roles []string) (TargetsResult, error) {
+// known says which online keys may be asked for: what main lists, by its people's
+// signatures, and what its policy allows. A policy that cannot be read allows
+// nothing.
+func known(ctx context.Context, o Options, base string) (func(uri string) bool, error) {
+	tip, err := o.Repository.Git.Resolve(ctx, base)
+	if err != nil {
+		return nil, &NoMainError{Base: base, Err: err}
+	}
+	main, err := o.Repository.At(ctx, tip)
+	if err != nil {
+		return nil, err
+	}
+	list, err := Candidates(ctx, main)
+	if err != nil {
+		return nil, err
+	}
+	policy, err := o.Repository.Policy(ctx, tip)
+	if err != nil && !errors.As(err, new(*repository.PolicyError)) {
+		return nil, err
+	}
+	return func(uri string) bool {
+		return policy.AllowsOnlineKey(uri) || slices.ContainsFunc(list, func(c Candidate) bool { return c.URI == uri })
+	}, nil
+}
+
+func signTargets(ctx context.Context, o Options, base string, head git.OID, roles []string) (TargetsResult, error) {
 	r := TargetsResult{Commit: head}
 	state, err := o.Repository.At(ctx, head)
 	if err != nil {
@@ -99,7 +160,27 @@ func signTargets(ctx context.Context, o Options, head git.OID, roles []string) (
 			list = append(list, work{role, missing})
 		}
 	}
-	keys := newKeyring(o.Keys)
+	if len(list) == 0 {
+		return r, nil
+	}
+	known, err := known(ctx, o, base)
+	if err != nil {
+		return r, err
+	}
+	for i, w := range list {
+		var ours []*metadata.Key
+		for _, key := range w.keys {
+			if known(key.OnlineURI) {
+				ours = append(ours, key)
+				continue
+			}
+			r.Warnings = append(r.Warnings, (&StrangerError{Role: w.role, URI: key.OnlineURI}).Error())
+		}
+		if list[i].keys = ours; len(ours) == 0 {
+			return r, &StrangerError{Role: w.role, URI: w.keys[0].OnlineURI}
+		}
+	}
+	keys := newKeyring(o.Keys, o.Patience)
 	for _, w := range list {
 		edit, err := state.Edit(ctx, state, o.Now)
 		if err != nil {
@@ -110,18 +191,29 @@ func signTargets(ctx context.Context, o Options, head git.OID, roles []string) (
 			return r, err
 		}
 		s := SignedTargets{Role: w.role, Version: doc.Version()}
+		var failed error
 		for _, key := range w.keys {
-			s.Keys = append(s.Keys, key.OnlineURI)
 			if o.DryRun {
+				s.Keys = append(s.Keys, key.OnlineURI)
 				continue
 			}
 			sig, err := keys.sign(ctx, key, doc.Payload())
 			if err == nil {
 				err = edit.AddSignature(w.role, key, sig)
 			}
-			if err != nil {
-				return r, fmt.Errorf("sign role %s: %w", w.role, err)
+			if ctx.Err() != nil {
+				return r, ctx.Err()
 			}
+			if err != nil {
+				err = fmt.Errorf("sign role %s: %w", w.role, err)
+				r.Warnings = append(r.Warnings, err.Error())
+				failed = errors.Join(failed, err)
+				continue
+			}
+			s.Keys = append(s.Keys, key.OnlineURI)
+		}
+		if len(s.Keys) == 0 {
+			return r, failed
 		}
 		if !o.DryRun {
 			if r.Commit, err = commit(ctx, o, r.Commit, edit, "Online sign targets role "+w.role); err != nil {

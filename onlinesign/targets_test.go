@@ -43,11 +43,11 @@ func TestSignTargets(t *testing.T) {
 
 	o := w.Options(repo)
 	o.DryRun, o.Keys = true, unusable{t}
-	dry, err := onlinesign.SignTargets(ctx, o, []string{"mixed", "online"})
+	dry, err := onlinesign.SignTargets(ctx, o, main, []string{"mixed", "online"})
 	if err != nil || len(dry.Signed) != 2 || w.Upstream.Head("sign/mixed") != main {
 		t.Fatalf("dry run: %v, %v", dry, err)
 	}
-	r, err := onlinesign.SignTargets(ctx, w.Options(repo), []string{"mixed", "online", "mixed"})
+	r, err := onlinesign.SignTargets(ctx, w.Options(repo), main, []string{"mixed", "online", "mixed"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func TestSignTargets(t *testing.T) {
 	// Again: nothing to do, no key is asked for.
 	o = w.Options(repo)
 	o.Keys = unusable{t}
-	again, err := onlinesign.SignTargets(ctx, o, []string{"mixed", "online"})
+	again, err := onlinesign.SignTargets(ctx, o, main, []string{"mixed", "online"})
 	if err != nil || len(again.Signed) > 0 || again.Commit != r.Commit {
 		t.Errorf("a second run: %v, %v", again, err)
 	}
@@ -133,7 +133,7 @@ func TestSignTargetsRefuses(t *testing.T) {
 	} {
 		o := w.Options(repo)
 		o.Keys = unusable{t}
-		_, err := onlinesign.SignTargets(ctx, o, test.roles)
+		_, err := onlinesign.SignTargets(ctx, o, head, test.roles)
 		if err == nil || !strings.Contains(err.Error(), test.want) || test.as != nil && !errors.As(err, test.as) {
 			t.Errorf("%v: error is %v, want %q", test.roles, err, test.want)
 		}
@@ -143,7 +143,7 @@ func TestSignTargetsRefuses(t *testing.T) {
 		return liar{public: key.Public, signer: metadata.LocalSigner(newPrivate(t))}, nil
 	})
 	var keyError *onlinesign.KeyError
-	if _, err := onlinesign.SignTargets(ctx, o, []string{"online"}); !errors.As(err, &keyError) || keyError.URI != "file2:role.pem" {
+	if _, err := onlinesign.SignTargets(ctx, o, head, []string{"online"}); !errors.As(err, &keyError) || keyError.URI != "file2:role.pem" {
 		t.Errorf("a key that signs with another one: error is %v", err)
 	}
 	if w.Upstream.Head("main") != head {

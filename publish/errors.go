@@ -11,18 +11,26 @@ type NewerError struct {
 	What       string // a role
 	Live, Ours int64  // versions; Ours is 0 where ours no longer has the role
 	Commit     string
+	By         string // who published it, as far as the destination tells
 }
 
 func (e *NewerError) Error() string {
 	if e.Ours == 0 {
-		return fmt.Sprintf("the destination lists role %s (version %d), which commit %.12s no longer has", e.What, e.Live, e.Commit)
+		return fmt.Sprintf("the destination lists role %s (version %d), which commit %.12s no longer has%s", e.What, e.Live, e.Commit, by(e.By))
 	}
-	return fmt.Sprintf("the destination has %s version %d, commit %.12s has version %d; clients refuse to go back", e.What, e.Live, e.Commit, e.Ours)
+	return fmt.Sprintf("the destination has %s version %d, commit %.12s has version %d; clients refuse to go back%s", e.What, e.Live, e.Commit, e.Ours, by(e.By))
+}
+
+func by(who string) string {
+	if who == "" {
+		return ""
+	}
+	return "; " + who
 }
 
 // Hint says what to do.
 func (e *NewerError) Hint() string {
-	return "if this run is late, there is nothing to do: a later commit is published. To undo a change, do not revert its commit: make a new event with the old content and higher versions, then tufops online-sign"
+	return "if this run is late, there is nothing to do: a later commit is published. To undo a change, do not revert its commit: make a new event with the old content and higher versions, then tufops online-sign. If a version was signed past main, tufops online-sign --live URL signs one that is higher still"
 }
 
 // SameVersionError says that a destination has a timestamp of the same version
@@ -30,15 +38,16 @@ func (e *NewerError) Hint() string {
 type SameVersionError struct {
 	Version int64
 	Commit  string
+	By      string // who published it, as far as the destination tells
 }
 
 func (e *SameVersionError) Error() string {
-	return fmt.Sprintf("the destination has a valid timestamp version %d that differs from the one of commit %.12s", e.Version, e.Commit)
+	return fmt.Sprintf("the destination has a valid timestamp version %d that differs from the one of commit %.12s%s", e.Version, e.Commit, by(e.By))
 }
 
 // Hint says what to do.
 func (e *SameVersionError) Hint() string {
-	return "two timestamps of one version were signed, perhaps by hand: make one with a higher version: tufops online-sign"
+	return "two timestamps of one version were signed, perhaps by hand. Make one that is higher than both, which every client takes: tufops online-sign --live URL"
 }
 
 // DiffersError says that files which never change have other bytes than they

@@ -16,7 +16,7 @@ import (
 
 	"github.com/tufops/tufops/internal/escape"
 	"github.com/tufops/tufops/internal/metadata"
-	"github.com/tufops/tufops/repository"
+	"github.com/tufops/tufops/trustroot"
 )
 
 func newReader(data []byte) io.Reader { return bytes.NewReader(data) }
@@ -31,6 +31,7 @@ const (
 	foldRoots     = 5  // versions of root, newest first
 	foldArtifacts = 30 // of all roles together
 	foldPaths     = 6  // patterns of one delegation
+	foldInstances = 40 // of one file of trust material
 )
 
 //go:embed index.html
@@ -54,11 +55,12 @@ var index = template.Must(template.New("index").Funcs(template.FuncMap{
 	"when":   func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04") },
 	"day":    func(t time.Time) string { return t.UTC().Format("2 Jan 2006") },
 	"clock":  func(t time.Time) string { return t.UTC().Format("15:04") },
-	"stamp":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"stamp":  func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 	"size":   size,
 	"long":   func(s string) bool { return len(s) > 40 },
 	"plural": plural,
 	"list":   list,
+	"kinds":  func(kind string) string { return kindNames[kind] },
 }).Parse(indexText))
 
 // page is what the template is given.
@@ -70,6 +72,7 @@ type page struct {
 	First     RoleStatus // the role that expires first of those that every client needs
 	Due       bool       // people are asked to sign already
 	Now, Past []version
+	Materials []materialView
 	Artifacts []artifactGroup
 	Count     int // artifacts
 }
@@ -90,6 +93,25 @@ type version struct {
 	First bool
 }
 
+// materialView is one file of trust material.
+type materialView struct {
+	ArtifactStatus
+	Open   bool
+	Groups []instanceGroup
+	From   time.Time // where the scale of its bars begins
+}
+
+// instanceGroup are the instances of one kind in one file.
+type instanceGroup struct {
+	Kind   string
+	Listed []instanceView
+}
+
+type instanceView struct {
+	trustroot.Instance
+	Bar span
+}
+
 // artifactGroup are the artifacts of one role.
 type artifactGroup struct {
 	Role   string
@@ -98,10 +120,9 @@ type artifactGroup struct {
 	Listed []ArtifactStatus
 }
 
-// pages makes the status page; generated is the moment that it states. What is
-// judged by time is judged at the time of p.
-func pages(p *repository.Published, generated time.Time) ([]File, error) {
-	s := statusOf(p, generated)
+// pages makes the status page. What is drawn by time is drawn as of the moment
+// that s was generated.
+func pages(s Status) ([]File, error) {
 	doc, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("write %s: %w", statusName, err)
@@ -155,8 +176,138 @@ func pageOf(s Status) page {
 		group := &p.Artifacts[len(p.Artifacts)-1]
 		group.Bytes += a.Length
 		group.Listed = append(group.Listed, a)
+		if a.Sigstore != nil {
+			p.Materials = append(p.Materials, viewOf(a, s.Generated))
+		}
 	}
+	// What verifiers trust stands before what signers ask.
+	slices.SortStableFunc(p.Materials, func(a, b materialView) int { return -strings.Compare(string(a.Sigstore.Kind), string(b.Sigstore.Kind)) })
 	return p
+}
+
+// viewOf draws a file of trust material. All its bars have one scale.
+func viewOf(a ArtifactStatus, today time.Time) materialView {
+	list := a.Sigstore.Instances
+	v := materialView{ArtifactStatus: a, Open: a.Sigstore.Problem != "" || a.Sigstore.Kind == trustroot.TrustedRoot && len(list) <= foldInstances}
+	s := scaleOf(list, today)
+	v.From = s.from
+	for _, i := range list {
+		if n := len(v.Groups); n == 0 || v.Groups[n-1].Kind != i.Kind {
+			v.Groups = append(v.Groups, instanceGroup{Kind: i.Kind})
+		}
+		group := &v.Groups[len(v.Groups)-1]
+		group.Listed = append(group.Listed, instanceView{i, s.span(i.Start, i.End)})
+	}
+	return v
+}
+
+// Name is what the file is for people.
+func (v materialView) Name() string {
+	if v.Sigstore.Kind == trustroot.SigningConfig {
+		return "signing configuration"
+	}
+	return "trusted root"
+}
+
+// Active is how many instances count.
+func (v materialView) Active() int {
+	n := 0
+	for _, i := range v.Sigstore.Instances {
+		if i.State == trustroot.Active {
+			n++
+		}
+	}
+	return n
+}
+
+// kindNames are the kinds of instances for people.
+var kindNames = map[string]string{
+	"rekor-log": "Rekor logs", "certificate-authority": "Certificate authorities", "ct-log": "CT logs", "timestamp-authority": "Timestamp authorities",
+	"ca-service": "CA services", "oidc-service": "OIDC services", "rekor-service": "Rekor services", "tsa-service": "TSA services",
+}
+
+// Title is what the instance is called: its URL, else whose it is.
+func (i instanceView) Title() string {
+	switch {
+	case i.URL != "":
+		return i.URL
+	case i.Subject != "":
+		return i.Subject
+	}
+	return "without a name"
+}
+
+// scale is the time that the bars of one file stand on, a thousand wide.
+type scale struct {
+	from, to, today time.Time
+	years           []int // where years turn
+}
+
+// maxYears bounds how much time is drawn before and after today.
+const maxYears = 10
+
+// scaleOf begins with the first window and ends half a year from now, or with the
+// last end that is known.
+func scaleOf(list []trustroot.Instance, today time.Time) scale {
+	s := scale{from: today, to: today.AddDate(0, 6, 0), today: today}
+	for _, i := range list {
+		for _, t := range []*time.Time{i.Start, i.End} {
+			if t != nil && t.Before(s.from) {
+				s.from = *t
+			}
+			if t != nil && t.After(s.to) {
+				s.to = *t
+			}
+		}
+	}
+	if first := today.AddDate(-maxYears, 0, 0); s.from.Before(first) {
+		s.from = first
+	}
+	if last := today.AddDate(maxYears, 0, 0); s.to.After(last) {
+		s.to = last
+	}
+	for year := s.from.Year() + 1; year <= s.to.Year(); year++ {
+		s.years = append(s.years, s.at(time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC)))
+	}
+	return s
+}
+
+func (s scale) at(t time.Time) int {
+	return int(1000 * min(1, max(0, float64(t.Sub(s.from))/float64(s.to.Sub(s.from)))))
+}
+
+// span is a window as a drawing: what is past of it, and what is to come.
+type span struct {
+	Start, Past, Future int // where it begins, and how wide its parts are
+	Today               int
+	Years               []int
+}
+
+func (s scale) span(start, end *time.Time) span {
+	a, b, now := 0, 1000, s.at(s.today)
+	if start != nil {
+		a = s.at(*start)
+	}
+	if end != nil {
+		b = s.at(*end)
+	}
+	b = max(a, b)
+	past := min(max(now, a), b) - a
+	return span{Start: a, Past: past, Future: b - a - past, Today: now, Years: s.years}
+}
+
+// Turn is where the future begins.
+func (s span) Turn() int { return s.Start + s.Past }
+
+// Device says of the signer's key whether it is attested to live in a device.
+func (s Signer) Device() string {
+	switch {
+	case s.Attested == nil:
+		return ""
+	case *s.Attested:
+		return "attested"
+	}
+	return "not attested"
 }
 
 // Label is the state of a role in a word or two.

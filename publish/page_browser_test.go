@@ -1,6 +1,7 @@
 package publish_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -23,9 +24,10 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
+	"github.com/tufops/tufops/internal/demo"
 	"github.com/tufops/tufops/internal/escape"
 	"github.com/tufops/tufops/publish"
-	"github.com/tufops/tufops/repository"
+	"github.com/tufops/tufops/trustroot"
 )
 
 // A viewer looks at pages in a chromium without a window, and writes down what
@@ -172,16 +174,24 @@ func axe(t *testing.T) string {
 }
 
 // drawings are what is looked at, by name.
-func drawings() map[string]func(testing.TB) *repository.Published {
-	all := map[string]func(testing.TB) *repository.Published{"corpus": corpus}
+func drawings() map[string]func(testing.TB) *publish.Tree {
+	all := map[string]func(testing.TB) *publish.Tree{"corpus": func(t testing.TB) *publish.Tree { return treeOf(t, corpus(t), nil) }}
 	for name, draw := range map[string]func(testing.TB) drawn{
 		"team": team, "expired-timestamp": expiredTimestamp, "unrest": unrest, "merged": merged, "single": single, "hostile": hostile,
-		"large": func(t testing.TB) drawn { return large(t, 1000) },
+		"large": func(t testing.TB) drawn {
+			if full() {
+				return large(t, 100, 10)
+			}
+			return large(t, 15, 3) // is folded as well
+		},
 	} {
-		all[name] = func(t testing.TB) *repository.Published { return draw(t).published(t) }
+		all[name] = func(t testing.TB) *publish.Tree { return draw(t).tree(t) }
 	}
 	return all
 }
+
+// full asks for pages of full size: make soak and make screenshots have the time.
+func full() bool { return os.Getenv("TUFOPS_SOAK") != "" || os.Getenv("TUFOPS_SCREENSHOTS") != "" }
 
 // TestPageInBrowser: a page is quiet, asks for nothing, is open to everybody, fits
 // a phone, and shows what status.json says.
@@ -190,8 +200,8 @@ func TestPageInBrowser(t *testing.T) {
 	draw := drawings()
 	for _, name := range slices.Sorted(maps.Keys(draw)) {
 		t.Run(name, func(t *testing.T) {
-			p := draw[name](t)
-			html, status := pagesOf(t, p)
+			tree := draw[name](t)
+			html, status := pagesIn(t, tree)
 			s := v.look(t, html, 360, "light")
 			if n := evaluate[int](t, v, beyond); n > 0 {
 				t.Errorf("%d pixels do not fit a phone", n)
@@ -207,13 +217,9 @@ func TestPageInBrowser(t *testing.T) {
 					t.Errorf("%q is shown as %q", shown[0], shown[1])
 				}
 			}
-			links(t, v, p)
+			links(t, v, tree)
 			markup(t, v)
 			v.quiet(t, s)
-			switch name {
-			case "large", "single", "merged": // what can be seen there is seen in the others too
-				return
-			}
 			for _, scheme := range []string{"light", "dark"} {
 				if found := violations(t, v, scheme); len(found) > 0 {
 					t.Errorf("%s: axe-core finds\n%s", scheme, strings.Join(found, "\n"))
@@ -277,7 +283,8 @@ return {
       issued: time(r, '.issued'), signing_starts: time(r, '.resign') || time(r, '.expires'), expires: time(r, '.expires'),
       signing: pill == (online ? 'renewal due' : 'signatures due'), expired: pill == 'expired', online,
       threshold: number(r, '.threshold'), signatures: number(r, '.signatures'),
-      signers: all(r, '.signers li').map(s => ({name: text(s, '.signer'), signed: s.innerText.includes(' signed') || !!s.querySelector('.sr')})),
+      signers: all(r, '.signers li').map(s => ({name: text(s, '.signer'), signed: s.innerText.includes(' signed') || !!s.querySelector('.sr'),
+        attested: {attested: true, 'not attested': false}[text(s, '.device')]})),
       delegator: above ? text(above, 'h3 .role-name') : undefined,
       expiry_period_days: number(r, '.expires .days') || 0, signing_period_days: number(r, '.resign .days') || 0,
       paths: texts(r, '.pattern'), path_hash_prefixes: texts(r, '.prefix'), terminating: text(r, '.terminating') ? true : undefined,
@@ -291,14 +298,28 @@ return {
     path: text(a, '.path'), role: text(g, 'summary .role-name'), length: a.querySelector('data').innerText ? Number(a.querySelector('data').value) : undefined,
     hashes: Object.fromEntries(texts(a, '.hash').map(h => h.split(':'))), files: [file(a.querySelector('a')).replace('../targets/', '')],
   }))),
-  findings: all(document, '.finding').map(f => ({
+  materials: all(document, '.material').map(m => ({
+    path: text(m, '.path'), file: file(m.querySelector('a')).replace('../targets/', ''), kind: {'trusted root': 'trusted-root', 'signing configuration': 'signing-config'}[text(m, '.kind')], problem: text(m, ':scope > .problem'), media_type: text(m, '.media-type') || '',
+    instances: all(m, '.instance').map(i => {
+      const subject = text(i, '.subject'), title = text(i, '.title');
+      return {
+        kind: i.dataset.kind, id: text(i, '.id'), url: title == (subject || 'without a name') ? undefined : title, subject, operator: text(i, '.operator'), api_version: number(i, '.api'),
+        start: time(i, '.start'), end: time(i, '.end'), state: text(i, '.state'), key: text(i, '.kind-of-key'), log_id: text(i, '.log-id'), problem: text(i, '.problem'),
+        certificates: i.querySelector('.certificate') ? all(i, '.certificate').map(c => ({
+          subject: text(c, '.name'), sha256: text(c, '.sha256'), not_before: time(c, '.from'), not_after: time(c, '.to'),
+        })) : undefined,
+      };
+    }),
+    selectors: all(m, '.choice').map(c => ({kind: c.dataset.kind, selector: text(c, '.selector'), count: number(c, '.count')})),
+  })),
+  findings: all(document, '.findings .finding').map(f => ({
     rule: text(f, '.rule'), level: text(f, '.level'), gates: f.dataset.gates, role: text(f, '.role-name'), file: text(f, '.file'), message: text(f, '.message'), hint: text(f, '.hint'),
   })),
 }})()`
 
 // expected is status.json as the page shows it: text from strangers with what is
-// invisible made visible, roles in the order of the tree, changes in words, and
-// of the files of an artifact the one that is linked.
+// invisible made visible, roles in the order of the tree, changes in words, trust
+// material by itself, and of the files of an artifact the one that is linked.
 func expected(t *testing.T, text string) string {
 	t.Helper()
 	var s publish.Status
@@ -315,10 +336,17 @@ func expected(t *testing.T, text string) string {
 		}
 		r.(map[string]any)["changes"] = changes
 	}
+	materials := map[any][]any{}
 	for _, a := range doc["artifacts"].([]any) {
-		files := a.(map[string]any)["files"].([]any)
-		a.(map[string]any)["files"] = files[:1]
+		a := a.(map[string]any)
+		a["files"] = a["files"].([]any)[:1]
+		if m, ok := a["sigstore"].(map[string]any); ok {
+			m["path"], m["file"] = a["path"], a["files"].([]any)[0]
+			materials[m["kind"]] = append(materials[m["kind"]], m)
+			delete(a, "sigstore")
+		}
 	}
+	doc["materials"] = append(append([]any{}, materials["trusted-root"]...), materials["signing-config"]...)
 	below := map[any][]any{}
 	for _, r := range doc["roles"].([]any) {
 		by := r.(map[string]any)["delegator"]
@@ -385,7 +413,7 @@ func canonical(t *testing.T, doc []byte) []byte {
 // TestBrowserNotices: each check of a page finds a page that fails it.
 func TestBrowserNotices(t *testing.T) {
 	v := open(t)
-	good, status := pagesOf(t, team(t).published(t))
+	good, status := pagesIn(t, team(t).tree(t))
 	change := func(old, new string) string {
 		t.Helper()
 		if strings.Count(good, old) == 0 {
@@ -415,10 +443,16 @@ func TestBrowserNotices(t *testing.T) {
 	if n := evaluate[int](t, v, beyond); n < 100 {
 		t.Errorf("a wide page: %d pixels do not fit", n)
 	}
-	v.look(t, change("3</span> of 4", "2</span> of 4"), 360, "light")
-	evaluate[any](t, v, unfold)
-	if string(canonical(t, evaluate[json.RawMessage](t, v, readBack))) == expected(t, status) {
-		t.Error("another threshold: the page is as before")
+	for _, other := range [][2]string{
+		{"3</span> of 4", "2</span> of 4"}, {`<span class="device held">attested`, `<span class="device">not attested`},
+		{`<span class="state">ended`, `<span class="state">active`}, {`<dt>Key</dt><dd class="kind-of-key">Ed25519`, `<dt>Key</dt><dd class="kind-of-key">ECDSA P-256`},
+		{`<code class="sha256">`, `<code class="sha256">0`}, {`<span class="selector">ANY`, `<span class="selector">ALL`},
+	} {
+		v.look(t, change(other[0], other[1]), 360, "light")
+		evaluate[any](t, v, unfold)
+		if string(canonical(t, evaluate[json.RawMessage](t, v, readBack))) == expected(t, status) {
+			t.Errorf("%s in place of %s: the page says the same", other[1], other[0])
+		}
 	}
 	v.look(t, good, 360, "light")
 	const inside = `document.querySelector('details:not([open]) li.root').checkVisibility({contentVisibilityAuto: true}) && document.querySelector('details:not([open]) li.root').getBoundingClientRect().height > 0`
@@ -451,8 +485,9 @@ func TestScreenshots(t *testing.T) {
 	v := open(t)
 	pages := map[string]string{}
 	for name, draw := range drawings() {
-		pages[name], _ = pagesOf(t, draw(t))
+		pages[name], _ = pagesIn(t, draw(t))
 	}
+	pages["demo"] = demoPage(t)
 	for _, name := range slices.Sorted(maps.Keys(pages)) {
 		for _, width := range []int64{360, 1280} {
 			for _, scheme := range []string{"light", "dark"} {
@@ -469,6 +504,21 @@ func TestScreenshots(t *testing.T) {
 	v.shoot(t, filepath.Join(dir, "status-page.png"), chromedp.CaptureScreenshot())
 }
 
+// demoPage is the page that the demo leaves behind.
+func demoPage(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "demo")
+	var told bytes.Buffer
+	if err := demo.Road(t.Context(), demo.Options{Out: &told, Dir: dir, Now: time.Date(2026, 11, 22, 9, 30, 0, 0, time.UTC)}); err != nil {
+		t.Fatalf("%v\n%s", err, told.String())
+	}
+	html, err := os.ReadFile(filepath.Join(dir, "published", "metadata", "index.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(html)
+}
+
 func (v *viewer) shoot(t *testing.T, name string, action chromedp.Action[[]byte]) {
 	t.Helper()
 	png, err := chromedp.Run(v.ctx, action)
@@ -481,12 +531,8 @@ func (v *viewer) shoot(t *testing.T, name string, action chromedp.Action[[]byte]
 }
 
 // links checks that each link of the page that is open leads to a published file.
-func links(t *testing.T, v *viewer, p *repository.Published) {
+func links(t *testing.T, v *viewer, tree *publish.Tree) {
 	t.Helper()
-	tree, err := publish.NewTree(p)
-	if err != nil {
-		t.Fatal(err)
-	}
 	published := map[string]bool{}
 	for _, f := range tree.Files() {
 		published["/"+publish.ObjectName(f)] = true
@@ -498,7 +544,14 @@ func links(t *testing.T, v *viewer, p *repository.Published) {
 			t.Errorf("a link leads to %s, which is not published (%v)", href, err)
 		}
 	}
-	if want := len(p.Roots()) + len(p.Roles()) + len(p.Artifacts()) + 4; len(all) != want { // root, timestamp, snapshot, status.json
+	p := tree.Published()
+	materials := 0
+	for _, a := range p.Artifacts() {
+		if _, ok := trustroot.KindOf(a.Target); ok {
+			materials++
+		}
+	}
+	if want := len(p.Roots()) + len(p.Roles()) + len(p.Artifacts()) + materials + 4; len(all) != want { // root, timestamp, snapshot, status.json
 		t.Errorf("the page has %d links, want %d", len(all), want)
 	}
 }
@@ -507,9 +560,9 @@ func links(t *testing.T, v *viewer, p *repository.Published) {
 // ours: what a stranger wrote became none.
 func markup(t *testing.T, v *viewer) {
 	t.Helper()
-	const ours = " html head meta title style body header main footer section article div p span ul ol li dl dt dd h1 h2 h3 a code time data details summary svg rect line " +
-		" @lang @charset @http-equiv @content @name @class @id @href @datetime @value @open @role @aria-label @aria-labelledby @viewBox @preserveAspectRatio " +
-		" @width @height @x @y @x1 @x2 @y1 @y2 @data-state @data-change @data-hash @data-gates @data-version "
+	const ours = " html head meta title style body header main footer section article div p span ul ol li dl dt dd h1 h2 h3 h4 a code br time data details summary svg rect line " +
+		" @lang @charset @http-equiv @content @name @class @id @href @datetime @value @open @role @aria-label @aria-labelledby @aria-hidden @viewBox @preserveAspectRatio " +
+		" @width @height @x @y @x1 @x2 @y1 @y2 @data-state @data-change @data-hash @data-gates @data-version @data-kind "
 	for _, name := range evaluate[[]string](t, v, `[...new Set([...document.querySelectorAll('*')].flatMap(e => [e.localName, ...e.getAttributeNames().map(a => '@' + a)]))]`) {
 		if !strings.Contains(ours, " "+name+" ") {
 			t.Errorf("the page has %s, which the template has not", name)

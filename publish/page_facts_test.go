@@ -1,8 +1,11 @@
 package publish_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -36,7 +39,7 @@ func TestHealth(t *testing.T) {
 		{"a moment before clients fail", at(team(t), "2026-11-28 14:04", 0), publish.HealthGood, "2026-11-28 14:05", "timestamp", "nightly 2026-12-11 10:00", "All is well"},
 		{"when clients fail", at(team(t), "2026-11-28 14:05", 0), publish.HealthFailing, "2026-11-28 14:05", "timestamp", "nightly 2026-12-11 10:00", "Clients fail"},
 		{"root expires first", at(team(t), "2027-02-08 09:00", 9), publish.HealthAttention, "2027-02-09 09:00", "root", "nightly 2026-12-11 10:00", "Something needs attention"},
-		{"no periods", drawn{publishtest.New(t), publishtest.Now}, publish.HealthGood, "2026-01-31 00:00", "root", "root 2026-01-31 00:00", "All is well"},
+		{"no periods", drawn{repo: publishtest.New(t), at: publishtest.Now}, publish.HealthGood, "2026-01-31 00:00", "root", "root 2026-01-31 00:00", "All is well"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := test.drawn.published(t)
@@ -70,7 +73,7 @@ func at(d drawn, moment string, days int) drawn {
 
 // TestMachinesOnly: where no person signs, nobody is asked next.
 func TestMachinesOnly(t *testing.T) {
-	d := drawn{publishtest.New(t), publishtest.Now}
+	d := drawn{repo: publishtest.New(t), at: publishtest.Now}
 	old := slices.Concat(d.repo.Roles[metadata.Root].Keys)
 	for _, role := range metadata.TopLevel {
 		d.repo.SetKeys(role, 1, online("file2:"+role+".pem"))
@@ -136,7 +139,7 @@ func TestRootHistory(t *testing.T) {
 		{"a field of a role", func(r *publishtest.Repo) { of(r, targets)["x-note"] = "x" }, "field x-note of targets changed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			d := drawn{publishtest.New(t), publishtest.Now}
+			d := drawn{repo: publishtest.New(t), at: publishtest.Now}
 			first := d.repo.Roles[root].Keys
 			d.repo.SetKeys(root, 1, ada, bob)
 			d.repo.SetKeys(targets, 1, ada)
@@ -232,7 +235,7 @@ func TestSameFactsLater(t *testing.T) {
 // from being written.
 func TestAbsurdPeriods(t *testing.T) {
 	for _, days := range []int64{-1, -1 << 62, 1 << 62, 800_000, 146_001} {
-		d := drawn{publishtest.New(t), publishtest.Now}
+		d := drawn{repo: publishtest.New(t), at: publishtest.Now}
 		for _, in := range []metadata.Object{d.repo.Roles[metadata.Targets].Signed, of(d.repo, metadata.Timestamp)} {
 			in[metadata.FieldExpiryPeriod], in[metadata.FieldSigningPeriod] = days, days
 		}
@@ -277,34 +280,41 @@ func TestHostilePage(t *testing.T) {
 	}
 }
 
-// within makes the page of p and checks that it can be made in some time: the best
-// of some tries counts, as the machine may be at something else.
-func within(t *testing.T, p *repository.Published, limit time.Duration) (html string) {
+// quickest makes the page of p some times, and says how long that takes a machine
+// that has nothing else to do.
+func quickest(t *testing.T, p *repository.Published) (html string, best time.Duration) {
 	t.Helper()
-	limit *= slower
-	best := time.Hour
-	for range 5 {
+	best = time.Hour
+	for range 7 {
 		start := time.Now()
 		html, _ = pagesOf(t, p)
-		if best = min(best, time.Since(start)); best <= limit {
-			t.Logf("%d kB in %v", len(html)/1000, best)
-			return html
-		}
+		best = min(best, time.Since(start))
 	}
-	t.Errorf("the best of 5 tries took %v, want %v", best, limit)
-	return html
+	t.Logf("%d artifacts: %d kB in %v", len(p.Artifacts()), len(html)/1000, best)
+	return html, best
 }
 
-// TestLargePage: a hundred delegated roles and ten thousand artifacts are folded,
-// and written in less than a second of a machine that has nothing else to do. What
-// is held against a busy one is that the time does not grow faster than the page.
+// TestLargePage: a page of many roles and artifacts is folded, and its size and
+// the time that it takes grow with them and no faster. With TUFOPS_SOAK set they
+// are a hundred roles and ten thousand artifacts.
 func TestLargePage(t *testing.T) {
-	html := within(t, large(t, 10_000).published(t), 5*time.Second)
-	if n := strings.Count(html, `<li class="artifact">`); n != 10_001 {
-		t.Errorf("it has %d artifacts", n)
+	many, each := 20, 50
+	if full() {
+		many, each = 100, 100
 	}
-	if strings.Contains(html, `<details class="group" open>`) || !strings.Contains(html, `<details class="folded"><summary>100 roles delegated by targets`) {
+	small, quick := quickest(t, large(t, many/10, each).published(t))
+	html, slow := quickest(t, large(t, many, each).published(t))
+	if n := strings.Count(html, `<li class="artifact">`); n != many*each+1 {
+		t.Errorf("it has %d artifacts, want %d", n, many*each+1)
+	}
+	if strings.Contains(html, `<details class="group" open>`) || !strings.Contains(html, fmt.Sprintf(`<details class="folded"><summary>%d roles delegated by targets`, many)) {
 		t.Error("it is not folded")
+	}
+	if len(html) > 10*len(small) || len(html) > 500*(many*each+many) {
+		t.Errorf("it has %d bytes, a tenth of it %d", len(html), len(small))
+	}
+	if slow > 60*quick { // the square would be a hundred times
+		t.Errorf("it takes %v, a tenth of it %v", slow, quick)
 	}
 }
 
@@ -312,8 +322,9 @@ func TestLargePage(t *testing.T) {
 // who its people are.
 func TestPageOfCorpus(t *testing.T) {
 	p := corpus(t)
-	if html := within(t, p, 50*time.Millisecond); len(html) > 200_000 {
-		t.Errorf("it has %d bytes, want at most 200 kB", len(html))
+	html, took := quickest(t, p)
+	if len(html) > 200_000 || took > 50*time.Millisecond*slower {
+		t.Errorf("it has %d bytes and took %v, want at most 200 kB and 50ms", len(html), took)
 	}
 	s := statusOf(t, p)
 	var changes []string
@@ -327,5 +338,163 @@ func TestPageOfCorpus(t *testing.T) {
 	}
 	if !slices.Contains(changes, "10: signing period of timestamp: 6 days, was 4") {
 		t.Errorf("changes\n%s", strings.Join(changes, "\n"))
+	}
+}
+
+// instancesOf lists the instances of an artifact, one a line.
+func instancesOf(t *testing.T, s publish.Status, path string) string {
+	t.Helper()
+	for _, a := range s.Artifacts {
+		if a.Path != path {
+			continue
+		}
+		if a.Sigstore == nil {
+			return "nothing"
+		}
+		if a.Sigstore.Problem != "" {
+			return a.Sigstore.Problem
+		}
+		var lines []string
+		for _, i := range a.Sigstore.Instances {
+			lines = append(lines, fmt.Sprintf("%s %s %s", i.Kind, i.URL, i.State))
+		}
+		return strings.Join(lines, "\n")
+	}
+	t.Fatalf("there is no artifact %s", path)
+	return ""
+}
+
+// TestInstances: each file of trust material says what it holds as of the moment of
+// the page, or why clients cannot read it; no other artifact says anything.
+func TestInstances(t *testing.T) {
+	d := team(t)
+	for _, test := range []struct {
+		at   drawn
+		log  string
+		want string
+	}{
+		{d, "https://log2027-1.ctfe.example.test", "upcoming"},
+		{at(d, "2026-12-31 23:59", 9), "https://log2027-1.ctfe.example.test", "upcoming"},
+		{at(d, "2027-01-01 00:00", 9), "https://log2027-1.ctfe.example.test", "active"},
+		{at(d, "2026-12-31 00:00", 9), "https://ctfe.example.test/2025", "active"},
+		{at(d, "2026-12-31 00:01", 9), "https://ctfe.example.test/2025", "ended"},
+	} {
+		if got := instancesOf(t, statusOf(t, test.at.published(t)), "trusted_root.json"); !strings.Contains(got+"\n", "ct-log "+test.log+" "+test.want+"\n") {
+			t.Errorf("at %s the log %s should be %s:\n%s", test.at.at, test.log, test.want, got)
+		}
+	}
+	s := statusOf(t, team(t).published(t))
+	if got := instancesOf(t, s, "signing_config.v0.2.json"); strings.Count(got, "\n") != 4 || !strings.Contains(got, "tsa-service https://timestamp.example.test/api/v1/timestamp active") {
+		t.Errorf("the signing configuration says\n%s", got)
+	}
+	if got := instancesOf(t, s, "ctfe.pub"); got != "nothing" {
+		t.Errorf("a key file says %s", got)
+	}
+	s = statusOf(t, hostile(t).published(t))
+	for path, want := range map[string]string{
+		"x/trusted_root.json": "no client knows the field <script>", "x/trusted_root_large.json": "it has 1000001 bytes, which is no trust material",
+		"x/trusted_root<script>.json": "certificate-authority https://fulcio.example.test ended",
+	} {
+		if got := instancesOf(t, s, path); !strings.Contains(got, want) {
+			t.Errorf("%s says %s, want %s", path, got, want)
+		}
+	}
+}
+
+var drawnWindow = regexp.MustCompile(`<span class="title">([^<]*)</span>.*?<rect class="past" x="(\d+)" width="(\d+)".*?<rect class="future" x="(\d+)" width="(\d+)".*?<line class="today" x1="(\d+)"`)
+
+// TestWindowsAreDrawn: a bar begins and ends where its window does on the scale of
+// the file, which goes from the first start to half a year after the page; what is
+// past of it ends at today's line.
+func TestWindowsAreDrawn(t *testing.T) {
+	html, _ := pagesOf(t, team(t).published(t))
+	day := func(text string) time.Time {
+		at, err := time.Parse("2006-01-02 15:04", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return at
+	}
+	from, today := day("2025-02-01 00:00"), day("2026-11-22 09:30")
+	whole := today.AddDate(0, 6, 0).Sub(from)
+	place := func(at time.Time) int { return int(1000 * float64(at.Sub(from)) / float64(whole)) }
+	now := place(today)
+	want := map[string][2]int{
+		"https://rekor.example.test":           {0, place(day("2026-03-31 00:00"))},
+		"https://log2026-1.rekor.example.test": {place(day("2026-02-15 08:30")), 1000},
+		"https://ctfe.example.test/2025":       {0, place(day("2026-12-31 00:00"))},
+		"https://log2027-1.ctfe.example.test":  {place(day("2027-01-01 00:00")), 1000},
+	}
+	for _, m := range drawnWindow.FindAllStringSubmatch(html, -1) {
+		w, ok := want[m[1]]
+		if !ok {
+			continue
+		}
+		delete(want, m[1])
+		var n [5]int
+		for i := range n {
+			fmt.Sscan(m[i+2], &n[i])
+		}
+		past := max(0, min(now, w[1])-w[0])
+		if got, want := n, [5]int{w[0], past, w[0] + past, w[1] - w[0] - past, now}; got != want {
+			t.Errorf("%s: past from %d, %d wide, to come from %d, %d wide, today at %d; want %v", m[1], n[0], n[1], n[2], n[3], n[4], want)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("not drawn: %v", want)
+	}
+}
+
+// TestAttested: of each key of a person, and of no machine's, it is said whether
+// an attestation of it holds; where nobody can tell, nothing is said.
+func TestAttested(t *testing.T) {
+	d := team(t)
+	p := d.published(t)
+	said := func(s publish.Status) map[string]string {
+		all := map[string]string{}
+		for _, r := range s.Roles {
+			for _, one := range r.Signers {
+				mark := one.Device()
+				if before, ok := all[one.Name]; ok && before != mark {
+					t.Errorf("%s is %q in one role and %q in %s", one.Name, before, mark, r.Role)
+				}
+				all[one.Name] = mark
+			}
+		}
+		return all
+	}
+	for name, mark := range said(statusOf(t, p)) {
+		if mark != "" {
+			t.Errorf("nobody can tell, but %s is %q", name, mark)
+		}
+	}
+	asked := map[string]int{}
+	tree := treeOf(t, p, func(ctx context.Context, s *repository.State, k *metadata.Key) (string, error) {
+		asked[k.Holder()]++
+		if s.Commit() != p.Commit() {
+			t.Errorf("the attestation of %s is looked for in commit %s", k.Holder(), s.Commit())
+		}
+		return d.attested(ctx, s, k)
+	})
+	_, text := pagesIn(t, tree)
+	var s publish.Status
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
+		t.Fatal(err)
+	}
+	for name, mark := range said(s) {
+		want, questions := "not attested", 1
+		switch {
+		case !strings.HasPrefix(name, "@"): // a machine's
+			want, questions = "", 0
+		case slices.Contains([]string{"@ada", "@grace", "@mary"}, name):
+			want = "attested"
+		}
+		if mark != want || asked[name] != questions {
+			t.Errorf("%s is %q after %d questions, want %q after %d", name, mark, asked[name], want, questions)
+		}
+	}
+	broken := errors.New("disk on fire")
+	if _, err := publish.NewTree(t.Context(), p, func(context.Context, *repository.State, *metadata.Key) (string, error) { return "", broken }); !errors.Is(err, broken) {
+		t.Errorf("an attestation cannot be read: %v", err)
 	}
 }

@@ -1,8 +1,10 @@
 package publish_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,12 +16,14 @@ import (
 	"github.com/tufops/tufops/publish"
 	"github.com/tufops/tufops/publish/publishtest"
 	"github.com/tufops/tufops/repository"
+	"github.com/tufops/tufops/trustroot/trustroottest"
 )
 
 // drawn is a repository whose page is looked at, at a moment.
 type drawn struct {
-	repo *publishtest.Repo
-	at   time.Time
+	repo     *publishtest.Repo
+	at       time.Time
+	attested repository.Attestation // nil: nobody can tell
 }
 
 // published checks what is drawn, whether it may be published or not.
@@ -51,13 +55,29 @@ func publishedAt(t testing.TB, dir string, commit git.OID, at time.Time) *reposi
 	return p
 }
 
-// pagesOf are index.html and status.json of a commit, as text.
-func pagesOf(t testing.TB, p *repository.Published) (html, status string) {
+// tree is what is published of the drawing.
+func (d drawn) tree(t testing.TB) *publish.Tree {
 	t.Helper()
-	tree, err := publish.NewTree(p)
+	return treeOf(t, d.published(t), d.attested)
+}
+
+func treeOf(t testing.TB, p *repository.Published, attested repository.Attestation) *publish.Tree {
+	t.Helper()
+	tree, err := publish.NewTree(t.Context(), p, attested)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return tree
+}
+
+// pagesOf are index.html and status.json of a commit, as text.
+func pagesOf(t testing.TB, p *repository.Published) (html, status string) {
+	t.Helper()
+	return pagesIn(t, treeOf(t, p, nil))
+}
+
+func pagesIn(t testing.TB, tree *publish.Tree) (html, status string) {
+	t.Helper()
 	for _, f := range tree.Files() {
 		switch f.Name {
 		case "index.html":
@@ -129,7 +149,7 @@ func (d drawn) root(issued time.Time, signed ...*clienttest.Key) {
 // key that was replaced, delegated roles, and roots of which each changed
 // something else.
 func team(t testing.TB) drawn {
-	d := drawn{publishtest.New(t), time.Date(2026, 11, 22, 9, 30, 0, 0, time.UTC)}
+	d := drawn{repo: publishtest.New(t), at: time.Date(2026, 11, 22, 9, 30, 0, 0, time.UTC)}
 	ada, grace, hedy, joan, mary := clienttest.NewKey("ada"), clienttest.NewKey("grace"), clienttest.NewKey("hedy"), clienttest.NewKey("joan"), clienttest.NewKey("mary")
 	const keyRing = "gcpkms:projects/example/locations/global/keyRings/tuf/cryptoKeys/online/cryptoKeyVersions/"
 	kms1, kms2 := online(keyRing+"1"), online(keyRing+"2")
@@ -172,7 +192,8 @@ func team(t testing.TB) drawn {
 	targets := r.Roles[metadata.Targets].Signed["targets"].(metadata.Object)
 	clear(targets)
 	for name, content := range map[string]string{
-		"trusted_root.json": strings.Repeat("{}", 3296), "signing_config.json": strings.Repeat("{}", 600), "ctfe.pub": strings.Repeat("k", 775), "rekor.pub": strings.Repeat("k", 178),
+		"trusted_root.json": string(trustroottest.Bytes(instances(t))), "signing_config.v0.2.json": string(trustroottest.Bytes(trustroottest.Config())),
+		"ctfe.pub": strings.Repeat("k", 775), "rekor.pub": strings.Repeat("k", 178),
 	} {
 		r.AddTarget(metadata.Targets, name, content)
 	}
@@ -184,7 +205,38 @@ func team(t testing.TB) drawn {
 	d.periods("nightly", day("2026-11-17 10:00"), 30, 6)
 	r.Roles[metadata.Targets].Keys = []*clienttest.Key{ada, joan}
 	r.Publish(metadata.Targets, "releases", "registry.example.org", "nightly")
+	d.attested = devices("@ada", "@grace", "@mary")
 	return d
+}
+
+// devices attests the keys of some people.
+func devices(owners ...string) repository.Attestation {
+	return func(_ context.Context, s *repository.State, k *metadata.Key) (string, error) {
+		if slices.Contains(owners, k.Holder()) {
+			return "", nil
+		}
+		return "keys/ holds nothing for it", nil
+	}
+}
+
+// instances are those of an instance of Sigstore of some years: what is over, what
+// counts, and what is to come.
+func instances(t testing.TB) trustroottest.Object {
+	root := trustroottest.Root()
+	window := func(section string, i int, end string) {
+		in := trustroottest.At(root, section, i)
+		if section == "tlogs" || section == "ctlogs" {
+			in = in["publicKey"].(trustroottest.Object)
+		}
+		in["validFor"].(trustroottest.Object)["end"] = end
+	}
+	window("tlogs", 0, "2026-03-31T00:00:00Z")
+	trustroottest.Add(root, "tlogs", trustroottest.Shard(t, "https://log2026-1.rekor.example.test", "2026-02-15T08:30:00Z"))
+	window("ctlogs", 0, "2026-12-31T00:00:00Z")
+	trustroottest.Add(root, "ctlogs", trustroottest.Log(t, "https://log2026-1.ctfe.example.test", "ecdsa", "2026-03-01T00:00:00Z"),
+		trustroottest.Log(t, "https://log2027-1.ctfe.example.test", "ecdsa", "2027-01-01T00:00:00Z"))
+	trustroottest.Add(root, "certificateAuthorities", trustroottest.Authority("https://fulcio.eu.example.test", trustroottest.Chain(t, trustroottest.Issuing, trustroottest.Anchor), "2026-05-04T00:00:00Z"))
+	return root
 }
 
 // expiredTimestamp: the machine that renews the timestamp has stopped.
@@ -205,7 +257,7 @@ func unrest(t testing.TB) drawn {
 
 // single: one person holds every key.
 func single(t testing.TB) drawn {
-	d := drawn{publishtest.New(t), publishtest.Now}
+	d := drawn{repo: publishtest.New(t), at: publishtest.Now}
 	one := people("solo")
 	first := d.repo.Roles[metadata.Root].Keys
 	for _, role := range metadata.TopLevel {
@@ -223,15 +275,15 @@ func single(t testing.TB) drawn {
 	return d
 }
 
-// large has a hundred delegated roles and ten thousand artifacts.
-func large(t testing.TB, artifacts int) drawn {
-	d := drawn{publishtest.New(t), publishtest.Now}
+// large has many delegated roles with as many artifacts each.
+func large(t testing.TB, many, each int) drawn {
+	d := drawn{repo: publishtest.New(t), at: publishtest.Now}
 	roles := []string{metadata.Targets}
-	for i := range 100 {
+	for i := range many {
 		role := fmt.Sprintf("team-%02d", i)
 		roles = append(roles, role)
 		d.repo.Delegate(metadata.Targets, role, true, []string{role + "/*"})
-		for j := range artifacts / 100 {
+		for j := range each {
 			d.repo.AddTarget(role, fmt.Sprintf("%s/artifact-%03d.tar.gz", role, j), fmt.Sprint(role, j))
 		}
 		d.periods(role, clienttest.Now.AddDate(0, 0, -i), 182, 35)
@@ -245,7 +297,7 @@ const nasty = `<script>alert(1)</script><img src=x onerror=alert(2)>"'` + "`" + 
 
 // hostile has such text wherever a stranger's text gets to.
 func hostile(t testing.TB) drawn {
-	d := drawn{publishtest.New(t), publishtest.Now}
+	d := drawn{repo: publishtest.New(t), at: publishtest.Now}
 	const role = `javascript:alert(1)"><img src=x onerror=alert(3)>#&%2e%2e`
 	k := clienttest.NewKey("mallory")
 	k.Object = metadata.Clone(k.Object)
@@ -258,6 +310,22 @@ func hostile(t testing.TB) drawn {
 	d.repo.Delegate(metadata.Targets, strings.Repeat("w", 100), false, []string{strings.Repeat("w", 1000)}, clienttest.NewKey(strings.Repeat("w", 300)))
 	d.repo.AddTarget(role, `x/--><svg onload=alert(4)>#?%2f..;  '".txt`, "<script>alert(5)</script>")
 	d.repo.AddTarget(role, "x/"+strings.Repeat("w", 200), "wide")
+	material := trustroottest.Root()
+	log := trustroottest.At(material, "ctlogs", 0)
+	log["baseUrl"], log["operator"] = nasty, nasty
+	log["publicKey"].(trustroottest.Object)["keyDetails"] = "PKIX_ED25519" // which it is not
+	authority := trustroottest.At(material, "timestampAuthorities", 0)
+	authority["uri"] = strings.Repeat("w", 300)
+	authority["subject"].(trustroottest.Object)["organization"] = nasty
+	authority["validFor"] = trustroottest.Object{"end": "9999-12-31T23:59:59Z"}
+	trustroottest.At(material, "certificateAuthorities", 0)["certChain"] = trustroottest.Object{"certificates": []any{trustroottest.Object{"rawBytes": "MIIB"}}}
+	trustroottest.At(material, "certificateAuthorities", 0)["validFor"] = trustroottest.Object{"start": "0001-01-01T00:00:00Z", "end": "2010-01-01T00:00:00Z"}
+	d.repo.AddTarget(role, "x/trusted_root"+nasty[:8]+".json", string(trustroottest.Bytes(material)))
+	services := trustroottest.Config()
+	services["mediaType"], services["rekorTlogConfig"] = nasty, trustroottest.Object{"selector": "EXACT", "count": 3}
+	d.repo.AddTarget(role, "x/signing_config.json", string(trustroottest.Bytes(services)))
+	d.repo.AddTarget(role, "x/trusted_root.json", `{"`+strings.ReplaceAll(nasty, `"`, `'`)+`": 1}`)
+	d.repo.AddTarget(role, "x/trusted_root_large.json", strings.Repeat(" ", 1_000_001))
 	d.repo.Publish(metadata.Targets, role, strings.Repeat("w", 100))
 	d.repo.Roles[role].Expire(d.at.Add(-time.Hour)) // so that a finding names it
 	d.repo.Publish(role)

@@ -3,17 +3,22 @@ package publish
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tufops/tufops/client"
+	"github.com/tufops/tufops/internal/git"
 	"github.com/tufops/tufops/internal/metadata"
 )
 
@@ -35,7 +40,8 @@ func ObjectName(f File) string {
 type live struct {
 	timestamp object
 	pages     []object
-	current   bool // timestamp and pages are those of this commit
+	samePages bool // they are those of this commit
+	current   bool // and so is the timestamp
 
 	missing []File // of the files that never change, and those resigned; in the tree's order
 	altered []string
@@ -50,6 +56,11 @@ type live struct {
 	// our roots, or under the newest live one if that has other online keys.
 	valid *metadata.Document
 	anew  bool // it counts only under the live root: its versions do not bind ours
+
+	// snapshot and targets are what valid leads to; nil where it leads nowhere.
+	snapshot, targets *metadata.Document
+
+	recovered bool // versions that ours go back from were given up by a person
 }
 
 func (l *live) root() *metadata.Document {
@@ -106,8 +117,8 @@ func (p *publisher) look(ctx context.Context) (*live, error) {
 			pages, l.pages = append(pages, f), append(l.pages, page)
 		}
 	}
-	same, err := p.samePages(pages, l.pages)
-	l.current = l.current && same
+	l.samePages, err = p.samePages(pages, l.pages)
+	l.current = l.current && l.samePages
 	return l, err
 }
 
@@ -116,12 +127,17 @@ func (p *publisher) look(ctx context.Context) (*live, error) {
 func (p *publisher) samePages(ours []File, live []object) (bool, error) {
 	var generated time.Time
 	for i, f := range ours {
+		if live[i].version == "" {
+			return false, nil
+		}
 		var s struct{ Generated time.Time }
 		if f.Name == statusName && json.Unmarshal(live[i].data, &s) == nil {
 			generated = s.Generated
 		}
 	}
-	want, err := pages(p.published(), generated)
+	facts := p.tree.status
+	facts.Generated = generated.UTC().Truncate(time.Second)
+	want, err := pages(facts)
 	if err != nil {
 		return false, err
 	}
@@ -136,49 +152,37 @@ func (p *publisher) samePages(ours []File, live []object) (bool, error) {
 // examine compares everything that never changes, and works out which live
 // timestamp ours has to follow.
 func (p *publisher) examine(ctx context.Context, l *live) error {
-	sizes := map[string]int64{}
+	there := map[string]Object{}
 	for _, folder := range []string{metadataFolder, targetsFolder} {
 		objects, err := p.from.List(ctx, folder)
 		if err != nil {
 			return err
 		}
 		for _, o := range objects {
-			sizes[o.Name] = o.Size
+			there[o.Name] = o
 		}
 	}
-	var present, differ []File
+	var present []File
+	var differ []File
 	absent := map[string]bool{}
 	for _, f := range p.tree.files {
 		if f.Class == Timestamp || f.Class == Page {
 			continue
 		}
-		switch size, there := sizes[ObjectName(f)]; {
-		case !there:
+		switch o, ok := there[ObjectName(f)]; {
+		case !ok:
 			absent[ObjectName(f)] = true
-		case size != f.Size:
+		case o.Size != f.Size:
 			differ = append(differ, f)
 		default:
 			present = append(present, f)
 		}
 	}
-	err := p.tree.Read(ctx, present, func(f File, ours io.Reader) error {
-		theirs, _, err := p.from.Get(ctx, ObjectName(f))
-		if err != nil {
-			return fmt.Errorf("compare %s: %w", ObjectName(f), err)
-		}
-		defer theirs.Close()
-		same, err := equal(ours, theirs)
-		if err != nil {
-			return fmt.Errorf("compare %s: %w", ObjectName(f), err)
-		}
-		if !same {
-			differ = append(differ, f)
-		}
-		return nil
-	})
+	others, err := p.compare(ctx, present, there)
 	if err != nil {
 		return err
 	}
+	differ = append(differ, others...)
 	p.report.Present = len(present)
 	l.resigned = map[string]Version{}
 	for _, f := range differ {
@@ -193,16 +197,70 @@ func (p *publisher) examine(ctx context.Context, l *live) error {
 		}
 	}
 	for _, r := range p.published().Roots() {
-		if _, there := sizes[metadataFolder+versioned(metadata.Root, r.Document)]; there {
+		if _, ok := there[metadataFolder+versioned(metadata.Root, r.Document)]; ok {
 			l.roots = append(l.roots, r.Document)
 		}
 	}
-	if err := p.examineNextRoot(ctx, l, sizes); err != nil {
+	if err := p.examineNextRoot(ctx, l, there); err != nil {
 		return err
 	}
 	p.examineTimestamp(l)
 	p.report.Roles = p.roles(l.root(), l.valid)
+	if err := p.follow(ctx, l); err != nil {
+		return err
+	}
 	return p.guard(ctx, l)
+}
+
+// compare returns those of the files that differ from what is there, where the
+// size is the same. A digest in the listing spares reading there; a deep run
+// reads all the same.
+func (p *publisher) compare(ctx context.Context, files []File, there map[string]Object) (differ []File, err error) {
+	var mu sync.Mutex
+	err = p.each(ctx, files, func(ctx context.Context, f File, ours io.Reader) error {
+		name := ObjectName(f)
+		sum := there[name].MD5
+		listed := len(sum) == md5.Size && !p.options.Deep
+		digest, content := md5.New(), sha256.New()
+		if _, err := io.Copy(io.MultiWriter(digest, content), ours); err != nil {
+			return fmt.Errorf("compare %s: %w", name, err)
+		}
+		// A digest that differs may be that of something else, such as of the object
+		// as it is encrypted. Only its content accuses somebody of having altered it.
+		same := listed && bytes.Equal(digest.Sum(nil), sum)
+		if !same {
+			theirs, _, err := p.from.Get(ctx, name)
+			if err != nil {
+				return fmt.Errorf("compare %s: %w", name, err)
+			}
+			defer theirs.Close()
+			have := sha256.New()
+			if _, err := io.Copy(have, theirs); err != nil {
+				return fmt.Errorf("compare %s: %w", name, err)
+			}
+			same = bytes.Equal(have.Sum(nil), content.Sum(nil))
+		}
+		if !same {
+			mu.Lock()
+			defer mu.Unlock()
+			differ = append(differ, f)
+		}
+		return nil
+	})
+	slices.SortFunc(differ, func(a, b File) int { return strings.Compare(ObjectName(a), ObjectName(b)) })
+	return differ, err
+}
+
+// follow reads what the live timestamp leads to, as far as a client could.
+func (p *publisher) follow(ctx context.Context, l *live) (err error) {
+	if l.valid == nil {
+		return nil
+	}
+	if l.snapshot, err = p.liveDocument(ctx, metadata.Snapshot, l.valid.Meta()["snapshot.json"].Version); err != nil || l.snapshot == nil {
+		return err
+	}
+	l.targets, err = p.liveDocument(ctx, metadata.Targets, l.snapshot.Meta()["targets.json"].Version)
+	return err
 }
 
 // examineDiffering tells a role whose signatures have changed from a file that
@@ -231,10 +289,10 @@ func (p *publisher) examineDiffering(ctx context.Context, l *live, f File) error
 
 // examineNextRoot looks for a root after our newest: then the destination is
 // ahead of us, or somebody has put a stumbling block there.
-func (p *publisher) examineNextRoot(ctx context.Context, l *live, sizes map[string]int64) error {
+func (p *publisher) examineNextRoot(ctx context.Context, l *live, there map[string]Object) error {
 	newest := p.published().Root()
 	name := fmt.Sprintf("%s%d.root.json", metadataFolder, newest.Version()+1)
-	if _, there := sizes[name]; !there {
+	if _, ok := there[name]; !ok {
 		return nil
 	}
 	next, err := p.get(ctx, name, client.RootMaxLength)
@@ -252,7 +310,7 @@ func (p *publisher) examineNextRoot(ctx context.Context, l *live, sizes map[stri
 		l.foreign = &ForeignRootError{Name: name, Reason: err}
 		return nil
 	}
-	return &NewerError{What: metadata.Root, Live: doc.Version(), Ours: newest.Version(), Commit: string(p.options.Commit)}
+	return &NewerError{What: metadata.Root, Live: doc.Version(), Ours: newest.Version(), Commit: string(p.options.Commit), By: p.publishedBy(ctx, l, metadata.Root, doc.Version())}
 }
 
 func verifies(root *metadata.Document, role string, doc *metadata.Document) error {
@@ -296,26 +354,66 @@ func (p *publisher) examineTimestamp(l *live) {
 	p.note(NoteTimestampReplaced, "the live timestamp.json does not count and is replaced: %v", err)
 }
 
-// guard refuses to take clients back.
+// guard refuses to take clients back, unless a person names the version that is
+// to be given up.
 func (p *publisher) guard(ctx context.Context, l *live) error {
 	pub, commit := p.published(), string(p.options.Commit)
 	if l.valid == nil || l.anew || bytes.Equal(l.timestamp.data, pub.Timestamp().Raw()) {
 		return nil
 	}
-	if l.valid.Version() == pub.Timestamp().Version() {
-		return &SameVersionError{Version: l.valid.Version(), Commit: commit}
+	var refused error
+	version := l.valid.Version()
+	by := func(role string, version int64) string { return p.publishedBy(ctx, l, role, version) }
+	if version == pub.Timestamp().Version() {
+		refused = &SameVersionError{Version: version, Commit: commit, By: by(metadata.Timestamp, version)}
+	} else {
+		snapshot := l.snapshot
+		if snapshot != nil && verifies(pub.Root(), metadata.Snapshot, snapshot) != nil {
+			snapshot = nil // clients could not read it either
+		}
+		if newer := p.goesBack(l.valid, snapshot); newer != nil {
+			newer.By = by(metadata.Timestamp, version)
+			refused = newer
+		}
 	}
-	snapshot, err := p.liveDocument(ctx, metadata.Snapshot, l.valid.Meta()["snapshot.json"].Version)
-	if err != nil {
-		return err
+	switch give := p.options.RecoverFastForward; {
+	case refused == nil || give == 0:
+		return refused
+	case give != version:
+		return fmt.Errorf("%w; version %d was to be given up, and that is not it", refused, give)
 	}
-	if snapshot != nil && verifies(pub.Root(), metadata.Snapshot, snapshot) != nil {
-		snapshot = nil // clients could not read it either
-	}
-	if newer := p.goesBack(l.valid, snapshot); newer != nil {
-		return newer
-	}
+	l.recovered = true
+	p.note(NoteRecovered, "timestamp version %d at the destination is given up, as was asked for: clients that have seen it refuse ours until a root changes the online keys", version)
 	return nil
+}
+
+// publishedBy says for a person who published a version: the commit that
+// status.json at the destination names, if that page was made with the version,
+// and who made the commit, if it is known here. It is what a stranger can write
+// there, and decides nothing.
+func (p *publisher) publishedBy(ctx context.Context, l *live, role string, version int64) string {
+	var s Status
+	for i, page := range l.pages {
+		if p.pageFiles()[i].Name == statusName {
+			_ = json.Unmarshal(page.data, &s)
+		}
+	}
+	shown := slices.ContainsFunc(s.Roles, func(r RoleStatus) bool { return r.Role == role && r.Version == version })
+	if !shown || !commitName.MatchString(s.Commit) {
+		return "status.json there does not know this version, so it was signed or uploaded by hand, or a run is still at work"
+	}
+	text := fmt.Sprintf("status.json there names commit %.12s, built on %s", s.Commit, s.Generated.UTC().Format(metadata.TimeFormat))
+	if c, err := p.published().Repository().Git.Commit(ctx, git.OID(s.Commit)); err == nil {
+		subject, _, _ := strings.Cut(c.Message, "\n")
+		text += fmt.Sprintf(" (%s: %s)", c.AuthorName, subject)
+	}
+	return text
+}
+
+var commitName = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
+
+func (p *publisher) pageFiles() []File {
+	return slices.DeleteFunc(slices.Clone(p.tree.files), func(f File) bool { return f.Class != Page })
 }
 
 // goesBack reports what of a live timestamp and snapshot is newer than ours;
@@ -360,19 +458,23 @@ type plan struct {
 	files    []File
 	was      map[string]Version // of the files that change under one name
 	readBack bool               // the timestamp and what it leads to, before the first root
+	window   bool               // clients fail between the first root and the timestamp
+	content  bool               // clients get more than a fresh timestamp, or a fresh snapshot of the same
+}
+
+// timestampOnly reports whether the timestamp is all that clients get.
+func (pl *plan) timestampOnly() bool {
+	return !slices.ContainsFunc(pl.files, func(f File) bool { return f.Class != Timestamp && f.Class != Page })
 }
 
 // plan puts what is missing into an order in which every state between two
 // writes serves a client at the live root and one at the new root.
-func (p *publisher) plan(ctx context.Context, l *live) (*plan, error) {
+func (p *publisher) plan(l *live) (*plan, error) {
 	if stop := slices.DeleteFunc(slices.Clone(l.altered), func(name string) bool { return name[:len(targetsFolder)] == targetsFolder }); len(stop) > 0 {
 		return nil, &DiffersError{Names: stop, Stopped: true}
 	}
-	order, err := p.order(ctx, l)
-	if err != nil {
-		return nil, err
-	}
-	pl := &plan{live: l, was: map[string]Version{}, readBack: order == timestampFirst}
+	order := p.order(l)
+	pl := &plan{live: l, was: map[string]Version{}, readBack: order == timestampFirst, window: order == together}
 	for name, version := range l.resigned {
 		pl.was[name] = version
 	}
@@ -399,12 +501,8 @@ func (p *publisher) plan(ctx context.Context, l *live) (*plan, error) {
 			pages = append(pages, f)
 		}
 	}
-	same, err := p.samePages(pages, l.pages)
-	if err != nil {
-		return nil, err
-	}
 	switch {
-	case same:
+	case l.samePages:
 		p.report.Present += len(pages)
 		pages = nil
 	case len(l.altered) > 0 || l.foreign != nil:
@@ -415,7 +513,21 @@ func (p *publisher) plan(ctx context.Context, l *live) (*plan, error) {
 	} else {
 		pl.files = slices.Concat(before, roots, timestamp, pages)
 	}
+	pl.content = slices.ContainsFunc(pl.files, func(f File) bool {
+		switch f.Class {
+		case Timestamp, Page:
+			return false
+		case Snapshot:
+			return l.snapshot == nil || !sameList(l.snapshot, p.published().Snapshot())
+		}
+		return true
+	})
 	return pl, nil
+}
+
+// sameList reports whether two snapshots list the same.
+func sameList(a, b *metadata.Document) bool {
+	return bytes.Equal(metadata.Write(metadata.Object{"meta": a.Signed()["meta"]}), metadata.Write(metadata.Object{"meta": b.Signed()["meta"]}))
 }
 
 // order says when new roots are written.
@@ -436,27 +548,11 @@ const (
 // order looks for the order in which no client fails. What counts for it are
 // the keys of timestamp, snapshot and targets: delegated roles do not depend on
 // root.
-func (p *publisher) order(ctx context.Context, l *live) (order, error) {
-	if l.root() == nil || l.valid == nil {
-		return rootsFirst, nil // no client can update from here anyway
+func (p *publisher) order(l *live) order {
+	if l.root() == nil || l.valid == nil || l.snapshot == nil || l.targets == nil {
+		return rootsFirst // no client can update from here anyway
 	}
-	before := []*metadata.Document{l.valid}
-	snapshot, err := p.liveDocument(ctx, metadata.Snapshot, l.valid.Meta()["snapshot.json"].Version)
-	if err != nil {
-		return 0, err
-	}
-	if snapshot == nil {
-		return rootsFirst, nil
-	}
-	targets, err := p.liveDocument(ctx, metadata.Targets, snapshot.Meta()["targets.json"].Version)
-	if err != nil {
-		return 0, err
-	}
-	if targets == nil {
-		return rootsFirst, nil
-	}
-	before = append(before, snapshot, targets)
-
+	before := []*metadata.Document{l.valid, l.snapshot, l.targets}
 	pub := p.published()
 	after := []*metadata.Document{pub.Timestamp(), pub.Snapshot()}
 	for _, r := range pub.Roles() {
@@ -488,9 +584,9 @@ func (p *publisher) order(ctx context.Context, l *live) (order, error) {
 		newServesAll = newServesAll && serves(r.Document, after)
 	}
 	why := ""
-	switch newer := p.goesBack(l.valid, snapshot); {
+	switch newer := p.goesBack(l.valid, l.snapshot); {
 	case liveServesNew:
-		return rootsFirst, nil
+		return rootsFirst
 	case !newServesAll:
 		why = "the outgoing key has not signed it"
 	case newer != nil:
@@ -498,12 +594,12 @@ func (p *publisher) order(ctx context.Context, l *live) (order, error) {
 	default:
 		p.note(NoteTimestampFirst, "root version %d does not accept what is live; timestamp version %d, which old and new root accept, goes out before it",
 			broken, pub.Timestamp().Version())
-		return timestampFirst, nil
+		return timestampFirst
 	}
 	p.note(NoteWindow, "root version %d does not accept what is live, and clients at root version %d would not accept timestamp version %d before it (%s): "+
 		"roots and timestamp go together, and a client that updates just in between fails once",
 		broken, l.root().Version(), pub.Timestamp().Version(), why)
-	return together, nil
+	return together
 }
 
 // write carries the plan out. The comments say what a stop right there leaves;
@@ -512,43 +608,121 @@ func (p *publisher) write(ctx context.Context, pl *plan) error {
 	// Before the timestamp: files that no client asks for yet, under names that
 	// nothing else will ever have; and roots that lead on from the live one.
 	// After it: clients have the new state, only people's pages are old.
-	err := p.tree.Read(ctx, pl.files, func(f File, rd io.Reader) error {
+	for rest := pl.files; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n].Class == rest[0].Class {
+			n++
+		}
+		if err := p.writeClass(ctx, pl, rest[:n]); err != nil {
+			return err
+		}
+		rest = rest[n:]
+	}
+	return nil
+}
+
+// writeClass writes files of one class: artifacts and targets roles, which no
+// client asks for before the timestamp leads to them, several at a time, and the
+// others one after the other.
+func (p *publisher) writeClass(ctx context.Context, pl *plan, files []File) error {
+	put := func(ctx context.Context, f File, rd io.Reader) error {
 		name := ObjectName(f)
 		if p.to == nil {
-			p.wrote(name, f.Size)
+			p.wrote(name, f.Size, len(pl.files))
 			return nil
 		}
-		if err := p.to.Put(ctx, name, f.Size, rd, pl.was[name]); err != nil {
+		if err := p.to.Put(ctx, upload(f, rd, pl.was[name])); err != nil {
 			return fmt.Errorf("write %s: %w", name, err)
 		}
-		p.wrote(name, f.Size)
+		p.wrote(name, f.Size, len(pl.files))
 		if f.Class == Timestamp && pl.readBack {
 			// Clients at the live root have the new timestamp now. The roots
 			// that put an end to the old one follow only if it can be read.
-			return p.confirm(ctx)
+			return p.confirm(ctx, pl)
 		}
 		return nil
-	})
-	if err != nil {
+	}
+	if class := files[0].Class; class == Artifact || class == TargetsRole {
+		first := len(p.report.Written)
+		err := p.each(ctx, files, put)
+		position := map[string]int{}
+		for i, f := range files {
+			position[ObjectName(f)] = i
+		}
+		slices.SortFunc(p.report.Written[first:], func(a, b WrittenFile) int { return position[a.Name] - position[b.Name] })
 		return err
 	}
+	return p.tree.Read(ctx, files, func(f File, rd io.Reader) error { return put(ctx, f, rd) })
+}
+
+// standing is what is wrong at the destination and keeps nothing from being
+// published.
+func (l *live) standing() error {
 	var errs []error
-	if len(pl.live.altered) > 0 {
-		errs = append(errs, &DiffersError{Names: pl.live.altered})
+	if len(l.altered) > 0 {
+		errs = append(errs, &DiffersError{Names: l.altered})
 	}
-	if pl.live.foreign != nil {
-		errs = append(errs, pl.live.foreign)
+	if l.foreign != nil {
+		errs = append(errs, l.foreign)
 	}
 	return errors.Join(errs...)
 }
 
-func (p *publisher) wrote(name string, size int64) {
+// maxHeld is the size, in bytes, up to which a file is held in memory while
+// others are worked on. A larger one is streamed, and others wait for it.
+const maxHeld = 1 << 20
+
+// each calls fn with the content of each of the files, several at a time. The
+// first failure ends it, and is returned once all calls have.
+func (p *publisher) each(ctx context.Context, files []File, fn func(ctx context.Context, f File, rd io.Reader) error) error {
+	parallel := p.options.Parallel
+	if parallel == 0 {
+		parallel = DefaultParallel
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	slots := make(chan struct{}, parallel)
+	var wg sync.WaitGroup
+	err := p.tree.Read(ctx, files, func(f File, rd io.Reader) error {
+		if f.Size > maxHeld {
+			return fn(ctx, f, rd)
+		}
+		data, err := io.ReadAll(rd)
+		if err != nil {
+			return err
+		}
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			if err := fn(ctx, f, bytes.NewReader(data)); err != nil {
+				stop(err)
+			}
+		})
+		return nil
+	})
+	if err != nil {
+		stop(err)
+	}
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+func (p *publisher) wrote(name string, size int64, of int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.report.Changed = true
 	p.report.Written = append(p.report.Written, WrittenFile{Name: name, Bytes: size})
+	if p.to != nil && p.options.Progress != nil {
+		p.options.Progress(Progress{URL: p.report.URL, Done: len(p.report.Written) - p.already, Of: of})
+	}
 }
 
 // confirm reads back the timestamp and what it leads to.
-func (p *publisher) confirm(ctx context.Context) error {
+func (p *publisher) confirm(ctx context.Context, pl *plan) error {
 	for _, f := range p.tree.files {
 		if f.Class != Timestamp && f.Class != Snapshot && f.Class != TargetsRole {
 			continue
@@ -560,6 +734,11 @@ func (p *publisher) confirm(ctx context.Context) error {
 		if !bytes.Equal(got.data, f.Data) {
 			return fmt.Errorf("read back %s: it is not what was written; the new roots were not published", ObjectName(f))
 		}
+	}
+	// A cache that still shows the old timestamp would break whoever gets the
+	// new root.
+	if err := p.readBack(ctx, pl.live.root().Version(), nil); err != nil {
+		return fmt.Errorf("%w; the new roots were not published", err)
 	}
 	return nil
 }

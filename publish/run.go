@@ -5,6 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
 
 	"github.com/tufops/tufops/internal/git"
 	"github.com/tufops/tufops/internal/metadata"
@@ -18,12 +22,48 @@ type Options struct {
 	Commit      git.OID
 	Publishable repository.Publishable
 
-	To     []Destination
+	// Attested finds the attestation of a person's key, see [NewTree]; nil: nobody
+	// can tell.
+	Attested repository.Attestation
+
+	To []Destination
+
+	// Stage, if it is set, is a test repository. It is published first, and what
+	// is new goes to the destinations only if that and every one of Checks
+	// succeeds; a fresh timestamp goes out in any case.
+	Stage  *Destination
+	Checks []Check
+
 	DryRun bool // write nothing, and say what would be written
 	// Deep looks at every file even if timestamp and status page show that this
-	// commit was published: it finds what was removed or altered by hand.
+	// commit was published, and reads it even if the listing tells a digest: it
+	// finds what was removed or altered by hand.
 	Deep bool
-	Log  *slog.Logger // nil: no log
+	// Strict lets what expires soon keep the commit from being published.
+	Strict bool
+	// RecoverFastForward is the version of a timestamp at a destination that ours
+	// may go back from, though it is valid; 0: none.
+	RecoverFastForward int64
+	Prune              Prune
+
+	Parallel int            // how many files are worked on at the same time; 0: DefaultParallel
+	Progress func(Progress) // called after each write, by one goroutine at a time; may be nil
+
+	// Within is how long to wait until a public URL shows what was written; 0:
+	// DefaultWithin. Sleep waits; nil: by the real clock.
+	Within time.Duration
+	Sleep  func(ctx context.Context, d time.Duration) error
+
+	Log *slog.Logger // nil: no log
+}
+
+// DefaultParallel is how many files are read or written at the same time.
+const DefaultParallel = 16
+
+// Progress is how far the writing to one destination is.
+type Progress struct {
+	URL      string
+	Done, Of int // files
 }
 
 // Destination is a place that clients read from: metadata in its folder
@@ -31,12 +71,18 @@ type Options struct {
 type Destination struct {
 	URL   string // for people
 	Store Store
+	// Public is where clients find it, if what was written is to be read back
+	// through that: an http, https or file URL.
+	Public string
 }
 
 // Run brings destinations to the state of a commit. It compares what is there
 // with what should be and closes the difference, so it may be run again at any
 // time: twice, late, concurrently, or after it was killed between any two
-// writes. Nothing is ever deleted.
+// writes. Nothing is deleted but by [PruneDelete].
+//
+// Before the first byte leaves, clients update from memory to what will be there.
+// After the last one a new client does through the public URL, if there is one.
 //
 // Destinations are independent of each other: one that fails does not keep the
 // others from being published. The error joins one *[DestinationError] for each
@@ -47,29 +93,49 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("publish: %w", err)
 	}
-	tree, err := NewTree(published)
+	tree, err := NewTree(ctx, published, o.Attested)
 	if err != nil {
 		return nil, err
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	report := &Report{Schema: 1, Commit: string(o.Commit), DryRun: o.DryRun, Destinations: []DestinationReport{}}
-	var errs []error
+	r := &runner{options: o, tree: tree, report: &Report{
+		Schema: 1, Commit: string(o.Commit), DryRun: o.DryRun, Checks: []CheckReport{}, Destinations: []DestinationReport{},
+	}}
 	for _, to := range o.To {
-		p := &publisher{options: o, tree: tree, from: to.Store,
-			report: &DestinationReport{URL: to.URL, Roles: []RoleChange{}, Written: []WrittenFile{}, Notes: []Note{}}}
-		if !o.DryRun {
-			p.to = to.Store
-		}
+		r.to = append(r.to, r.publisher(to))
+	}
+	gate := r.decide(ctx)
+	for _, p := range r.to {
+		p.open, p.gate = gate.open, gate
 		if err := p.run(ctx); err != nil {
 			p.report.Error = err.Error()
-			errs = append(errs, &DestinationError{URL: to.URL, Err: err})
+			r.failed = append(r.failed, &DestinationError{URL: p.report.URL, Err: err})
 		}
-		report.Changed = report.Changed || p.report.Changed
-		report.Destinations = append(report.Destinations, *p.report)
+		r.report.Changed = r.report.Changed || p.report.Changed
+		r.report.Destinations = append(r.report.Destinations, *p.report)
 	}
-	return report, errors.Join(errs...)
+	return r.report, errors.Join(r.failed...)
+}
+
+// runner is one call of [Run].
+type runner struct {
+	options Options
+	tree    *Tree
+	to      []*publisher
+	report  *Report
+	failed  []error
+}
+
+func (r *runner) publisher(to Destination) *publisher {
+	p := &publisher{options: r.options, tree: r.tree, from: to.Store, public: strings.TrimRight(to.Public, "/"),
+		report: &DestinationReport{URL: to.URL, Roles: []RoleChange{}, Written: []WrittenFile{}, Notes: []Note{},
+			Lost: append([]string{}, to.Store.Guarantees().Lost()...)}}
+	if !r.options.DryRun {
+		p.to = to.Store
+	}
+	return p
 }
 
 // publisher brings one destination to one tree.
@@ -78,7 +144,13 @@ type publisher struct {
 	tree    *Tree
 	from    Reader
 	to      Store // nil in a dry run
+	public  string
+	open    bool  // new content may go out
+	gate    *gate // why not
+
+	mu      sync.Mutex // guards what several writes at a time report
 	report  *DestinationReport
+	already int // files that an earlier attempt has written
 }
 
 // attempts is how often a publisher starts over because another was faster.
@@ -112,16 +184,47 @@ func (p *publisher) once(ctx context.Context) error {
 	if live.current && !p.options.Deep {
 		p.report.Roles = p.roles(p.published().Root(), p.published().Timestamp())
 		p.report.Present = 1 + len(live.pages)
-		return nil
+		return p.after(ctx, nil)
 	}
 	if err := p.examine(ctx, live); err != nil {
 		return err
 	}
-	plan, err := p.plan(ctx, live)
+	plan, err := p.plan(live)
 	if err != nil {
 		return err
 	}
-	return p.write(ctx, plan)
+	if err := p.alert(); err != nil {
+		return err
+	}
+	if err := p.rehearse(ctx, live, plan); err != nil {
+		return err
+	}
+	if plan.content && !p.open {
+		held := &GateError{Red: p.gate.red, Err: p.gate.err}
+		if live.valid != nil {
+			held.Expires = live.valid.Expires().Format(metadata.TimeFormat)
+		}
+		return held
+	}
+	p.already = len(p.report.Written)
+	if err := p.write(ctx, plan); err != nil {
+		return err
+	}
+	if err := live.standing(); err != nil {
+		return err
+	}
+	return p.after(ctx, immutable(plan.files))
+}
+
+// after is what follows on a destination that is as it should be.
+func (p *publisher) after(ctx context.Context, written []File) error {
+	if err := p.readBack(ctx, p.published().Root().Version(), written); err != nil {
+		return err
+	}
+	if p.options.Prune == PruneNothing || p.to == nil && p.report.Changed {
+		return nil
+	}
+	return p.prune(ctx)
 }
 
 func (p *publisher) published() *repository.Published { return p.tree.published }
@@ -134,6 +237,9 @@ func (p *publisher) note(code, format string, args ...any) {
 		}
 	}
 	p.report.Notes = append(p.report.Notes, n)
+	if slices.Contains(alarms, code) {
+		p.options.Log.Warn(n.Message, "note", code, "destination", p.report.URL)
+	}
 }
 
 // roles is the report's table, given what clients saw before; nil: nothing.

@@ -2,6 +2,7 @@ package publish_test
 
 import (
 	"context"
+	"crypto/md5"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,6 +24,7 @@ import (
 	"github.com/tufops/tufops/client/clienttest"
 	"github.com/tufops/tufops/internal/git"
 	"github.com/tufops/tufops/internal/git/gittest"
+	"github.com/tufops/tufops/internal/gotuf"
 	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/internal/objstore/dir"
 	"github.com/tufops/tufops/publish"
@@ -95,26 +98,28 @@ func TestOnlyWhatWasChecked(t *testing.T) {
 // TestWrongCallsDoNotCompile: the compiler refuses to publish what was not
 // checked.
 func TestWrongCallsDoNotCompile(t *testing.T) {
-	build := func(name string) string {
-		out, err := exec.Command("go", "build", "-o", os.DevNull, "./testdata/wrongcall/"+name).CombinedOutput()
-		if err == nil {
-			return ""
-		}
-		return string(out)
+	// One call for all, as it is the go command's start that takes time.
+	out, err := exec.Command("go", "build", "-gcflags=-e", "./testdata/wrongcall/...").CombinedOutput()
+	if err == nil {
+		t.Fatal("the wrong calls compile")
 	}
-	if out := build("control"); out != "" {
-		t.Fatalf("the right call does not compile either: %s", out)
+	said := map[string]string{} // by package
+	for part := range strings.SplitSeq("\n"+string(out), "\n# ") {
+		name, text, _ := strings.Cut(part, "\n")
+		said[name[strings.LastIndexByte(name, '/')+1:]] = text
+	}
+	if said["control"] != "" {
+		t.Fatalf("the right call does not compile either: %s", said["control"])
 	}
 	for name, want := range map[string]string{
 		"unchecked": "cannot use p",
 		"forged":    "repository.Publishable",
 		"literal":   "cannot use t",
 	} {
-		out := build(name)
-		if out == "" {
+		if said[name] == "" {
 			t.Errorf("%s compiles", name)
-		} else if !strings.Contains(out, want) {
-			t.Errorf("%s does not compile for another reason than meant: %s", name, out)
+		} else if !strings.Contains(said[name], want) {
+			t.Errorf("%s does not compile for another reason than meant: %s", name, said[name])
 		}
 	}
 }
@@ -148,7 +153,7 @@ func TestPublish(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree, err := publish.NewTree(published)
+	tree, err := publish.NewTree(t.Context(), published, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,6 +309,10 @@ var changes = []change{
 // TestFaults stops at every write, before it and after it, and asks clients that
 // know nothing but the first root, and clients that know the state of before.
 func TestFaults(t *testing.T) {
+	var stops, seenStates atomic.Int64
+	t.Cleanup(func() {
+		t.Logf("%d stops leave %d states, each with a new and a warm client of both kinds, and the warm ones again after the next run", stops.Load(), seenStates.Load())
+	})
 	for _, c := range changes {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -312,6 +321,8 @@ func TestFaults(t *testing.T) {
 			old := &storetest.Memory{}
 			mustRun(t, r, r.Commit(t, "before"), old)
 			before := update(t, publishtest.Client(t, old, root, ""), nil)
+			known2 := t.TempDir() // what a warm go-tuf has
+			before2 := updateTheirs(t, old, root, known2, nil)
 			c.make(r)
 			commit := r.Commit(t, "after")
 
@@ -325,7 +336,11 @@ func TestFaults(t *testing.T) {
 			}
 			want := clean.Store.(*storetest.Memory).Content()
 			update(t, publishtest.Client(t, clean, root, ""), before)
+			updateTheirs(t, clean, root, "", before2)
 
+			// A write that is stored leaves what the next one leaves that is not: so
+			// each state is looked at once, and the run that follows is made once.
+			var states []map[string]string
 			writes := clean.Writes()
 			for stop := 1; stop <= len(writes); stop++ {
 				for _, stored := range []bool{false, true} {
@@ -334,6 +349,12 @@ func TestFaults(t *testing.T) {
 					if _, err := run(t, r, commit, &storetest.Faulty{Store: store, Stop: stop, Stored: stored}); !errors.Is(err, storetest.ErrStopped) {
 						t.Fatalf("%s: %v", where, err)
 					}
+					stops.Add(1)
+					state := store.Content()
+					if slices.ContainsFunc(states, func(s map[string]string) bool { return maps.Equal(s, state) }) {
+						continue
+					}
+					states = append(states, state)
 					last := writes[stop-1]
 					if !stored {
 						last = ""
@@ -345,10 +366,16 @@ func TestFaults(t *testing.T) {
 					known := publishtest.Client(t, site, root, "")
 					update(t, known, nil)
 					site.Reader = store
-					seen := before
+					theirs := t.TempDir()
+					if err := os.CopyFS(theirs, os.DirFS(known2)); err != nil {
+						t.Fatal(err)
+					}
+					seen, seen2 := before, before2
 					if c.fails == "" || last != "metadata/"+c.fails {
 						update(t, publishtest.Client(t, store, root, ""), before)
 						seen = update(t, known, before)
+						updateTheirs(t, store, root, "", before2)
+						seen2 = updateTheirs(t, store, root, theirs, before2)
 					} else if _, err := known.Refresh(t.Context()); err == nil {
 						t.Errorf("%s: clients do not fail; the note is wrong", where)
 					}
@@ -358,9 +385,13 @@ func TestFaults(t *testing.T) {
 					if got := store.Content(); !maps.Equal(got, want) {
 						t.Errorf("%s: the next run ends as %v, a clean one as %v", where, slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)))
 					}
-					update(t, known, seen)
-					update(t, publishtest.Client(t, store, root, ""), before)
+					update(t, known, seen) // a new one has been there after the clean run
+					updateTheirs(t, store, root, theirs, seen2)
+					seenStates.Add(1)
 				}
+			}
+			if len(states) != len(writes)+1 {
+				t.Errorf("%d writes leave %d states", len(writes), len(states))
 			}
 		})
 	}
@@ -385,6 +416,43 @@ func update(t testing.TB, c *client.Client, before *client.Result) *client.Resul
 		t.Fatalf("a client goes back from %v to %v", before, result)
 	}
 	return result
+}
+
+// versions are what a client has of the top-level roles.
+type versions map[string]int64
+
+// updateTheirs is update with go-tuf, which keeps what it verified in dir, or
+// nowhere.
+func updateTheirs(t testing.TB, store publish.Reader, root []byte, dir string, before versions) versions {
+	t.Helper()
+	c, err := gotuf.New(gotuf.Options{Root: root, Now: publishtest.Now, Dir: dir, Open: func(name string) ([]byte, error) {
+		rd, _, err := store.Get(t.Context(), name)
+		if err != nil {
+			return nil, err
+		}
+		defer rd.Close()
+		return io.ReadAll(rd)
+	}})
+	if err == nil {
+		err = c.Refresh()
+	}
+	var target gotuf.Target
+	if err == nil {
+		target, err = c.Target("a.txt")
+	}
+	if err == nil {
+		_, err = c.Download(target)
+	}
+	if err != nil {
+		t.Fatalf("go-tuf fails: %v", err)
+	}
+	now := versions{}
+	for _, role := range metadata.TopLevel {
+		if now[role] = c.Version(role); now[role] < before[role] {
+			t.Fatalf("go-tuf goes back from %v to %v", before, now)
+		}
+	}
+	return now
 }
 
 // TestFaultsOnDisk does the same to a directory for the hardest change.
@@ -507,6 +575,10 @@ func TestRollbackGuard(t *testing.T) {
 			if hint := (interface{ Hint() string })(nil); !errors.As(err, &hint) || hint.Hint() == "" {
 				t.Errorf("%v: no hint", err)
 			}
+			// What was signed past the status page was not published by us.
+			if _, foreign := test.want.(**publish.ForeignRootError); !foreign && !strings.Contains(err.Error(), "; status.json there ") {
+				t.Errorf("%v: it does not say who", err)
+			}
 			if _, foreign := test.want.(**publish.ForeignRootError); foreign {
 				// It is reported; the timestamp, which is not to blame, goes on.
 				if got[timestamp] != ours {
@@ -521,6 +593,103 @@ func TestRollbackGuard(t *testing.T) {
 				t.Error("something was written")
 			}
 		})
+	}
+}
+
+// TestGuardNames: a run that is refused says who was there before, and how main
+// gets ahead again.
+func TestGuardNames(t *testing.T) {
+	r := publishtest.New(t)
+	first := r.Commit(t, "first")
+	r.AddTarget(metadata.Targets, "b.txt", "b")
+	r.Publish(metadata.Targets)
+	event := r.Commit(t, "Merge event sign/b")
+	store := &storetest.Memory{}
+	mustRun(t, r, event, store)
+	live := store.Content()
+	refused := func(what string, commit git.OID, texts ...string) {
+		t.Helper()
+		_, err := run(t, r, commit, store)
+		var newer *publish.NewerError
+		if !errors.As(err, &newer) {
+			t.Fatalf("%s: got %v, want a NewerError", what, err)
+		}
+		if !maps.Equal(store.Content(), live) {
+			t.Errorf("%s: something was written", what)
+		}
+		for _, text := range texts {
+			if !strings.Contains(err.Error()+"\n"+newer.Hint(), text) {
+				t.Errorf("%s: %q (%s) does not say %q", what, err, newer.Hint(), text)
+			}
+		}
+	}
+	refused("a late run", first, "timestamp version 3", "status.json there names commit "+string(event[:12])+", built on 2026-01-01T01:00:00Z", ": Merge event sign/b)", "if this run is late, there is nothing to do")
+
+	// Somebody reverts the event's commit on main.
+	r.Git.Run("revert", "--no-edit", string(event))
+	reverted := git.OID(r.Git.Run("rev-parse", "HEAD"))
+	refused("a revert", reverted, "timestamp version 3", "do not revert its commit: make a new event with the old content and higher versions, then tufops online-sign", "online-sign --live URL")
+	// And online signing goes on from there: the timestamp is higher, the roles are not.
+	older := r.Clone()
+	older.Files = maps.Clone(r.Files)
+	old := &publishtest.Repo{Repo: older, Git: r.Git}
+	targets := old.Roles[metadata.Targets]
+	delete(targets.Signed["targets"].(metadata.Object), "b.txt")
+	targets.Signed["version"] = int64(2)
+	old.Put(metadata.Targets, targets.Sign())
+	old.Publish(metadata.Snapshot, metadata.Timestamp)
+	live = store.Content()
+	refused("a revert that was signed online", old.Commit(t, "online signing"), "targets version 3", "make a new event with the old content and higher versions")
+	// The forward fix.
+	targets.Signed["version"] = int64(3)
+	old.Publish(metadata.Targets)
+	if report := mustRun(t, r, old.Commit(t, "Merge event sign/without-b"), store); !report.Changed {
+		t.Error("the forward fix changes nothing")
+	}
+}
+
+// TestRecoverFastForward: a valid timestamp is gone back from only if a person
+// names its version, and they are told what that means.
+func TestRecoverFastForward(t *testing.T) {
+	r := publishtest.New(t)
+	root := r.Files["metadata/1.root.json"]
+	store := &storetest.Memory{}
+	commit := r.Commit(t, "ours")
+	mustRun(t, r, commit, store)
+	ahead := r.Clone()
+	ahead.Roles[metadata.Timestamp].Signed["version"] = int64(1000)
+	forward := string(ahead.Roles[metadata.Timestamp].Sign())
+	store.Set("metadata/timestamp.json", forward)
+	recover := func(version int64) (publish.DestinationReport, error) {
+		report, err := publish.Run(t.Context(), publish.Options{Commit: commit, Publishable: r.Publishable(t, commit), RecoverFastForward: version,
+			To: []publish.Destination{{URL: "store:", Store: store}}})
+		return report.Destinations[0], err
+	}
+	for _, version := range []int64{0, 999, 1001, 2} {
+		_, err := recover(version)
+		if !errors.As(err, new(*publish.NewerError)) || store.Content()["metadata/timestamp.json"] != forward {
+			t.Errorf("giving up version %d: %v", version, err)
+		}
+		if version > 0 && !strings.Contains(err.Error(), fmt.Sprintf("version %d was to be given up", version)) {
+			t.Errorf("giving up version %d: %v", version, err)
+		}
+	}
+	report, err := recover(1000)
+	if err != nil || codes(report) != publish.NoteRecovered || report.Roles[1] != (publish.RoleChange{Role: "timestamp", From: 1000, To: 2}) {
+		t.Errorf("notes %v, roles %v, error %v", report.Notes, report.Roles, err)
+	}
+	if got := update(t, publishtest.Client(t, store, root, ""), nil); got.Timestamp.Version != 2 {
+		t.Errorf("a new client is at %v", got)
+	}
+	if report, err := recover(1000); err != nil || report.Changed || len(report.Notes) != 0 {
+		t.Errorf("again: %v, %v", report, err)
+	}
+	// It overrides the guard of the timestamp and nothing else: a root stays.
+	r.RotateKey(metadata.Root, "root2", true)
+	store.Set("metadata/2.root.json", string(r.Files["metadata/2.root.json"]))
+	store.Set("metadata/timestamp.json", forward)
+	if _, err := recover(1000); !errors.As(err, new(*publish.NewerError)) {
+		t.Errorf("with a newer root: %v", err)
 	}
 }
 
@@ -785,6 +954,7 @@ func TestReportText(t *testing.T) {
     metadata/2.root.json (2346 bytes)
     metadata/index.html (HTML bytes)
     metadata/status.json (STATUS bytes)
+  rehearsed 12 client updates
   note: root version 2 does not accept what is live; timestamp version 3, which old and new root accept, goes out before it [timestamp-before-root]
 `
 	sized := func(s string) string {
@@ -821,4 +991,67 @@ func TestDestinationsAreIndependent(t *testing.T) {
 		t.Errorf("report %+v", report)
 	}
 	update(t, publishtest.Client(t, good, r.Files["metadata/1.root.json"], ""), nil)
+}
+
+// listing tells digests of objects, right or wrong, and counts what is read of
+// them.
+type listing struct {
+	*storetest.Memory
+	digest func(name, content string) []byte
+	reads  []string
+}
+
+func (l *listing) List(ctx context.Context, prefix string) ([]publish.Object, error) {
+	objects, err := l.Memory.List(ctx, prefix)
+	for i, o := range objects {
+		objects[i].MD5 = l.digest(o.Name, l.Content()[o.Name])
+	}
+	return objects, err
+}
+
+func (l *listing) Get(ctx context.Context, name string) (io.ReadCloser, publish.Version, error) {
+	l.reads = append(l.reads, name)
+	return l.Memory.Get(ctx, name)
+}
+
+// TestListedDigests: a digest that agrees spares reading; one that does not says
+// nothing, since some stores list that of an object as it is encrypted.
+func TestListedDigests(t *testing.T) {
+	r := publishtest.New(t)
+	live := &storetest.Memory{}
+	mustRun(t, r, r.Commit(t, "live"), live)
+	r.Publish(metadata.Timestamp)
+	commit := r.Commit(t, "timestamp")
+	right := func(_, content string) []byte { sum := md5.Sum([]byte(content)); return sum[:] }
+	for _, test := range []struct {
+		name   string
+		digest func(name, content string) []byte
+		alter  string
+		reads  bool // artifacts are read
+		fails  bool
+	}{
+		{"right", right, "", false, false},
+		{"of something else", func(name, _ string) []byte { return right("", name) }, "", true, false},
+		{"of another length", func(string, string) []byte { return []byte("short") }, "", true, false},
+		{"none", func(string, string) []byte { return nil }, "", true, false},
+		{"right, and altered", right, "targets/", true, true},
+		{"of something else, and altered", func(name, _ string) []byte { return right("", name) }, "targets/", true, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			store := &listing{Memory: live.Clone(), digest: test.digest}
+			for name, content := range live.Content() {
+				if test.alter != "" && strings.HasPrefix(name, test.alter) && content != "" {
+					store.Set(name, strings.ToUpper(content[:1])+strings.Repeat("x", len(content)-1))
+				}
+			}
+			_, err := run(t, r, commit, store)
+			if errors.As(err, new(*publish.DiffersError)) != test.fails || err != nil && !test.fails {
+				t.Errorf("publishing gives %v", err)
+			}
+			read := slices.ContainsFunc(store.reads, func(name string) bool { return strings.HasPrefix(name, "targets/") })
+			if read != test.reads {
+				t.Errorf("read %q", store.reads)
+			}
+		})
+	}
 }

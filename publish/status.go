@@ -1,12 +1,14 @@
 package publish
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/repository"
+	"github.com/tufops/tufops/trustroot"
 )
 
 // Status is status.json: the facts of the status page, for machines. They are
@@ -77,6 +79,9 @@ type RoleStatus struct {
 type Signer struct {
 	Name   string `json:"name"`   // owner, online URI, or the beginning of the keyid
 	Signed bool   `json:"signed"` // signed this version
+	// Attested says whether a hardware attestation of the key holds; nil for a
+	// machine's key, and where nobody can tell.
+	Attested *bool `json:"attested,omitempty"`
 }
 
 // ArtifactStatus is one artifact of status.json.
@@ -86,13 +91,19 @@ type ArtifactStatus struct {
 	Length int64             `json:"length"` // bytes
 	Hashes map[string]string `json:"hashes"` // by algorithm, those that name its files
 	Files  []string          `json:"files"`
+
+	Sigstore *trustroot.Contents `json:"sigstore,omitempty"` // what it says, where it is Sigstore's trust material
 }
 
-// statusOf states the facts of p. What depends on the time is judged at the time
-// of p; generated is only stated.
-func statusOf(p *repository.Published, generated time.Time) Status {
+// statusOf states the facts of p, as generated at the time of p, which is what
+// they are judged by.
+func statusOf(ctx context.Context, p *repository.Published, attested repository.Attestation) (Status, error) {
+	devices, err := devicesOf(ctx, p, attested)
+	if err != nil {
+		return Status{}, err
+	}
 	s := Status{
-		Schema: 1, Commit: string(p.Commit()), Generated: generated.UTC().Truncate(time.Second),
+		Schema: 1, Commit: string(p.Commit()), Generated: p.At().UTC().Truncate(time.Second),
 		Roots: rootHistory(p.Roots()), Artifacts: []ArtifactStatus{}, Findings: append([]repository.Finding{}, p.Findings()...),
 	}
 	add := func(role, by, file string, doc *metadata.Document, d metadata.Delegation, periods metadata.Object) *RoleStatus {
@@ -116,7 +127,7 @@ func statusOf(p *repository.Published, generated time.Time) Status {
 		for _, id := range d.KeyIDs {
 			if k := d.Keys[id]; k != nil && !seen[k.Fingerprint()] {
 				seen[k.Fingerprint()] = true
-				r.Signers = append(r.Signers, Signer{Name: holder(k), Signed: signed[k.Fingerprint()]})
+				r.Signers = append(r.Signers, Signer{Name: holder(k), Signed: signed[k.Fingerprint()], Attested: devices[k.Fingerprint()]})
 				r.Online = r.Online && k.OnlineURI != ""
 			}
 		}
@@ -145,11 +156,72 @@ func statusOf(p *repository.Published, generated time.Time) Status {
 				one.Hashes[algorithm] = hash
 			}
 		}
+		if one.Sigstore, err = material(ctx, p, a); err != nil {
+			return Status{}, err
+		}
 		s.Artifacts = append(s.Artifacts, one)
 	}
-	_, err := p.Publishable()
+	_, err = p.Publishable()
 	s.Health = healthOf(s.Roles, len(s.Findings) > 0, err != nil)
-	return s
+	return s, nil
+}
+
+// devicesOf says of the people's keys in the roles of p whether an attestation
+// holds for them, by fingerprint. It is empty where attested is nil.
+func devicesOf(ctx context.Context, p *repository.Published, attested repository.Attestation) (map[string]*bool, error) {
+	known := map[string]*bool{}
+	if attested == nil {
+		return known, nil
+	}
+	state, err := p.Repository().At(ctx, p.Commit())
+	if err != nil {
+		return nil, err
+	}
+	delegations := []metadata.Delegation{}
+	for _, role := range metadata.TopLevel {
+		d, _ := p.Root().Delegation(role)
+		delegations = append(delegations, d)
+	}
+	for _, r := range p.Roles() {
+		delegations = append(delegations, r.Delegation)
+	}
+	for _, d := range delegations {
+		for _, id := range d.KeyIDs {
+			k := d.Keys[id]
+			if k == nil || k.OnlineURI != "" || known[k.Fingerprint()] != nil {
+				continue
+			}
+			why, err := attested(ctx, state, k)
+			if err != nil {
+				return nil, fmt.Errorf("look at the attestation of %s: %w", holder(k), err)
+			}
+			holds := why == ""
+			known[k.Fingerprint()] = &holds
+		}
+	}
+	return known, nil
+}
+
+// material reads an artifact that is trust material by its name; nil for any
+// other.
+func material(ctx context.Context, p *repository.Published, a repository.PublishedArtifact) (*trustroot.Contents, error) {
+	kind, ok := trustroot.KindOf(a.Target)
+	if !ok {
+		return nil, nil
+	}
+	const limit = 1_000_000
+	if a.Length > limit {
+		return &trustroot.Contents{
+			Kind: kind, Problem: fmt.Sprintf("it has %d bytes, which is no trust material", a.Length),
+			Instances: []trustroot.Instance{}, Selectors: []trustroot.Choice{},
+		}, nil
+	}
+	data, err := p.Repository().Git.BlobLimit(ctx, a.File.OID, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", a.File.Path, err)
+	}
+	says := trustroot.Describe(kind, data, p.At())
+	return &says, nil
 }
 
 // healthOf sums up. Roles of the top level fail every client when they expire;

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"sort"
 
@@ -39,12 +40,19 @@ type File struct {
 // Tree is everything that is published of one commit.
 type Tree struct {
 	published *repository.Published
+	status    Status
 	files     []File
 }
 
-// NewTree lays out what is published of a commit.
-func NewTree(p *repository.Published) (*Tree, error) {
-	t := &Tree{published: p}
+// NewTree lays out what is published of a commit. The status page says of
+// people's keys whether attested finds an attestation of them; where that is nil
+// it says nothing.
+func NewTree(ctx context.Context, p *repository.Published, attested repository.Attestation) (*Tree, error) {
+	status, err := statusOf(ctx, p, attested)
+	if err != nil {
+		return nil, err
+	}
+	t := &Tree{published: p, status: status}
 	add := func(class Class, name string, doc *metadata.Document) {
 		t.files = append(t.files, File{Class: class, Name: name, Data: doc.Raw(), Size: int64(len(doc.Raw()))})
 	}
@@ -65,7 +73,7 @@ func NewTree(p *repository.Published) (*Tree, error) {
 		add(Root, versioned(metadata.Root, r.Document), r.Document)
 	}
 	add(Timestamp, "timestamp.json", p.Timestamp())
-	pages, err := pages(p, p.At())
+	pages, err := pages(status)
 	if err != nil {
 		return nil, err
 	}
@@ -156,4 +164,30 @@ func write(name string, rd io.Reader) error {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return out.Close()
+}
+
+// How long caches may keep a file, by whether its name is its content's. The
+// timestamp may be kept, but not shown without asking for a newer one.
+const (
+	forever    = "public, max-age=31536000, immutable"
+	revalidate = "no-cache, max-age=60"
+	briefly    = "public, max-age=300"
+)
+
+// upload is how a file is written.
+func upload(f File, body io.Reader, was Version) Upload {
+	u := Upload{Name: ObjectName(f), Size: f.Size, Body: body, Was: was, ContentType: "application/json", CacheControl: forever}
+	switch f.Class {
+	case Timestamp:
+		u.CacheControl = revalidate
+	case Page:
+		u.CacheControl = briefly
+	}
+	switch ext := path.Ext(f.Name); {
+	case f.Class == Artifact && ext != ".json":
+		u.ContentType = "application/octet-stream"
+	case ext == ".html":
+		u.ContentType = "text/html; charset=utf-8"
+	}
+	return u
 }

@@ -368,6 +368,9 @@ type RoleConfig struct {
 	// OwnKey is the key that one of the signers, the person who edits, brings
 	// along; it is listed at once instead of an invitation.
 	OwnKey *metadata.Key
+	// ReplaceOwn has OwnKey take the place of all keys that its owner has for the
+	// role.
+	ReplaceOwn bool
 
 	Threshold     int64 // 0 keeps; a single signer always has 1
 	ExpiryPeriod  int64 // days; 0 keeps
@@ -483,7 +486,7 @@ func (e *Edit) planDelegation(by, role string, delegated bool, c RoleConfig) (In
 		invites = invites.Without("", role)
 		keyids = slices.DeleteFunc(keyids, func(id string) bool {
 			k := present.Keys[id]
-			return k == nil || !slices.Contains(c.Signers, k.Owner)
+			return k == nil || !slices.Contains(c.Signers, k.Owner) || c.ReplaceOwn && c.OwnKey != nil && k.Owner == c.OwnKey.Owner
 		})
 		for _, owner := range c.Signers {
 			has := slices.ContainsFunc(keyids, func(id string) bool { return present.Keys[id].Owner == owner })

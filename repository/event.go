@@ -475,6 +475,7 @@ type judge struct {
 	err    error // git failed: there is no verdict
 
 	silenced []Silenced
+	material trustroot.Reader
 }
 
 // failed notes an error that leaves no verdict. What is wrong with content is

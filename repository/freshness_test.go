@@ -248,7 +248,7 @@ func (s *site) client() *client.Client {
 // keys are those of a [World], by their URI.
 type keys struct{}
 
-func (keys) Resolve(_ context.Context, uri string) (metadata.Signer, error) {
+func (keys) Resolve(_ context.Context, uri, _ string) (metadata.Signer, error) {
 	name, ok := strings.CutPrefix(uri, "file2:")
 	if !ok { // a service that finds a key without being told its version
 		name = "online"

@@ -24,6 +24,7 @@ const (
 	ReasonSignature Reason = "signature" // it is not validly signed by the keys of the newest root
 	ReasonContent   Reason = "content"   // what it lists has changed
 	ReasonPeriod    Reason = "period"    // its signing period has begun
+	ReasonLive      Reason = "live"      // clients have a version that main does not know
 	ReasonRestored  Reason = "restored"  // main's file was removed, put back or never signed: the last good version goes on
 )
 
@@ -51,6 +52,15 @@ type Renewals struct {
 	List []Renewal
 	// Blocked are the findings that keep the content of the snapshot as it is.
 	Blocked []Finding
+	// Notes are what was made of each [Live] that is not as main has it, in a
+	// sentence.
+	Notes []string
+}
+
+// Live is a timestamp that clients are served.
+type Live struct {
+	Where string
+	Data  []byte // as it arrived
 }
 
 // Renew works out which of snapshot and timestamp need a new version at a
@@ -65,7 +75,14 @@ type Renewals struct {
 // While o has findings in Blocked, the snapshot's content stays as it is: a new
 // version is made only if clients would fail without (its signing period has
 // begun, or the keys have changed), and lists what the old one lists.
-func (o *Online) Renew(ctx context.Context, now time.Time) (*Renewals, error) {
+//
+// Clients do not go back. Where one of live is newer than main's timestamp, or of
+// the same version with other content, somebody has signed elsewhere: new versions
+// of both roles are then made, above what it states. It counts if the keys of the
+// newest root have signed it, or those of the root that main's is signed by, and if
+// it is not so far ahead that only a thief of the key can have made it. What does
+// not count is told of in Notes and changes nothing.
+func (o *Online) Renew(ctx context.Context, now time.Time, live ...Live) (*Renewals, error) {
 	// Not State.Edit: what it reads beyond the roles is a matter of signing
 	// events, and a fault there must not stop the timestamp.
 	r := &Renewals{
@@ -87,10 +104,63 @@ func (o *Online) Renew(ctx context.Context, now time.Time) (*Renewals, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := o.renewSnapshot(r, snapshot, listed); err != nil {
+	seen, err := o.ahead(ctx, r, timestamp, live)
+	if err != nil {
 		return nil, err
 	}
-	return r, o.renewTimestamp(r, timestamp, snapshot)
+	if err := o.renewSnapshot(r, snapshot, listed, seen); err != nil {
+		return nil, err
+	}
+	return r, o.renewTimestamp(r, timestamp, snapshot, seen)
+}
+
+// floor is what clients have seen of both roles and main does not know; zero where
+// main knows all.
+type floor struct{ timestamp, snapshot int64 }
+
+// ahead looks which of live is newer than main's timestamp, or differs from it.
+func (o *Online) ahead(ctx context.Context, r *Renewals, main origin, live []Live) (floor, error) {
+	var seen floor
+	var version, snapshot int64 // of main's, and what it lists; 0 where it does not count
+	root := o.Root
+	if main.root != nil {
+		version, root = main.doc.Version(), main.root
+		snapshot = main.doc.Meta()[metaName(metadata.Snapshot)].Version
+	}
+	for _, l := range live {
+		note := func(format string, args ...any) {
+			r.Notes = append(r.Notes, fmt.Sprintf("%s: ", l.Where)+fmt.Sprintf(format, args...))
+		}
+		doc, err := metadata.Parse(l.Data)
+		if err == nil && doc.Type() != metadata.Timestamp {
+			err = fmt.Errorf("it is of type %q", doc.Type())
+		}
+		if err != nil {
+			note("what is served as the timestamp cannot be read, and is passed over: %v", err)
+			continue
+		}
+		found, err := o.signedBy(ctx, metadata.Timestamp, doc)
+		if err != nil {
+			return seen, err
+		}
+		switch {
+		case found.root == nil || found.root.Version() < root.Version():
+			note("timestamp version %d, which is served, is not signed by the online keys of root version %d, and is passed over", doc.Version(), root.Version())
+		case doc.Version()-version > maxVersionGrowth || doc.Meta()[metaName(metadata.Snapshot)].Version-snapshot > maxVersionGrowth:
+			note("timestamp version %d over snapshot %d, which is served, is more than %d above version %d over %d of main, and is not followed: whoever signed it has the online key, so replace that (docs/maintainer-manual.md)",
+				doc.Version(), doc.Meta()[metaName(metadata.Snapshot)].Version, maxVersionGrowth, version, snapshot)
+		case doc.Version() < version, doc.Version() == version && string(doc.Payload()) == string(main.doc.Payload()):
+		default:
+			how := "and main does not have"
+			if doc.Version() == version {
+				how = "differs from main's"
+			}
+			note("clients have timestamp version %d, which %s: the next version goes on from it", doc.Version(), how)
+			seen.timestamp = max(seen.timestamp, doc.Version())
+			seen.snapshot = max(seen.snapshot, doc.Meta()[metaName(metadata.Snapshot)].Version)
+		}
+	}
+	return seen, nil
 }
 
 func metaName(role string) string { return role + ".json" }
@@ -202,7 +272,7 @@ func (o *Online) signedBy(ctx context.Context, role string, doc *metadata.Docume
 }
 
 // renewSnapshot makes a new snapshot if one is due.
-func (o *Online) renewSnapshot(r *Renewals, from origin, listed int64) error {
+func (o *Online) renewSnapshot(r *Renewals, from origin, listed int64, seen floor) error {
 	f := &findings{role: metadata.Snapshot}
 	defer func() { r.Blocked = append(r.Blocked, f.list...) }()
 	file := o.State.repo.Path(MetadataFile(metadata.Snapshot))
@@ -238,11 +308,13 @@ func (o *Online) renewSnapshot(r *Renewals, from origin, listed int64) error {
 		}
 		grown = nil
 	}
-	why := o.due(from, metadata.Snapshot, r.Edit.now, len(grown) > 0)
+	// A timestamp that main does not know may list a snapshot that it does not know
+	// either, under the very number that the next one here would get.
+	why := o.due(from, metadata.Snapshot, r.Edit.now, len(grown) > 0, seen.snapshot)
 	if why == "" {
 		return nil
 	}
-	return o.renew(r, metadata.Snapshot, from, why, func(entries metadata.Object) {
+	return o.renew(r, metadata.Snapshot, from, why, seen.snapshot, func(entries metadata.Object) {
 		for role, version := range grown {
 			entries[metaName(role)] = metadata.Object{"version": version}
 		}
@@ -250,7 +322,7 @@ func (o *Online) renewSnapshot(r *Renewals, from origin, listed int64) error {
 }
 
 // renewTimestamp makes a new timestamp if one is due.
-func (o *Online) renewTimestamp(r *Renewals, from, snapshot origin) error {
+func (o *Online) renewTimestamp(r *Renewals, from, snapshot origin, seen floor) error {
 	var version int64 // of the snapshot; 0 keeps what is listed
 	switch {
 	case len(r.List) > 0:
@@ -265,11 +337,11 @@ func (o *Online) renewTimestamp(r *Renewals, from, snapshot origin) error {
 	if version == 0 && listed == 0 {
 		return nil // nothing that a timestamp could list: Blocked says why
 	}
-	why := o.due(from, metadata.Timestamp, r.Edit.now, version > listed)
+	why := o.due(from, metadata.Timestamp, r.Edit.now, version > listed, seen.timestamp)
 	if why == "" {
 		return nil
 	}
-	return o.renew(r, metadata.Timestamp, from, why, func(entries metadata.Object) {
+	return o.renew(r, metadata.Timestamp, from, why, seen.timestamp, func(entries metadata.Object) {
 		if version > listed {
 			entries[metaName(metadata.Snapshot)] = metadata.Object{"version": version}
 		}
@@ -277,7 +349,7 @@ func (o *Online) renewTimestamp(r *Renewals, from, snapshot origin) error {
 }
 
 // due says why a new version of an online role is to be made; "" where none is.
-func (o *Online) due(from origin, role string, now time.Time, changed bool) Reason {
+func (o *Online) due(from origin, role string, now time.Time, changed bool, seen int64) Reason {
 	d, _ := o.Root.Delegation(role)
 	switch {
 	case from.doc == nil:
@@ -286,6 +358,8 @@ func (o *Online) due(from origin, role string, now time.Time, changed bool) Reas
 		return ReasonRestored
 	case !from.current(o):
 		return ReasonSignature
+	case seen > 0:
+		return ReasonLive
 	case changed:
 		return ReasonContent
 	case Due(from.doc, metadata.PeriodOf(d.Object), now):
@@ -294,9 +368,9 @@ func (o *Online) due(from origin, role string, now time.Time, changed bool) Reas
 	return ""
 }
 
-// renew makes the next version of an online role: everything stays as it was but
-// version, expiry date and the entries that change.
-func (o *Online) renew(r *Renewals, role string, from origin, why Reason, change func(entries metadata.Object)) error {
+// renew makes the next version of an online role, above seen: everything stays as
+// it was but version, expiry date and the entries that change.
+func (o *Online) renew(r *Renewals, role string, from origin, why Reason, seen int64, change func(entries metadata.Object)) error {
 	d, _ := o.Root.Delegation(role)
 	renewal := Renewal{Role: role, Version: 1, Why: why, From: from.commit, Delegation: d}
 	period := metadata.PeriodOf(d.Object).Expiry
@@ -309,6 +383,7 @@ func (o *Online) renew(r *Renewals, role string, from origin, why Reason, change
 		renewal.Version = renewal.Previous + 1
 		r.Edit.docs[role] = from.doc
 	}
+	renewal.Version = max(renewal.Version, seen+1)
 	if from.root != nil && from.root != o.Root {
 		outgoing, _ := from.root.Delegation(role)
 		renewal.Outgoing = &outgoing

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -48,6 +49,10 @@ type Policy struct {
 	// KeyTypes are the types of keys that an event may add, each as TYPE/SCHEME;
 	// empty for all that this program writes.
 	KeyTypes []string
+	// OnlineKeys are where online keys may be, as beginnings of their URIs. A
+	// machine calls no other service or host for a key that only an event names.
+	// Empty: none.
+	OnlineKeys []string
 	// Profile is what the repository is held to; "" for nothing beyond the rules.
 	Profile Profile
 	// EnforceTrust lets mistakes in Sigstore's trust material keep an event from
@@ -87,13 +92,14 @@ func (e *PolicyError) Hint() string {
 }
 
 // policyKeys are the names at the top of [PolicyFile].
-var policyKeys = []string{"repositories", "legacy-keyids", "key-types", "attested-keys", "invite-acceptance", "trust-material", "profile", "rules"}
+var policyKeys = []string{"repositories", "legacy-keyids", "key-types", "online-keys", "attested-keys", "invite-acceptance", "trust-material", "profile", "rules"}
 
 // policyFile is the form of [PolicyFile].
 type policyFile struct {
 	Repositories     []string                `yaml:"repositories"`
 	LegacyKeyIDs     *string                 `yaml:"legacy-keyids"`
 	KeyTypes         []string                `yaml:"key-types"`
+	OnlineKeys       []string                `yaml:"online-keys"`
 	AttestedKeys     *string                 `yaml:"attested-keys"`
 	InviteAcceptance *string                 `yaml:"invite-acceptance"`
 	Profile          *string                 `yaml:"profile"`
@@ -143,6 +149,9 @@ func ParsePolicy(data []byte) (Policy, error) {
 		return Policy{}, err
 	}
 	if p.KeyTypes, err = f.keyTypes(); err != nil {
+		return Policy{}, err
+	}
+	if p.OnlineKeys, err = f.onlineKeys(); err != nil {
 		return Policy{}, err
 	}
 	if p.AllowLegacyKeyIDs, err = choice("legacy-keyids", f.LegacyKeyIDs, "allowed", "refused"); err != nil {
@@ -321,6 +330,49 @@ func (f policyFile) keyTypes() ([]string, error) {
 	return f.KeyTypes, nil
 }
 
+// onlineKeys takes beginnings that end where a name of the URI ends, and that name
+// the host where the URI has one: azurekms: alone would be any host in the world.
+func (f policyFile) onlineKeys() ([]string, error) {
+	if f.OnlineKeys != nil && len(f.OnlineKeys) == 0 {
+		return nil, errors.New("online-keys is empty: leave it out, no key that only an event names is then called")
+	}
+	for i, u := range f.OnlineKeys {
+		switch {
+		case slices.Contains(f.OnlineKeys[:i], u):
+			return nil, fmt.Errorf("online-keys lists %q twice", u)
+		case !onlineKeysForm.MatchString(u) || !plainURI(u) || strings.HasPrefix(u, "azurekms:") && !strings.HasPrefix(u, "azurekms://"):
+			return nil, fmt.Errorf("online-keys lists %q, which is no beginning of a key's URI: write SERVICE: and what follows, up to a / or a : (gcpkms:projects/example/, azurekms://example.vault.azure.net/, hv:), or a whole URI", u)
+		}
+	}
+	return f.OnlineKeys, nil
+}
+
+// onlineKeysForm is a service, its host if it stands in the URI, and what follows.
+var onlineKeysForm = regexp.MustCompile(`^([a-z][a-z0-9]*://[A-Za-z0-9.-]+/.*|[a-z][a-z0-9]*:(/?[^/].*)?)$`)
+
+// plainURI reports whether a URI means what it looks like: no dots that lead
+// upwards, nothing encoded, no query, no account.
+func plainURI(uri string) bool {
+	if strings.ContainsAny(uri, `%?#@\`) || strings.ContainsFunc(uri, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return false
+	}
+	_, path, _ := strings.Cut(uri, ":")
+	for part := range strings.SplitSeq(strings.TrimPrefix(path, "//"), "/") {
+		if part == "." || part == ".." {
+			return false
+		}
+	}
+	return true
+}
+
+// AllowsOnlineKey reports whether a key that the metadata of main does not list may
+// be asked for at its URI: whether [Policy.OnlineKeys] has a beginning of it.
+func (p Policy) AllowsOnlineKey(uri string) bool {
+	return plainURI(uri) && slices.ContainsFunc(p.OnlineKeys, func(begin string) bool {
+		return uri == begin || strings.HasPrefix(uri, begin) && (strings.HasSuffix(begin, "/") || strings.HasSuffix(begin, ":"))
+	})
+}
+
 // check says why a decision about a rule cannot be made.
 func (d Decision) check(name string) error {
 	r := ruleNamed(name)
@@ -345,8 +397,8 @@ func (d Decision) check(name string) error {
 	return nil
 }
 
-// allows reports whether an event may add a key of a type.
-func (p Policy) allows(typeAndScheme string) bool {
+// Allows reports whether an event may add a key of a type, TYPE/SCHEME.
+func (p Policy) Allows(typeAndScheme string) bool {
 	if len(p.KeyTypes) > 0 {
 		return slices.Contains(p.KeyTypes, typeAndScheme)
 	}

@@ -84,6 +84,7 @@ func TestParsePolicy(t *testing.T) {
 repositories: [v1, ./v2/]
 legacy-keyids: allowed
 key-types: [ecdsa/ecdsa-sha2-nistp256]
+online-keys: ["gcpkms:projects/example/", "hv:"]
 attested-keys: required
 invite-acceptance: own-login
 rules:
@@ -94,6 +95,7 @@ rules:
   new-key-unproven: {level: error}
 `, repository.Policy{
 			Repositories: []string{"v1", "v2"}, AllowLegacyKeyIDs: true, KeyTypes: []string{"ecdsa/ecdsa-sha2-nistp256"},
+			OnlineKeys: []string{"gcpkms:projects/example/", "hv:"},
 			Rules: map[string]repository.Decision{
 				"threshold-of-one":         {Level: "off", Reason: "one maintainer, on purpose"},
 				"expiry-too-far":           {Level: "warning", Reason: "moved to yearly signing"},
@@ -119,7 +121,7 @@ func TestParsePolicyErrors(t *testing.T) {
 		{"a word", "strict", "line 1: it does not hold keys like rules and key-types"},
 		{"two documents", "rules: {}\n---\nrules: {}", "it holds more than one document"},
 		{"a second document that is broken", "rules: {}\n---\n: {", "it holds more than one document"},
-		{"unknown key", "legacy-keyids: allowed\nlegacy-keyid: allowed", `line 2: there is no key "legacy-keyid", only repositories, legacy-keyids, key-types, attested-keys, invite-acceptance, trust-material, profile, rules`},
+		{"unknown key", "legacy-keyids: allowed\nlegacy-keyid: allowed", `line 2: there is no key "legacy-keyid", only repositories, legacy-keyids, key-types, online-keys, attested-keys, invite-acceptance, trust-material, profile, rules`},
 		{"key twice", "legacy-keyids: refused\nlegacy-keyids: allowed", `line 2: "legacy-keyids" stands twice`},
 		{"a number for a key", "1: x", "line 1: a key is not text"},
 		{"alias", "key-types: &x [ed25519/ed25519]\nrepositories: *x", "line 1: anchors and aliases are not read"},
@@ -139,6 +141,12 @@ func TestParsePolicyErrors(t *testing.T) {
 		{"key type unknown", "key-types: [ml-dsa/ml-dsa-65/1]", `key-types lists "ml-dsa/ml-dsa-65/1", which cannot be written, only ecdsa/ecdsa-sha2-nistp256, `},
 		{"key type twice", "key-types: [ed25519/ed25519, ed25519/ed25519]", `key-types lists "ed25519/ed25519" twice`},
 		{"no key types", "key-types: []", "key-types is empty: no key could ever be added"},
+		{"no online keys", "online-keys: []", "online-keys is empty"},
+		{"online key twice", "online-keys: ['hv:', 'hv:']", `online-keys lists "hv:" twice`},
+		{"online key of no service", "online-keys: [projects/example/]", `online-keys lists "projects/example/", which is no beginning of a key's URI`},
+		{"online key of any host", "online-keys: ['azurekms:']", `online-keys lists "azurekms:", which is no`},
+		{"online key of no host", "online-keys: ['azurekms:///keys/']", `online-keys lists "azurekms:///keys/", which is no`},
+		{"online key that goes up", "online-keys: ['gcpkms:projects/x/../']", `online-keys lists "gcpkms:projects/x/../", which is no`},
 		{"unknown rule", "rules: {treshold-of-one: {level: off, reason: x}}", `rules names "treshold-of-one", which is no rule; list them with: tufops rules`},
 		{"unknown key of a decision", "rules: {threshold-of-one: {level: off, reason: x, until: tomorrow}}", `line 1: rule threshold-of-one: there is no key "until", only level, reason`},
 		{"no level", "rules: {threshold-of-one: {reason: x}}", "rules gives threshold-of-one no level"},
@@ -315,6 +323,32 @@ func TestKeyTypes(t *testing.T) {
 	w.Sign("targets", "dave").Commit("event")
 	ruleCase{complete: true}.check(t, w, repository.Policy{KeyTypes: []string{"rsa/rsassa-pss-sha256", "ed25519/ed25519"}}, repository.EventOptions{})
 	ruleCase{want: []string{"root key-type-not-allowed error"}}.check(t, w, repository.Policy{KeyTypes: []string{"ecdsa/ecdsa-sha2-nistp256"}}, repository.EventOptions{})
+}
+
+// TestAllowsOnlineKey: what an event names is called only where the list has a
+// beginning of it that ends where a name ends.
+func TestAllowsOnlineKey(t *testing.T) {
+	p, err := repository.ParsePolicy([]byte(`online-keys: ["gcpkms:projects/ours/", "azurekms://ours.vault.azure.net/", "awskms:arn:aws:kms:eu-west-1:111122223333:", "hv:root/3", "file2:/srv/tuf/"]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for uri, want := range map[string]bool{
+		"gcpkms:projects/ours/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1": true,
+		"gcpkms:projects/ours": false, "gcpkms:projects/ours-not/locations/l": false, "gcpkms:projects/ours/../theirs/k": false, "gcpkms:projects/ours/./k": false,
+		"gcpkms:projects/ours/%2e%2e/theirs": false, "gcpkms:projects/ours/k?x=y": false, "gcpkms:projects/ours/k#x": false, "gcpkms:projects/ours/a b": false,
+		"azurekms://ours.vault.azure.net/keys/k/1": true, "azurekms://ours.vault.azure.net.evil.example/keys/k/1": false,
+		"azurekms://ours.vault.azure.net@evil.example/keys/k/1": false, "azurekms://OURS.vault.azure.net/keys/k/1": false,
+		"awskms:arn:aws:kms:eu-west-1:111122223333:key/x": true, "awskms:arn:aws:kms:eu-west-1:111122223334:key/x": false, "awskms:alias/x": false,
+		"hv:root/3": true, "hv:root/33": false, "hv:root/3/": false, "file2:/srv/tuf/k.pem": true, "file2:/srv/tuf/../k.pem": false, "file2:/srv/tufk.pem": false,
+		"": false, "gcpkms:": false, "gcpkms:projects/ours/k\n": false, "gcpkms:projects/ours/\\k": false, "gcpkms:projects/ours/k\u00e9": false,
+	} {
+		if got := p.AllowsOnlineKey(uri); got != want {
+			t.Errorf("%q: %v, want %v", uri, got, want)
+		}
+	}
+	if (repository.Policy{}).AllowsOnlineKey("file2:/srv/tuf/k.pem") {
+		t.Error("without a list a key is allowed")
+	}
 }
 
 // TestRequiredAttestation: what the policy asks for and nobody can check is not

@@ -214,19 +214,42 @@ var writtenTypes = []string{"ecdsa/ecdsa-sha2-nistp256", "ecdsa/ecdsa-sha2-nistp
 
 // keyTypeNotAllowed stops a key that deployed clients cannot use: go-tuf verifies
 // no role that lists one, whoever else has signed. It judges key material that
-// the event adds: what is there, or was imported, may be of any type.
+// the event adds: what is there, or was imported, may be of any type. A key of
+// Sigstore's is judged wherever the event lists it anew.
 func (v view) keyTypeNotAllowed(f *findings) {
 	keys, _ := v.keys()
 	for _, k := range keys {
 		switch {
 		case v.hadPublicKey(k):
-		case !v.policy.allows(k.Type + "/" + k.Scheme):
-			f.add(keyTypeNotAllowed, v.file(), "use an ECDSA P-256 key", "the new key of %s has type %s and scheme %s, which deployed clients may not verify", holderOf(k), k.Type, k.Scheme)
+		case !v.policy.Allows(k.Type + "/" + k.Scheme):
+			why := "deployed clients may not verify"
+			if k.Type == metadata.SigstoreKey {
+				why = unreadableSigstore
+			}
+			f.add(keyTypeNotAllowed, v.file(), "use an ECDSA P-256 key", "the new key of %s has type %s and scheme %s, which %s", holderOf(k), k.Type, k.Scheme, why)
 		case k.Unusable != nil:
 			f.add(keyTypeNotAllowed, v.file(), "remove the key and add it again with tufops-sign delegate", "the new key of %s (keyid %s) can verify nothing: %v", holderOf(k), k.ID, k.Unusable)
 		}
 	}
+	v.listing(func(d metadata.Delegation, id string) {
+		k := d.Keys[id]
+		if k == nil || k.Type != metadata.SigstoreKey || !v.hadPublicKey(k) {
+			return
+		}
+		var old metadata.Delegation
+		if v.known != nil {
+			old, _ = v.known.Delegation(d.Role)
+		}
+		if !slices.Contains(old.KeyIDs, id) {
+			f.add(keyTypeNotAllowed, v.file(), "use an ECDSA P-256 key", "%s is to list the key of %s, which has type %s and scheme %s, which %s", d.Role, holderOf(k), k.Type, k.Scheme, unreadableSigstore)
+		}
+	})
 }
+
+// unreadableSigstore is why no role that clients read may list a key of
+// Sigstore's: go-tuf knows no such type, and cannot parse a file with such a
+// signature in it.
+const unreadableSigstore = "clients that are built with go-tuf cannot verify; and they cannot read a file that it has signed, since the signature is not in hex"
 
 // login is what GitHub accepts as one, with the @.
 var login = regexp.MustCompile(`^@[a-z0-9]+(-[a-z0-9]+)*$`)
@@ -431,24 +454,37 @@ func (v view) onlineURIUnpinned(f *findings) {
 		if k.OnlineURI == "" || !added(k) {
 			continue
 		}
-		scheme, rest, _ := strings.Cut(k.OnlineURI, ":")
-		unpinned, level := false, LevelError
-		switch scheme {
-		case "gcpkms":
-			unpinned = !regexp.MustCompile(`/cryptoKeyVersions/[0-9]+$`).MatchString(rest)
-		case "azurekms":
-			unpinned = !regexp.MustCompile(`/keys/[^/]+/[^/]+$`).MatchString(rest)
-		case "hv":
-			unpinned = !regexp.MustCompile(`^[^/]+/[0-9]+$`).MatchString(rest)
-		case "awskms":
-			unpinned, level = strings.HasPrefix(rest, "alias/") || strings.Contains(rest, ":alias/"), LevelWarning
-		}
+		unpinned, level := UnpinnedURI(k.OnlineURI)
 		if unpinned {
 			f.addAs(onlineURIUnpinned, level, v.file(), "name the version of the key: tufops-sign delegate "+escape.Argument(v.event.Name)+" timestamp --online-key URI",
 				"the online key URI %s names no version of the key", k.OnlineURI)
 		}
 	}
 }
+
+// UnpinnedURI reports whether the URI of an online key leaves open which version of
+// the key is meant, so that the service may sign with another one tomorrow, and how
+// bad that is: an alias of AWS is a warning, since it is what tuf-on-ci writes.
+func UnpinnedURI(uri string) (unpinned bool, level Level) {
+	scheme, rest, _ := strings.Cut(uri, ":")
+	switch scheme {
+	case "gcpkms":
+		return !gcpVersion.MatchString(rest), LevelError
+	case "azurekms":
+		return !azureVersion.MatchString(rest), LevelError
+	case "hv":
+		return !vaultVersion.MatchString(rest), LevelError
+	case "awskms":
+		return strings.HasPrefix(rest, "alias/") || strings.Contains(rest, ":alias/"), LevelWarning
+	}
+	return false, LevelError
+}
+
+var (
+	gcpVersion   = regexp.MustCompile(`/cryptoKeyVersions/[0-9]+$`)
+	azureVersion = regexp.MustCompile(`/keys/[^/]+/[^/]+$`)
+	vaultVersion = regexp.MustCompile(`^[^/]+/[0-9]+$`)
+)
 
 // thresholdOfOne shows a role that one stolen key, or one person under pressure,
 // signs alone.

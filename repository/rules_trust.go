@@ -98,7 +98,7 @@ func (j *judge) trustMaterial(f *findings, s *Status) {
 			return
 		}
 		if m.change != nil {
-			d := trustroot.Compare(m.target, before, m.after, j.now)
+			d := j.material.Compare(m.target, before, m.after, j.now)
 			m.change.Meaning = &d
 		}
 		f.role = m.role
@@ -106,7 +106,7 @@ func (j *judge) trustMaterial(f *findings, s *Status) {
 			j.trustRemoved(f, m)
 			continue
 		}
-		j.trust(f, j.event.repo.Path(ArtifactFile(m.target)), m.target, trustroot.Lint(trustroot.Input{
+		j.trust(f, j.event.repo.Path(ArtifactFile(m.target)), m.target, j.material.Lint(trustroot.Input{
 			Name: m.target, Data: m.after, Before: before, Files: beside(m.target, files), Now: j.now,
 		}))
 		if err := j.trustReplay(f, m, before); err != nil {
@@ -118,8 +118,8 @@ func (j *judge) trustMaterial(f *findings, s *Status) {
 		if _, ok := trustroot.KindOf(target); !ok || changed[target] {
 			continue
 		}
-		old := trustroot.Lint(trustroot.Input{Name: target, Data: was[target], Files: beside(target, was), Now: j.now})
-		fresh := trustroot.Lint(trustroot.Input{Name: target, Data: files[target], Files: beside(target, files), Now: j.now})
+		old := j.material.Lint(trustroot.Input{Name: target, Data: was[target], Files: beside(target, was), Now: j.now})
+		fresh := j.material.Lint(trustroot.Input{Name: target, Data: files[target], Files: beside(target, files), Now: j.now})
 		f.role = j.event.Proposed.holder(target)
 		j.trust(f, j.event.repo.Path(ArtifactFile(target)), target, slices.DeleteFunc(fresh, func(one trustroot.Finding) bool {
 			return slices.Contains(old, one)
@@ -256,7 +256,7 @@ func (j *judge) readable(m trustMaterial, known []byte) ([]byte, error) {
 	if before == nil {
 		return nil, nil
 	}
-	if _, err := trustroot.Parse(kind, before); err == nil {
+	if _, err := j.material.Parse(kind, before); err == nil {
 		return before, nil
 	}
 	file := r.Path(ArtifactFile(m.target))
@@ -276,7 +276,7 @@ func (j *judge) readable(m trustMaterial, known []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, err := trustroot.Parse(kind, data[m.target]); err == nil {
+		if _, err := j.material.Parse(kind, data[m.target]); err == nil {
 			return data[m.target], nil
 		}
 	}
@@ -288,7 +288,7 @@ func (j *judge) readable(m trustMaterial, known []byte) ([]byte, error) {
 func (j *judge) trustReplay(f *findings, m trustMaterial, before []byte) error {
 	r := j.event.repo
 	kind, _ := trustroot.KindOf(m.target)
-	if _, err := trustroot.Parse(kind, m.after); err != nil || kind != trustroot.TrustedRoot || before == nil {
+	if _, err := j.material.Parse(kind, m.after); err != nil || kind != trustroot.TrustedRoot || before == nil {
 		return nil
 	}
 	entries, err := r.Git.Files(j.ctx, j.event.Base, r.Path(BundleFolder))

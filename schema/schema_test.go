@@ -78,6 +78,9 @@ func TestPolicy(t *testing.T) {
 		"legacy-keyids: allowed", "legacy-keyids: refused", "legacy-keyids: maybe", "legacy-keyids: true", "legacy-keyids:", "legacy-keyids: [allowed]",
 		"repositories: [v1, v2]", "repositories: [v1, v1]", "repositories: v1", "repositories: [1]", "repositories: ['']",
 		"key-types: [ed25519/ed25519]", "key-types: [ed25519]", "key-types: []", "key-types: [ed25519/ed25519, ed25519/ed25519]",
+		"online-keys: ['gcpkms:projects/x/']", "online-keys: ['azurekms://x.vault.azure.net/']", "online-keys: ['hv:']", "online-keys: ['hv:', 'hv:']", "online-keys: []", "online-keys: hv", "online-keys: [x]",
+		"online-keys: ['file2:/srv/tuf/']", "online-keys: ['azurekms:']", "online-keys: ['azurekms:/x/']", "online-keys: ['azurekms:///x/']", "online-keys: ['gcpkms:projects/../']", "online-keys: ['gcpkms:..']",
+		"online-keys: ['gcpkms:pro jects/']", "online-keys: ['gcpkms:projects/x?y']", "online-keys: ['azurekms://x@y/']", "online-keys: ['GCPKMS:x/']", "online-keys: ['gcpkms:%2e/']",
 		"attested-keys: required", "attested-keys: optional", "attested-keys: yes", "invite-acceptance: own-login", "invite-acceptance: any-login", "invite-acceptance: no",
 		"trust-material: enforced", "trust-material: shown", "trust-material: no", "profile: sigstore-public-good", "profile: sigstore",
 		"rules: {}", "rules: []", "rules: {expired: warning}", "rules: {no-such-rule: {level: off, reason: x}}", "rule: {}", "- rules",
@@ -113,9 +116,9 @@ func TestPolicy(t *testing.T) {
 
 // TestPolicyWhole: a file with all keys, with every small change to it.
 func TestPolicyWhole(t *testing.T) {
-	keys := []string{"repositories", "legacy-keyids", "key-types", "attested-keys", "invite-acceptance", "trust-material", "profile", "rules", "reason"}
+	keys := []string{"repositories", "legacy-keyids", "key-types", "online-keys", "attested-keys", "invite-acceptance", "trust-material", "profile", "rules", "reason"}
 	whole := object{
-		"repositories": []string{"v1"}, "legacy-keyids": "allowed", "key-types": []string{"ed25519/ed25519"}, "attested-keys": "required", "invite-acceptance": "own-login", "trust-material": "enforced",
+		"repositories": []string{"v1"}, "legacy-keyids": "allowed", "key-types": []string{"ed25519/ed25519"}, "online-keys": []string{"hv:"}, "attested-keys": "required", "invite-acceptance": "own-login", "trust-material": "enforced",
 		"profile": "sigstore-public-good",
 	}
 	decisions := object{}

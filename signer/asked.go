@@ -17,12 +17,12 @@ type ask struct {
 
 // asked lists the signatures that an event asks of a person: of every changed
 // role that is not held up by open invitations or error findings, in report
-// order.
-func asked(e *repository.Event, s *repository.Status, user string) []ask {
+// order. With again set also those that are there already.
+func asked(e *repository.Event, s *repository.Status, user string, again bool) []ask {
 	var list []ask
 	for _, r := range s.Roles {
 		if heldUp(r) == "" {
-			list = append(list, unsigned(e, r.Role, user)...)
+			list = append(list, signaturesOf(e, r.Role, user, again)...)
 		}
 	}
 	return list
@@ -46,6 +46,12 @@ func heldUp(r repository.RoleStatus) string {
 // same public keys under the keyid that the known-good root has for them (an
 // import changes keyids), then all others of the known-good root.
 func unsigned(e *repository.Event, role, user string) []ask {
+	return signaturesOf(e, role, user, false)
+}
+
+// signaturesOf lists the same, and with again set those too whose signature is
+// there.
+func signaturesOf(e *repository.Event, role, user string, again bool) []ask {
 	doc, err := e.Proposed.Document(role)
 	if err != nil {
 		return nil
@@ -53,7 +59,7 @@ func unsigned(e *repository.Event, role, user string) []ask {
 	var list []ask
 	var prints []string // of the person's proposed keys
 	add := func(k *metadata.Key, missing []*metadata.Key) {
-		if !slices.Contains(missing, k) || k.Unusable != nil ||
+		if !again && !slices.Contains(missing, k) || k.Unusable != nil ||
 			slices.ContainsFunc(list, func(a ask) bool { return a.key.ID == k.ID }) {
 			return
 		}

@@ -21,6 +21,9 @@ type RoleAnswers struct {
 	Threshold   int64
 	ExpiryDays  int64
 	SigningDays int64
+	// ReplaceKey has the person's own key for an existing role give way to another
+	// one that they bring.
+	ReplaceKey bool
 }
 
 // OnlineAnswers are the same for timestamp and snapshot.
@@ -57,7 +60,7 @@ func Review(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	text := reviewText(p, s.Config.User, s.Now)
+	text := s.reviewText(ctx, p)
 	if roles := p.event.Invites.Roles(s.Config.User); len(roles) > 0 {
 		text.fold(2, "%s is invited to %s: tufops-sign sign %s accepts.", s.Config.User, strings.Join(roles, ", "), escape.Argument(s.Event))
 	}
@@ -83,7 +86,9 @@ func Sign(ctx context.Context, o Options) (Result, error) {
 		signing: "Signature from " + user,
 		apply: func(ctx context.Context, edit *repository.Edit, _ *repository.State) error {
 			for _, role := range slices.Clone(edit.Invites().Roles(user)) {
-				key, err := s.keys.own(ctx, user)
+				var listed metadata.Delegation
+				listed, _ = edit.Delegation(role)
+				key, err := s.keys.own(ctx, user, listed)
 				if err == nil {
 					err = edit.Accept(role, key)
 				}
@@ -157,7 +162,7 @@ func (s *session) askInit(ctx context.Context, root, targets RoleAnswers, online
 	}
 	var own *metadata.Key
 	if slices.Contains(root.Signers, s.Config.User) || slices.Contains(targets.Signers, s.Config.User) {
-		if own, err = s.keys.own(ctx, s.Config.User); err != nil {
+		if own, err = s.keys.own(ctx, s.Config.User, metadata.Delegation{}); err != nil {
 			return err
 		}
 	}
@@ -265,7 +270,7 @@ func Delegate(ctx context.Context, o Options, role string, answers RoleAnswers, 
 		return Result{}, err
 	}
 	switch {
-	case metadata.IsOnline(role) && (answers.Signers != nil || answers.Threshold != 0 || answers.ExpiryDays != 0 || answers.SigningDays != 0):
+	case metadata.IsOnline(role) && (answers.ReplaceKey || answers.Signers != nil || answers.Threshold != 0 || answers.ExpiryDays != 0 || answers.SigningDays != 0):
 		return Result{}, &AnswerError{role, "is signed online: it has no signers of its own", "use --online-key, --timestamp-expiry-days and the like"}
 	case !metadata.IsOnline(role) && online != OnlineAnswers{}:
 		return Result{}, &AnswerError{role, "is not an online role", "name timestamp or snapshot to change the online roles"}
@@ -402,12 +407,18 @@ func (s *session) planRole(ctx context.Context, edit *repository.Edit, role stri
 		}
 	}
 	has := slices.ContainsFunc(keysOf(d), func(k *metadata.Key) bool { return k.Owner == s.Config.User })
-	if slices.Contains(c.Signers, s.Config.User) && !has {
-		own, err := s.keys.own(ctx, s.Config.User)
+	switch {
+	case given.ReplaceKey && !has:
+		return nil, &AnswerError{role, "lists no key of " + s.Config.User + " that could be replaced", "leave out --replace-key"}
+	case given.ReplaceKey && c.Signers == nil:
+		c.Signers = present.Signers
+	}
+	if slices.Contains(c.Signers, s.Config.User) && (!has || given.ReplaceKey) {
+		own, err := s.keys.own(ctx, s.Config.User, d)
 		if err != nil {
 			return nil, err
 		}
-		c.OwnKey = own
+		c.OwnKey, c.ReplaceOwn = own, given.ReplaceKey
 	}
 	return func(edit *repository.Edit) error { return edit.SetRole(role, c) }, nil
 }

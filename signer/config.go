@@ -1,13 +1,16 @@
 package signer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/tufops/tufops/internal/git"
@@ -28,6 +31,7 @@ type Config struct {
 	PushRemote  string            // where signatures go
 	Module      string            // pykcs11lib; empty where it is not set
 	Key         string            // the SPEC of the usual key; empty where it is not set
+	MetadataURL string            // where clients get the metadata; empty where it is not set
 	SigningKeys map[string]string // keyid to URI
 }
 
@@ -81,8 +85,7 @@ func LoadConfig(ctx context.Context, g *git.Repo) (Config, error) {
 			return Config{}, err
 		}
 		if tracked {
-			return fail("git rm --cached "+name+", commit that, and write the file yourself",
-				"git tracks it, so it is not your configuration but that of whoever committed it")
+			return Config{}, trackedConfig(file)
 		}
 		if st.Mode()&fs.ModeSymlink != 0 {
 			target, err := filepath.EvalSymlinks(file)
@@ -108,20 +111,50 @@ func LoadConfig(ctx context.Context, g *git.Repo) (Config, error) {
 			return fail("it looks like this:\n"+sampleConfig, "%w", err)
 		}
 		c.File = file
-		if c.Module != "" && inside(top, c.Module) {
-			return fail("name a module of the system, such as /usr/lib/x86_64-linux-gnu/libykcs11.so",
-				"pykcs11lib %s lies inside the checkout, where others can write", c.Module)
+		if c.Module != "" {
+			if err := CheckModule(top, c.Module); err != nil {
+				return Config{}, fmt.Errorf("%s: %w", file, err)
+			}
 		}
 		return c, nil
 	}
-	return Config{}, &ConfigError{File: filepath.Join(top, ConfigFile), Err: errors.New("there is no configuration"), hint: "write this into it:\n" + sampleConfig}
+	return Config{}, &ConfigError{File: filepath.Join(top, ConfigFile), Err: errors.New("there is no configuration"), hint: "run: tufops-sign setup; or write this into it:\n" + sampleConfig}
+}
+
+func trackedConfig(file string) error {
+	return &ConfigError{
+		File: file, Err: errors.New("git tracks it, so it is not your configuration but that of whoever committed it"),
+		hint: "git rm --cached " + filepath.Base(file) + ", commit that, and write your own with: tufops-sign setup",
+	}
+}
+
+// ModuleError says that a PKCS#11 module must not be loaded.
+type ModuleError struct{ Module string }
+
+func (e *ModuleError) Error() string {
+	return fmt.Sprintf("the PKCS#11 module %s lies inside the checkout, where others can write", e.Module)
+}
+
+// Hint says what to do.
+func (e *ModuleError) Hint() string {
+	return "name a module of the system, such as /usr/lib/x86_64-linux-gnu/libykcs11.so"
+}
+
+// CheckModule refuses a PKCS#11 module that lies in the checkout whose top is
+// given, by whatever path or link: whoever can push would run code on this
+// machine.
+func CheckModule(top, module string) error {
+	if top != "" && inside(top, module) {
+		return &ModuleError{module}
+	}
+	return nil
 }
 
 const sampleConfig = `[settings]
 user-name = @your-login
 pull-remote = origin
 push-remote = origin
-key = file:/path/to/key.pem`
+key = yubikey`
 
 func parseConfig(text, top string) (Config, error) {
 	ini, err := parseINI(text)
@@ -132,7 +165,7 @@ func parseConfig(text, top string) (Config, error) {
 	c.PushRemote = ini["settings"]["pull-remote"]
 	for name, to := range map[string]*string{
 		"user-name": &c.User, "pull-remote": &c.PullRemote, "push-remote": &c.PushRemote,
-		"pykcs11lib": &c.Module, "key": &c.Key,
+		"pykcs11lib": &c.Module, "key": &c.Key, "metadata-url": &c.MetadataURL,
 	} {
 		value, there := ini["settings"][name]
 		if strings.Contains(value, "\n") {
@@ -152,23 +185,56 @@ func parseConfig(text, top string) (Config, error) {
 	if !loginPattern.MatchString(c.User) {
 		return Config{}, fmt.Errorf("user-name %q is not a login like @alice", c.User)
 	}
-	c.Key = atTop(c.Key, top)
+	c.Key = c.spec(c.Key, top)
 	for id, uri := range ini["signing-keys"] {
 		if !keyidPattern.MatchString(id) {
 			return Config{}, fmt.Errorf("%q in [signing-keys] is not a keyid of 64 hex digits", id)
 		}
-		c.SigningKeys[id] = atTop(uri, top)
+		c.SigningKeys[id] = c.spec(uri, top)
 	}
 	return c, nil
 }
 
-// atTop makes the path of a file: SPEC absolute: one in the configuration is
-// relative to it.
-func atTop(spec, top string) string {
+// spec makes the path of a file: SPEC absolute: one in the configuration is
+// relative to it. What tuf-on-ci calls hsm: it gives the name that it has here.
+func (c Config) spec(spec, top string) string {
 	if p, ok := strings.CutPrefix(spec, "file:"); ok && !filepath.IsAbs(p) {
 		return "file:" + filepath.Join(top, p)
 	}
-	return spec
+	rest, ok := strings.CutPrefix(spec, "hsm:")
+	if !ok {
+		return spec
+	}
+	id, query, _ := strings.Cut(rest, "?")
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return spec
+	}
+	label := values.Get("label")
+	if serial, ok := strings.CutPrefix(label, "YubiKey PIV #"); ok && c.Module == "" && (id == "" || id == "2") {
+		return "yubikey:" + serial
+	}
+	if c.Module == "" && rest == "" {
+		return "yubikey"
+	}
+	n, err := strconv.ParseUint(cmp.Or(id, "2"), 10, 8)
+	if err != nil {
+		return spec
+	}
+	uri := fmt.Sprintf("pkcs11:id=%%%02X", n)
+	if label != "" {
+		uri += ";token=" + url.PathEscape(label)
+	}
+	return uri
+}
+
+// usual is the key that is looked for where none is named: a YubiKey's, or that
+// of the configured PKCS#11 module with the CKA_ID that ykcs11 has for slot 9c.
+func (c Config) usual() string {
+	if c.Module != "" {
+		return "pkcs11:id=%02"
+	}
+	return "yubikey"
 }
 
 // Login is a login the way owners are written: lower case, with an @.

@@ -19,5 +19,5 @@
 // leaves at most git objects that nothing refers to.
 //
 // Only commands import the adapters of online keys and hardware keys; here they
-// are [OnlineKeys] and [Key].
+// are [OnlineKeys], [Key] and [Tokens].
 package signer

@@ -2,20 +2,25 @@ package signer
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
 	"time"
+	"unicode/utf8"
+
+	"github.com/rogpeppe/go-internal/diff"
 
 	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/repository"
 )
 
 // reviewText says what signing an event would approve, from git objects alone.
-func reviewText(pl *plan, user string, now time.Time) *page {
+func (sn *session) reviewText(ctx context.Context, pl *plan) *page {
 	p, e, s := &page{}, pl.event, pl.status
 	p.line("Signing event %s", e.Name)
 	if pl.head != pl.start.head {
@@ -26,6 +31,9 @@ func reviewText(pl *plan, user string, now time.Time) *page {
 	if pl.policy.AllowLegacyKeyIDs {
 		p.line("  keyids that are not the hash of their key are allowed here")
 	}
+	for _, note := range pl.notes {
+		p.fold(4, "  %s", note)
+	}
 	reviewLowered(p, pl.policy, pl.agreed)
 	if len(s.Roles) == 0 {
 		p.blank()
@@ -33,7 +41,7 @@ func reviewText(pl *plan, user string, now time.Time) *page {
 	}
 	for _, r := range s.Roles {
 		p.blank()
-		reviewRole(p, e, r, now)
+		reviewRole(ctx, p, e, r, sn.Now)
 	}
 	if len(s.Findings) > 0 {
 		p.blank()
@@ -45,12 +53,20 @@ func reviewText(pl *plan, user string, now time.Time) *page {
 		p.fold(4, "Not shown, by .tufops.yaml on main: %d of %s: %s", q.Findings, q.Rule, q.Reason)
 	}
 	p.blank()
-	asks := asked(e, s, user)
-	reviewAsked(p, e, s, user, asks)
+	for _, rule := range slices.Sorted(maps.Keys(sn.Override)) {
+		p.fold(4, "You override %s: %s. That lets you sign; it changes nothing for anybody else, and the event stays incomplete while the error stands.", rule, sn.Override[rule])
+	}
+	reviewAsked(p, e, s, sn.Config.User, pl.asks)
+	for _, a := range pl.asks {
+		for _, other := range pl.memory.others(a) {
+			p.fold(4, "  warning: on %s you signed another %s v%d, in %s: sha256 %s. Clients take whichever gets enough signatures first.",
+				date(other.Time), a.role, a.version, other.Event, other.SHA256)
+		}
+	}
 	return p
 }
 
-func reviewRole(p *page, e *repository.Event, r repository.RoleStatus, now time.Time) {
+func reviewRole(ctx context.Context, p *page, e *repository.Event, r repository.RoleStatus, now time.Time) {
 	doc, err := e.Proposed.Document(r.Role)
 	if err != nil {
 		p.line("%s: unreadable", r.Role)
@@ -78,7 +94,7 @@ func reviewRole(p *page, e *repository.Event, r repository.RoleStatus, now time.
 	p.line("  sha256 of what is signed")
 	p.line("        %s", digest(doc.Payload()))
 	reviewDelegations(p, e, doc, known)
-	reviewArtifacts(p, doc, known, r.Artifacts)
+	reviewArtifacts(ctx, p, e, doc, known, r.Artifacts)
 	for _, name := range otherFields(signedOf(known), doc.Signed(), signedFields) {
 		p.line("  other field %s changes", name)
 	}
@@ -286,7 +302,7 @@ func holdersOf(d metadata.Delegation) []string {
 	return list
 }
 
-func reviewArtifacts(p *page, doc, known *metadata.Document, changes []repository.ArtifactChange) {
+func reviewArtifacts(ctx context.Context, p *page, e *repository.Event, doc, known *metadata.Document, changes []repository.ArtifactChange) {
 	if len(changes) == 0 {
 		return
 	}
@@ -318,6 +334,7 @@ func reviewArtifacts(p *page, doc, known *metadata.Document, changes []repositor
 			p.line("        %s %s", name, metadata.Write(now.Object[name]))
 		}
 		reviewMeaning(p, c)
+		reviewLines(ctx, p, e, c)
 	}
 }
 
@@ -331,6 +348,56 @@ func reviewMeaning(p *page, c repository.ArtifactChange) {
 	for _, line := range c.Meaning.Lines() {
 		p.fold(23, "        %s", line)
 	}
+}
+
+// What is shown of an artifact's text at most.
+const (
+	maxText  = 64 << 10
+	maxLines = 60
+)
+
+// reviewLines shows which lines of a text differ, unless its meaning says it
+// better: from the files in git, if they are what the metadata lists.
+func reviewLines(ctx context.Context, p *page, e *repository.Event, c repository.ArtifactChange) {
+	if c.Meaning != nil || c.After == nil {
+		return
+	}
+	after, ok := text(ctx, e.Proposed, c.Path, c.After)
+	if !ok {
+		return
+	}
+	before := []byte(nil)
+	if c.Before != nil {
+		if before, ok = text(ctx, e.KnownGood, c.Path, c.Before); !ok {
+			return
+		}
+	}
+	// The first three lines name the files, which is said above.
+	lines := strings.Split(strings.TrimSuffix(string(diff.Diff("before", before, "after", after)), "\n"), "\n")
+	if len(lines) <= 3 {
+		return
+	}
+	p.line("      text")
+	for i, line := range lines[3:] {
+		if i == maxLines {
+			p.line("        ... and %d lines more", len(lines)-3-maxLines)
+			break
+		}
+		p.line("        %s", line)
+	}
+}
+
+// text is an artifact that people can read, if it is what the metadata lists.
+func text(ctx context.Context, s *repository.State, target string, listed *metadata.TargetFile) ([]byte, bool) {
+	f, ok := s.File(repository.ArtifactFile(target))
+	if !ok || !f.Regular() || listed.Length > maxText {
+		return nil, false
+	}
+	data, err := s.Repository().Git.BlobLimit(ctx, f.OID, maxText)
+	if err != nil || listed.Hashes["sha256"] != digest(data) || !utf8.Valid(data) || bytes.IndexByte(data, 0) >= 0 {
+		return nil, false
+	}
+	return data, true
 }
 
 func sortedNames(m map[string]string) []string {
@@ -375,7 +442,7 @@ func reviewFindings(p *page, list []repository.Finding) {
 
 // reviewAsked says what is asked of this person and who is awaited after that.
 func reviewAsked(p *page, e *repository.Event, s *repository.Status, user string, asks []ask) {
-	if s.Failed() {
+	if s.Failed() && len(asks) == 0 {
 		p.line("The errors above must be fixed before anybody signs.")
 		return
 	}

@@ -1,6 +1,7 @@
 package signer
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"errors"
@@ -32,14 +33,26 @@ type Options struct {
 	AllowLegacyKeyIDs bool
 
 	KeySpecs []string                       // keys named for this call; they go before those of Config
-	OpenKey  func(spec string) (Key, error) // nil: [OpenFileKey]
-	PIN      string                         // TUFOPS_PIN; empty: Person is asked
+	OpenKey  func(spec string) (Key, error) // of file:PATH; nil: [OpenFileKey]
+	// OpenTokens opens yubikey[:SERIAL] and pkcs11: URIs; module is pykcs11lib of the
+	// configuration. nil: no hardware.
+	OpenTokens func(spec, module string) (Tokens, error)
+	PIN        string // TUFOPS_PIN; empty: Person is asked
 
 	OnlineKeys OnlineKeys // nil: no online key can be configured
 	Person     Person     // nil: nobody is asked anything
+	// Memory is the folder where this machine remembers roots it has seen and what
+	// was signed; nobody else may write there. Empty: nothing is remembered.
+	Memory string
+	Live   PublishedRoots // what clients get; nil: it is not compared
 	// Expect are SHA-256 digests in hex: unless empty, nothing is signed whose
 	// payload is not among them.
 	Expect []string
+	// Again asks for signatures, too, that are there already: somebody doubts one.
+	Again bool
+	// Override lets this person, and nobody else, sign in spite of errors of a rule:
+	// its name, and why.
+	Override map[string]string
 	// NoPush moves the local branch of the event instead of the remote's.
 	NoPush bool
 
@@ -62,6 +75,9 @@ type Person interface {
 	Ask(ctx context.Context, question, otherwise string) (string, error)
 	// Secret asks for a PIN or passphrase, without showing it.
 	Secret(ctx context.Context, question string) (string, error)
+	// Tell says one line that cannot wait: a device wants a touch, a PIN was
+	// wrong.
+	Tell(text string)
 }
 
 // Result is what a command did.
@@ -179,6 +195,7 @@ type session struct {
 	Options
 	git  *git.Repo
 	keys *keyring
+	pins map[string]string // that devices have taken in this run
 }
 
 func newSession(o Options) (*session, error) {
@@ -191,13 +208,17 @@ func newSession(o Options) (*session, error) {
 	if name, ok := strings.CutPrefix(o.Event, "sign/"); !ok || !validBranch(name) {
 		return nil, &EventNameError{o.Event}
 	}
-	s := &session{Options: o, git: o.Repository.Git}
+	if err := checkOverrides(o.Override); err != nil {
+		return nil, err
+	}
+	s := &session{Options: o, git: o.Repository.Git, pins: map[string]string{}}
 	s.keys = &keyring{
-		explicit: o.KeySpecs, config: o.Config, open: o.OpenKey, pin: s.pin,
-		keys: map[string]Key{}, signers: map[string]metadata.Signer{}, prints: map[string]string{}, failed: map[string]error{},
+		explicit: slices.Clone(o.KeySpecs), config: o.Config, open: o.OpenKey, tokens: o.OpenTokens, pin: s.pin,
+		holdOf: func(all Tokens, t Token) metadata.Signer { return &onToken{s: s, tokens: all, token: t} },
+		keys:   map[string]Key{}, holders: map[string][]holder{}, seen: map[string][]Token{}, failed: map[string]error{},
 	}
 	if o.Person != nil {
-		s.keys.ask = func(ctx context.Context, question string) (string, error) { return s.Person.Ask(ctx, question, "") }
+		s.keys.ask = o.Person.Ask
 	}
 	return s, nil
 }
@@ -218,10 +239,19 @@ func validBranch(name string) bool {
 	return !strings.Contains(name, "..") && !strings.Contains(name, "@{")
 }
 
-// NoPassphraseError says that a passphrase is needed and nobody can be asked.
-type NoPassphraseError struct{ Key string }
+// NoPassphraseError says that a passphrase or PIN is needed and nobody can be
+// asked.
+type NoPassphraseError struct {
+	Key string
+	PIN bool
+}
 
-func (e *NoPassphraseError) Error() string { return "key " + e.Key + " needs a passphrase" }
+func (e *NoPassphraseError) Error() string {
+	if e.PIN {
+		return e.Key + " needs its PIN"
+	}
+	return "key " + e.Key + " needs a passphrase"
+}
 
 // Hint says what to do.
 func (e *NoPassphraseError) Hint() string {
@@ -235,7 +265,7 @@ func (s *session) pin(ctx context.Context, key string) (string, error) {
 	case s.Person != nil:
 		return s.Person.Secret(ctx, "Passphrase of "+key)
 	}
-	return "", &NoPassphraseError{key}
+	return "", &NoPassphraseError{Key: key}
 }
 
 // start is where a command begins.
@@ -359,12 +389,16 @@ type change struct {
 type plan struct {
 	start  start
 	policy repository.Policy // of main's tip, never of the event
+	mine   repository.Policy // that, with what this person overrides
 	agreed repository.Policy // what this person last signed under
 	head   git.OID           // start.head, or a commit on it that nobody has seen
 	files  []git.FileChange
 	roles  []string // whose file the change touches
 	event  *repository.Event
-	status *repository.Status
+	status *repository.Status // by policy: what everybody sees
+	asks   []ask              // by mine; none while an error stands
+	memory *memory
+	notes  []string // about the root of main
 }
 
 func (s *session) commit(ctx context.Context, parent git.OID, files []git.FileChange, message string) (git.OID, error) {
@@ -374,6 +408,14 @@ func (s *session) commit(ctx context.Context, parent git.OID, files []git.FileCh
 func (s *session) plan(ctx context.Context, st start, c change) (*plan, error) {
 	p := &plan{start: st, head: st.head}
 	var err error
+	if p.memory, err = s.recall(ctx); err != nil {
+		return nil, err
+	}
+	root, err := s.mainRoot(ctx, st.main, p.memory)
+	if err != nil {
+		return nil, err
+	}
+	p.notes = root.notes
 	if p.policy, err = s.Repository.Policy(ctx, st.main); err != nil {
 		return nil, err
 	}
@@ -406,6 +448,7 @@ func (s *session) plan(ctx context.Context, st start, c change) (*plan, error) {
 		}
 		if len(p.files) > 0 {
 			p.roles = edit.Changed()
+			p.files = append(p.files, s.proof(state)...)
 			if p.head, err = s.commit(ctx, st.head, p.files, c.message); err != nil {
 				return nil, err
 			}
@@ -415,8 +458,24 @@ func (s *session) plan(ctx context.Context, st start, c change) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.status, err = p.event.Status(ctx, s.Now, p.policy)
-	return p, err
+	if err := root.holds(p.event); err != nil {
+		return nil, err
+	}
+	if p.status, err = p.event.Status(ctx, s.Now, p.policy); err != nil {
+		return nil, err
+	}
+	mine := p.status
+	if p.mine = overridden(p.policy, s.Override); len(s.Override) > 0 {
+		if mine, err = p.event.Status(ctx, s.Now, p.mine); err != nil {
+			return nil, err
+		}
+	}
+	if !slices.ContainsFunc(mine.AllFindings(), func(f repository.Finding) bool {
+		return f.Level == repository.LevelError && f.Gates.Event()
+	}) {
+		p.asks = asked(p.event, mine, s.Config.User, s.Again)
+	}
+	return p, nil
 }
 
 // signature is one that this person gave.
@@ -456,11 +515,11 @@ func (s *session) run(ctx context.Context, c change) (Result, error) {
 		return fail(err)
 	}
 	if len(p.files) > 0 || len(p.status.Roles) > 0 || len(p.status.Findings) > 0 {
-		if err := reviewText(p, s.Config.User, s.Now).writeTo(s.Out); err != nil {
+		if err := s.reviewText(ctx, p).writeTo(s.Out); err != nil {
 			return fail(err)
 		}
 	}
-	reviewed, err := p.event.Reviewed(ctx, s.Now, p.policy)
+	reviewed, err := p.event.Reviewed(ctx, s.Now, p.mine)
 	if err != nil {
 		return fail(err)
 	}
@@ -472,6 +531,10 @@ func (s *session) run(ctx context.Context, c change) (Result, error) {
 		return Result{Status: p.status}, s.nothing(p, c)
 	}
 	if len(signatures) > 0 {
+		// A signature that exists is remembered, whatever becomes of the push.
+		if err := s.rememberSigned(ctx, signatures); err != nil {
+			return fail(err)
+		}
 		if err := s.agree(ctx, st.main, p.policy); err != nil {
 			return fail(err)
 		}
@@ -531,7 +594,7 @@ func (s *session) again(ctx context.Context, st start, c change, shown map[strin
 		}
 	}
 	if len(p.files) > 0 { // an edit is new content on that head, so it is judged anew
-		reviewed, err := p.event.Reviewed(ctx, s.Now, p.policy)
+		reviewed, err := p.event.Reviewed(ctx, s.Now, p.mine)
 		if err == nil {
 			_, err = reviewed.For(p.head)
 		}
@@ -549,25 +612,28 @@ func (s *session) sign(ctx context.Context, reviewed repository.Reviewed, head g
 	if err != nil {
 		return nil, err
 	}
-	asks := asked(review.Event, review.Status, s.Config.User)
+	asks := asked(review.Event, review.Status, s.Config.User, s.Again)
 	for _, a := range asks {
 		if sum := digest(a.payload); len(s.Expect) > 0 && !slices.Contains(s.Expect, sum) {
 			return nil, &UnexpectedPayloadError{Role: a.role, Version: a.version, SHA256: sum}
 		}
 	}
-	signers, err := s.signers(ctx, asks)
+	holders, err := s.holders(ctx, review.Event.Proposed, asks)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.confirm(ctx, asks, signers, edited); err != nil {
+	if err := s.expected(asks, holders); err != nil {
+		return nil, err
+	}
+	if err := s.confirm(ctx, asks, holders, edited); err != nil {
 		return nil, err
 	}
 	var list []signature
 	for i, a := range asks {
-		if signers[i] == nil {
+		if holders[i] == nil {
 			continue
 		}
-		sig, err := signers[i].Sign(ctx, a.payload)
+		sig, err := holders[i].signer.Sign(ctx, a.payload)
 		if err == nil {
 			err = a.key.Verify(a.payload, sig)
 		}
@@ -579,72 +645,74 @@ func (s *session) sign(ctx context.Context, reviewed repository.Reviewed, head g
 	return list, nil
 }
 
-// signers finds the private key for each ask. Of several keys one may be
+// holders finds the private key for each ask. Of several keys one may be
 // missing, or a lost key could never be replaced; without any it is an error.
-func (s *session) signers(ctx context.Context, asks []ask) ([]metadata.Signer, error) {
-	signers := make([]metadata.Signer, len(asks))
-	wrong := &WrongKeyError{Owner: s.Config.User}
+func (s *session) holders(ctx context.Context, state *repository.State, asks []ask) ([]*holder, error) {
+	wanted := func(a ask) string {
+		return fmt.Sprintf("keyid %s of role %s%s", a.key.ID, a.role, where(ctx, state, a.key))
+	}
 	notAsked := func(spec string) error {
-		e := &WrongKeyError{Owner: s.Config.User, Tried: []string{spec}}
+		e := &WrongKeyError{Owner: s.Config.User, Tried: []string{s.keys.describe(spec)}, Device: onDevice(spec)}
 		for _, a := range asks {
-			e.Wanted = append(e.Wanted, fmt.Sprintf("keyid %s of role %s", a.key.ID, a.role))
+			e.Wanted = append(e.Wanted, wanted(a))
 		}
 		return e
 	}
 	for _, spec := range s.keys.explicit { // before anybody is asked for a passphrase
-		k, err := s.keys.key(spec)
+		locked, err := s.keys.locked(spec)
 		if err != nil {
 			return nil, err
 		}
-		if k.Locked() || len(asks) == 0 || spec == s.keys.brought {
+		if locked || len(asks) == 0 || spec == s.keys.brought {
 			continue
 		}
-		if _, err := s.keys.signer(ctx, spec); err != nil {
+		list, err := s.keys.hold(ctx, spec)
+		if err != nil {
 			return nil, err
 		}
-		if !slices.ContainsFunc(asks, func(a ask) bool { return a.key.Fingerprint() == s.keys.prints[spec] }) {
+		if !slices.ContainsFunc(list, func(h holder) bool {
+			return slices.ContainsFunc(asks, func(a ask) bool { return a.key.Fingerprint() == h.print })
+		}) {
 			return nil, notAsked(spec)
 		}
 	}
+	found := make([]*holder, len(asks))
+	wrong := &WrongKeyError{Owner: s.Config.User}
 	used := map[string]bool{}
 	byPrint := map[string]bool{} // asked in vain already
-	found := 0
+	var unread error             // why a key file could not be read
+	any := false
 	for i, a := range asks {
-		signer, spec, tried, err := s.keys.find(ctx, a.key)
+		h, tried, err := s.keys.find(ctx, a.key)
 		if err != nil {
 			return nil, err
 		}
-		if signer == nil && len(s.keys.explicit) == 0 && s.Person != nil && !byPrint[a.key.Fingerprint()] {
+		if h == nil && len(tried) == 1 && s.keys.failed[tried[0]] != nil && !any { // nothing could be looked at
+			return nil, s.keys.failed[tried[0]]
+		}
+		if h == nil && len(s.keys.explicit) == 0 && s.Person != nil && !byPrint[a.key.Fingerprint()] {
 			byPrint[a.key.Fingerprint()] = true
-			answer, err := s.Person.Ask(ctx, fmt.Sprintf("Your key for %s, keyid %.12s (file:PATH; empty to sign without it)", a.role, a.key.ID), "")
-			if err != nil {
+			if h, err = s.another(ctx, a, wanted(a), &tried); err != nil {
 				return nil, err
 			}
-			if answer != "" {
-				if signer, err = s.keys.signer(ctx, answer); err != nil {
-					return nil, err
-				}
-				if spec = answer; s.keys.prints[answer] != a.key.Fingerprint() {
-					signer, tried = nil, append(tried, answer)
+		}
+		if h == nil {
+			wrong.Wanted = append(wrong.Wanted, wanted(a))
+			for _, spec := range tried {
+				wrong.Device = wrong.Device || onDevice(spec)
+				wrong.Tried = unique(append(wrong.Tried, s.keys.describe(spec)))
+				if !onDevice(spec) {
+					unread = cmp.Or(unread, s.keys.failed[spec])
 				}
 			}
-		}
-		if signer == nil {
-			wrong.Wanted = append(wrong.Wanted, fmt.Sprintf("keyid %s of role %s", a.key.ID, a.role))
-			wrong.Tried = unique(append(wrong.Tried, tried...))
 			continue
 		}
-		signers[i] = signer
-		used[spec] = true
-		found++
+		found[i] = h
+		used[h.spec] = true
+		any = true
 	}
-	if len(asks) > 0 && found == 0 {
-		for _, spec := range wrong.Tried {
-			if err := s.keys.failed[spec]; err != nil {
-				return nil, err
-			}
-		}
-		return nil, wrong
+	if len(asks) > 0 && !any {
+		return nil, cmp.Or[error](unread, wrong)
 	}
 	for _, spec := range s.keys.explicit {
 		if len(asks) > 0 && !used[spec] && spec != s.keys.brought {
@@ -654,23 +722,72 @@ func (s *session) signers(ctx context.Context, asks []ask) ([]metadata.Signer, e
 	for _, w := range wrong.Wanted {
 		s.Log.Warn("not signed with " + w + ": that key is not at hand")
 	}
-	return signers, nil
+	return found, nil
+}
+
+// another asks the person for a key that was not found.
+func (s *session) another(ctx context.Context, a ask, wanted string, tried *[]string) (*holder, error) {
+	for _, spec := range *tried {
+		if onDevice(spec) {
+			s.tell(s.keys.describe(spec))
+		}
+	}
+	answer, err := s.Person.Ask(ctx, "Insert the token with "+wanted+" and answer yubikey, or name another key (empty to sign without it)", "")
+	if err != nil || answer == "" {
+		return nil, err
+	}
+	s.keys.lookAgain()
+	list, err := s.keys.hold(ctx, answer)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range list {
+		if h.print == a.key.Fingerprint() {
+			return &h, nil
+		}
+	}
+	*tried = append(*tried, answer)
+	return nil, nil
+}
+
+// expected keeps a YubiKey from signing what nobody has looked at: where nobody
+// is asked, the digests of the payloads must have been given.
+func (s *session) expected(asks []ask, holders []*holder) error {
+	if s.Person != nil || len(s.Expect) > 0 {
+		return nil
+	}
+	e := &ExpectError{}
+	for i, a := range asks {
+		if h := holders[i]; h != nil && strings.HasPrefix(h.spec, "yubikey") {
+			e.Payloads = unique(append(e.Payloads, digest(a.payload)))
+		}
+	}
+	if len(e.Payloads) == 0 {
+		return nil
+	}
+	return e
 }
 
 // confirm asks whether to go on, once everything has been shown.
-func (s *session) confirm(ctx context.Context, asks []ask, signers []metadata.Signer, edited bool) error {
+func (s *session) confirm(ctx context.Context, asks []ask, holders []*holder, edited bool) error {
 	if s.Person == nil || len(asks) == 0 && !edited {
 		return nil
 	}
-	var what []string
+	var what, with []string
 	for i, a := range asks {
-		if signers[i] != nil {
+		if h := holders[i]; h != nil {
 			what = append(what, fmt.Sprintf("%s v%d", a.role, a.version))
+			if h.token {
+				with = append(with, h.name)
+			}
 		}
 	}
 	verb := "Commit this change"
 	if len(what) > 0 {
 		verb = "Sign " + strings.Join(unique(what), " and ")
+	}
+	if len(with) > 0 {
+		verb += " with " + strings.Join(unique(with), " and ")
 	}
 	to := "and push it to " + s.Config.PushRemote + " " + s.Event
 	if s.NoPush {
@@ -680,11 +797,10 @@ func (s *session) confirm(ctx context.Context, asks []ask, signers []metadata.Si
 	if err != nil {
 		return err
 	}
-	switch strings.ToLower(strings.TrimSpace(answer)) {
-	case "y", "yes":
-		return nil
+	if !agrees(answer, false) {
+		return DeclinedError{}
 	}
-	return DeclinedError{}
+	return nil
 }
 
 // finish makes the commits: the edit and the signatures, in one or two.
@@ -696,7 +812,7 @@ func (s *session) finish(ctx context.Context, p *plan, c change, signatures []si
 		return "", nil, err
 	}
 	for _, one := range signatures {
-		missing := unsigned(p.event, one.role, s.Config.User)
+		missing := signaturesOf(p.event, one.role, s.Config.User, s.Again)
 		if !slices.ContainsFunc(missing, func(a ask) bool { return a.key.ID == one.key.ID }) {
 			continue
 		}
@@ -813,12 +929,29 @@ func (s *session) report(ctx context.Context, p *plan, final git.OID, status *re
 	if !s.NoPush {
 		if s.Config.PushRemote != s.Config.PullRemote {
 			t.line("Open a pull request from %s to branch %s of %s.", s.Config.PushRemote, s.Event, s.Config.PullRemote)
+			if at := s.pullRequest(ctx); at != "" {
+				t.line("  %s", at)
+			}
 		}
 		if dir, err := s.checkedOut(ctx); err == nil && dir != "" {
 			s.Log.Info("branch " + s.Event + " is checked out in " + dir + " and was left as it is: git pull brings it up to date")
 		}
 	}
 	return res, t.writeTo(s.Out)
+}
+
+// pullRequest is where the pull request from the fork is opened; empty where that
+// is not known.
+func (s *session) pullRequest(ctx context.Context) string {
+	pull, err := s.git.RemoteURL(ctx, s.Config.PullRemote)
+	if err != nil {
+		return ""
+	}
+	push, err := s.git.RemotePushURLs(ctx, s.Config.PushRemote)
+	if err != nil || len(push) == 0 {
+		return ""
+	}
+	return pullRequestURL(pull, push[0], s.Event, "Signature from "+s.Config.User)
 }
 
 func (s *session) notCheckedOut(ctx context.Context) error {
@@ -839,14 +972,7 @@ func (s *session) checkedOut(ctx context.Context) (string, error) {
 	if branch == s.Event {
 		return s.git.Top(), nil
 	}
-	common := s.git.GitDir()
-	if rel, err := os.ReadFile(filepath.Join(common, "commondir")); err == nil {
-		if p := strings.TrimSpace(string(rel)); filepath.IsAbs(p) {
-			common = p
-		} else {
-			common = filepath.Join(common, p)
-		}
-	}
+	common := commonDir(s.git)
 	linked, _ := filepath.Glob(filepath.Join(common, "worktrees", "*", "HEAD"))
 	for _, head := range append(linked, filepath.Join(common, "HEAD")) {
 		if filepath.Dir(head) == s.git.GitDir() {

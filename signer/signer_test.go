@@ -238,11 +238,10 @@ func TestOpenFileKeyRefuses(t *testing.T) {
 		return "file:" + file
 	}
 	for spec, word := range map[string]string{
-		"":                      "is not of the form file:PATH",
-		"file:":                 "is not of the form file:PATH",
-		"/x.pem":                "is not of the form file:PATH",
+		"":                      "is neither of the form file:PATH nor",
+		"file:":                 "is neither of the form file:PATH nor",
+		"/x.pem":                "is neither of the form file:PATH nor",
 		"yubikey:123":           "hardware key",
-		"pkcs11:id=%02":         "hardware key",
 		"file:" + dir:           "is not a regular file",
 		"file:" + dir + "/none": "no such file",
 		write("nothing"):        "no PEM block",

@@ -673,18 +673,11 @@ func (d *driver) ownComments(ctx context.Context, pull int) ([]Comment, error) {
 	}
 	var marked []Comment
 	for _, c := range all {
-		if strings.Contains(c.Body, statusMarker) || strings.Contains(c.Body, callMarker) {
+		if c.Own && (strings.Contains(c.Body, statusMarker) || strings.Contains(c.Body, callMarker)) {
 			marked = append(marked, c)
 		}
 	}
-	if len(marked) == 0 {
-		return nil, nil
-	}
-	self, err := d.Forge.Self(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("find out under which name we comment: %w", err)
-	}
-	return slices.DeleteFunc(marked, func(c Comment) bool { return !strings.EqualFold(c.Author, self) }), nil
+	return marked, nil
 }
 
 // board is what our comments say.

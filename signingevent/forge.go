@@ -19,10 +19,6 @@ import (
 // A permission that the token lacks is a [*PermissionError]. Methods are safe to
 // call twice, and from several goroutines at once.
 type Forge interface {
-	// Self is the login that this token writes under, such as
-	// "github-actions[bot]".
-	Self(ctx context.Context) (string, error)
-
 	// PushStartsWorkflows reports whether a push made with this token starts
 	// workflows. The default token of a workflow does not.
 	PushStartsWorkflows(ctx context.Context) (bool, error)
@@ -97,6 +93,7 @@ type NewPull struct {
 type Comment struct {
 	ID     int64
 	Author string // login
+	Own    bool   // written under the login of our token
 	Body   string
 	URL    string
 }

@@ -13,22 +13,23 @@ import (
 
 // Diff is what a change to a document means.
 type Diff struct {
-	Name string // path of the artifact
+	Name string `json:"name"` // path of the artifact
 
 	// Length and SHA256 are of the new text: the values that the metadata lists
 	// and people sign. Before is the SHA-256 of the text before. Empty where the
 	// document is not there.
-	Length         int
-	SHA256, Before string
+	Length int    `json:"length"`
+	SHA256 string `json:"sha256"`
+	Before string `json:"before"`
 
 	// Problem says why there is nothing to compare: clients cannot read the new
 	// document, or the old one could not be read.
-	Problem string
-	Refused bool // the new one cannot be read
+	Problem string `json:"problem,omitempty"`
+	Refused bool   `json:"refused"` // the new one cannot be read
 
-	Changes     []Change
-	Unchanged   int // entries that are the same in every value
-	Reformatted int // of these, those that are written differently
+	Changes     []Change `json:"changes"`
+	Unchanged   int      `json:"unchanged"`   // entries that are the same in every value
+	Reformatted int      `json:"reformatted"` // of these, those that are written differently
 }
 
 // Op is what happens to one entry.
@@ -58,6 +59,11 @@ type Fact struct {
 // document that is not there. It depends on what the documents say, never on the
 // order or the form in which they say it.
 func Compare(name string, before, after []byte, now time.Time) Diff {
+	return new(Reader).Compare(name, before, after, now)
+}
+
+// Compare is [Compare].
+func (r *Reader) Compare(name string, before, after []byte, now time.Time) Diff {
 	d := Diff{Name: name, Length: len(after), Changes: []Change{}}
 	if after != nil {
 		d.SHA256 = fingerprint(after)
@@ -73,13 +79,13 @@ func Compare(name string, before, after []byte, now time.Time) Diff {
 	var old, fresh *Document
 	var err error
 	if after != nil {
-		if fresh, err = Parse(kind, after); err != nil {
+		if fresh, err = r.Parse(kind, after); err != nil {
 			d.Problem, d.Refused = err.Error(), true
 			return d
 		}
 	}
 	if before != nil {
-		if old, err = Parse(kind, before); err != nil {
+		if old, err = r.Parse(kind, before); err != nil {
 			d.Problem = "the version before cannot be read, so all is shown as new: " + err.Error()
 		}
 	}
@@ -241,10 +247,10 @@ func (e Entry) logIDKind() string {
 
 // activity says how a window stands to the present.
 func activity(w Window, now time.Time) string {
-	switch {
-	case !w.Start.IsZero() && w.Start.After(now):
+	switch w.At(now) {
+	case Upcoming:
 		return "begins " + from(now, w.Start)
-	case !w.End.IsZero() && w.End.Before(now):
+	case Ended:
 		return "ended " + from(now, w.End)
 	}
 	return "active now"

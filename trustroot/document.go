@@ -181,11 +181,7 @@ func (e *ParseError) Hint() string { return e.Findings[0].Hint }
 // things, is a *[ParseError]. All other mistakes are for [Lint]: a document may
 // parse and still be wrong from top to bottom.
 func Parse(kind Kind, data []byte) (*Document, error) {
-	d, w := read(kind, data)
-	if d == nil {
-		return nil, &ParseError{Findings: append(w.unreadable, w.ambiguous...)}
-	}
-	return d, nil
+	return new(Reader).Parse(kind, data)
 }
 
 // read parses a document and keeps what the walk over its form has found. The
@@ -387,11 +383,16 @@ func (d *Document) In(s Section) []Entry {
 	return list
 }
 
+// subject is whose the entry is, as the file states it.
+func (e Entry) subject() string {
+	return strings.Join(slices.DeleteFunc([]string{e.Organization, e.CommonName}, func(s string) bool { return s == "" }), ", ")
+}
+
 // Title names the entry for people: what it is, and its URL or whose it is.
 func (e Entry) Title() string {
 	name := e.URL
 	if name == "" {
-		name = strings.Join(slices.DeleteFunc([]string{e.Organization, e.CommonName}, func(s string) bool { return s == "" }), ", ")
+		name = e.subject()
 	}
 	if name == "" {
 		name = "without a name"

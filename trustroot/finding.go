@@ -81,6 +81,7 @@ type Input struct {
 // linter runs the checks on one document.
 type linter struct {
 	in     Input
+	reader *Reader
 	d      *Document
 	before *Document // nil where there is none, or it cannot be read
 	found  []Finding

@@ -194,11 +194,20 @@ func (s *scanner) array(n *node) error {
 }
 
 func (s *scanner) string() (string, error) {
+	plain := true // nothing to decode, which encoding/json takes its time for
 	for end := s.at + 1; end < len(s.data); end++ {
-		switch s.data[end] {
-		case '\\':
+		switch c := s.data[end]; {
+		case c < ' ':
+			plain = false
+		case c == '\\':
+			plain = false
 			end++
-		case '"':
+		case c == '"':
+			if plain {
+				text := string(s.data[s.at+1 : end])
+				s.at = end + 1
+				return text, nil
+			}
 			var text string
 			if err := json.Unmarshal(s.data[s.at:end+1], &text); err != nil {
 				return "", &syntaxError{at: s.at, err: errors.New("a string holds an escape or a control character that JSON does not know")}

@@ -75,18 +75,21 @@ var (
 
 // Lint runs every check on a document. It never fails: a document that cannot be
 // read is a finding. Findings stand in the order of the checks.
-func Lint(in Input) []Finding {
+func Lint(in Input) []Finding { return new(Reader).Lint(in) }
+
+// Lint is [Lint].
+func (r *Reader) Lint(in Input) []Finding {
 	kind, ok := KindOf(in.Name)
 	if !ok {
 		return nil
 	}
-	d, w := read(kind, in.Data)
-	l := &linter{in: in, d: d, found: slices.Concat(w.unreadable, w.ambiguous, w.newer)}
+	d, w := r.read(kind, in.Data)
+	l := &linter{in: in, reader: r, d: d, found: slices.Concat(w.unreadable, w.ambiguous, w.newer)}
 	if d == nil {
 		return l.bounded()
 	}
 	if in.Before != nil {
-		l.before, _ = read(kind, in.Before)
+		l.before, _ = r.read(kind, in.Before)
 	}
 	l.mediaType()
 	l.windowInvalid()
@@ -314,7 +317,7 @@ func (l *linter) configs() []*Document {
 	var list []*Document
 	for _, name := range sortedNames(l.in.Files) {
 		if kind, _ := KindOf(name); kind == SigningConfig && path.Dir(name) == path.Dir(l.in.Name) {
-			if d, _ := read(kind, l.in.Files[name]); d != nil {
+			if d, _ := l.reader.read(kind, l.in.Files[name]); d != nil {
 				list = append(list, d)
 			}
 		}

@@ -111,7 +111,7 @@ func counted(operators int) string {
 // trusted root names by itself: where their hosts belong together it is a
 // warning, since only the logs behind it decide.
 func (l *linter) againstTrustedRoot() {
-	root, _ := read(TrustedRoot, l.in.Files[path.Join(path.Dir(l.in.Name), "trusted_root.json")])
+	root, _ := l.reader.read(TrustedRoot, l.in.Files[path.Join(path.Dir(l.in.Name), "trusted_root.json")])
 	if root == nil {
 		return
 	}
@@ -221,7 +221,7 @@ func (l *linter) siblingStale() {
 	if !ok || l.d.v1 {
 		return
 	}
-	sibling, _ := read(SigningConfig, data)
+	sibling, _ := l.reader.read(SigningConfig, data)
 	if sibling == nil || sibling.v1 {
 		return
 	}

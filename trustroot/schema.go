@@ -146,7 +146,8 @@ func (w *walker) object(path string, n *node, form message) {
 	for _, m := range n.members {
 		at := join(path, cut(m.name, 80))
 		f, known := form[m.name]
-		if camel := lowerCamel(m.name); !known && camel != m.name {
+		if !known {
+			camel := lowerCamel(m.name)
 			if f, known = form[camel]; known {
 				w.at(&w.ambiguous, ambiguousJSON, at, m.start, "write "+camel, "the field %s is called %s: only some clients read both", at, camel)
 			}

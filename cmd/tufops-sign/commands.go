@@ -10,6 +10,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"github.com/tufops/tufops/client"
 	"github.com/tufops/tufops/internal/cli"
 	"github.com/tufops/tufops/internal/git"
 	"github.com/tufops/tufops/repository"
@@ -26,8 +27,9 @@ func policyFlags() []urfave.Flag {
 // signingFlags are those of every command that signs.
 func signingFlags() []urfave.Flag {
 	return append(policyFlags(),
-		&urfave.StringSliceFlag{Name: "key", Usage: "sign with the key `SPEC`, file:PATH, not that of the configuration; repeat for several"},
+		&urfave.StringSliceFlag{Name: "key", Usage: "sign with the key `SPEC` (yubikey[:SERIAL], a pkcs11: URI, file:PATH), not that of the configuration; repeat for several"},
 		&urfave.StringSliceFlag{Name: "expect-sha256", Usage: "sign only payloads with this `SHA256`; repeat for several"},
+		&urfave.StringSliceFlag{Name: "override", Usage: "sign in spite of errors of a rule, as `RULE=REASON`; repeat for several"},
 		&urfave.BoolFlag{Name: "no-push", Usage: "move the local branch EVENT and push nothing"},
 		&urfave.BoolFlag{Name: "yes", Usage: "ask nothing: take flags and defaults; errors stop it all the same"},
 	)
@@ -44,7 +46,7 @@ func roleFlags() []urfave.Flag {
 
 func onlineFlags() []urfave.Flag {
 	return []urfave.Flag{
-		&urfave.StringFlag{Name: "online-key", Usage: "a machine signs, with the key at `URI`: file2:PATH"},
+		&urfave.StringFlag{Name: "online-key", Usage: "a machine signs, with the key at `URI`: gcpkms:, awskms:, azurekms:, hv: or file2:"},
 		&urfave.Int64Flag{Name: "timestamp-expiry-days", Usage: "a timestamp expires after `N` days"},
 		&urfave.Int64Flag{Name: "timestamp-signing-days", Usage: "a new timestamp is made `N` days before that"},
 		&urfave.Int64Flag{Name: "snapshot-expiry-days", Usage: "a snapshot expires after `N` days"},
@@ -60,7 +62,7 @@ func flags(groups ...[]urfave.Flag) []urfave.Flag {
 	return all
 }
 
-func reviewCommand(env cli.Env) *urfave.Command {
+func reviewCommand(m machine) *urfave.Command {
 	return &urfave.Command{
 		Name:      "review",
 		Usage:     "show what signing an event would approve; sign nothing",
@@ -73,14 +75,14 @@ Example:
   tufops-sign review sign/root-v14`,
 		Flags: policyFlags(),
 		Action: func(c *urfave.Context) error {
-			return with(c, env, func(ctx context.Context, o signer.Options) (signer.Result, error) {
+			return with(c, m, func(ctx context.Context, o signer.Options) (signer.Result, error) {
 				return signer.Review(ctx, o)
 			})
 		},
 	}
 }
 
-func signCommand(env cli.Env) *urfave.Command {
+func signCommand(m machine) *urfave.Command {
 	return &urfave.Command{
 		Name:      "sign",
 		Usage:     "accept your invitations and sign what is asked of you",
@@ -90,17 +92,19 @@ of you, and pushes one commit.
 
 Examples:
   tufops-sign sign sign/root-v14
+  tufops-sign sign sign/root-v14 --key yubikey:12345678
   tufops-sign sign sign/root-v14 --yes --key file:key.pem`,
-		Flags: signingFlags(),
+		Flags: append(signingFlags(), &urfave.BoolFlag{Name: "again", Usage: "give signatures, too, that are there already"}),
 		Action: func(c *urfave.Context) error {
-			return with(c, env, func(ctx context.Context, o signer.Options) (signer.Result, error) {
+			return with(c, m, func(ctx context.Context, o signer.Options) (signer.Result, error) {
+				o.Again = c.Bool("again")
 				return signer.Sign(ctx, o)
 			})
 		},
 	}
 }
 
-func initCommand(env cli.Env) *urfave.Command {
+func initCommand(m machine) *urfave.Command {
 	return &urfave.Command{
 		Name:      "init",
 		Usage:     "make the first root and targets of a new repository",
@@ -133,14 +137,14 @@ Example:
 			if err != nil {
 				return err
 			}
-			return with(c, env, func(ctx context.Context, o signer.Options) (signer.Result, error) {
+			return with(c, m, func(ctx context.Context, o signer.Options) (signer.Result, error) {
 				return signer.Init(ctx, o, root, targets, online)
 			})
 		},
 	}
 }
 
-func delegateCommand(env cli.Env) *urfave.Command {
+func delegateCommand(m machine) *urfave.Command {
 	return &urfave.Command{
 		Name:      "delegate",
 		Usage:     "change who signs a role and its periods, or create a role",
@@ -154,8 +158,12 @@ before the end.
 
 Examples:
   tufops-sign delegate sign/add-bob root --signers @alice,@bob --threshold 2
-  tufops-sign delegate sign/rekey timestamp --online-key file2:new.pem --yes`,
-		Flags: flags(roleFlags(), onlineFlags(), signingFlags()),
+  tufops-sign delegate sign/rekey timestamp --online-key file2:new.pem --yes
+  tufops-sign delegate sign/new-token root --replace-key \
+    --key yubikey:22222222 --key yubikey:11111111`,
+		Flags: flags(roleFlags(), onlineFlags(), signingFlags(), []urfave.Flag{
+			&urfave.BoolFlag{Name: "replace-key", Usage: "bring another key in place of the one that you have for ROLE"},
+		}),
 		Action: func(c *urfave.Context) error {
 			role := c.Args().Get(1)
 			answers, err := roleAnswers(c, "")
@@ -166,17 +174,18 @@ Examples:
 			if err != nil {
 				return err
 			}
+			answers.ReplaceKey = c.Bool("replace-key")
 			if role != "timestamp" && role != "snapshot" {
 				answers.OnlineKey, online.Key = online.Key, ""
 			}
-			return with(c, env, func(ctx context.Context, o signer.Options) (signer.Result, error) {
+			return with(c, m, func(ctx context.Context, o signer.Options) (signer.Result, error) {
 				return signer.Delegate(ctx, o, role, answers, online)
 			})
 		},
 	}
 }
 
-func importCommand(env cli.Env) *urfave.Command {
+func importCommand(m machine) *urfave.Command {
 	return &urfave.Command{
 		Name:      "import",
 		Usage:     "adopt an existing TUF repository",
@@ -198,7 +207,7 @@ Examples:
 					return fmt.Errorf("import file: %w", err)
 				}
 			}
-			return with(c, env, func(ctx context.Context, o signer.Options) (signer.Result, error) {
+			return with(c, m, func(ctx context.Context, o signer.Options) (signer.Result, error) {
 				return signer.Import(ctx, o, data)
 			})
 		},
@@ -263,16 +272,16 @@ func numbers(c *urfave.Context, to map[string]*int64) error {
 }
 
 // with opens what every command works on, and calls it.
-func with(c *urfave.Context, env cli.Env, command func(context.Context, signer.Options) (signer.Result, error)) error {
-	err := open(c, env, command)
+func with(c *urfave.Context, m machine, command func(context.Context, signer.Options) (signer.Result, error)) error {
+	err := open(c, m, command)
 	if err != nil && c.Context.Err() != nil {
 		return interrupted{err}
 	}
 	return err
 }
 
-func open(c *urfave.Context, env cli.Env, command func(context.Context, signer.Options) (signer.Result, error)) error {
-	common, err := cli.ParseCommon(c, env)
+func open(c *urfave.Context, m machine, command func(context.Context, signer.Options) (signer.Result, error)) error {
+	common, err := cli.ParseCommon(c, m.Env)
 	if err != nil {
 		return err
 	}
@@ -291,24 +300,35 @@ func open(c *urfave.Context, env cli.Env, command func(context.Context, signer.O
 	}
 	o := signer.Options{
 		Repository: repo, Config: config, Event: c.Args().First(), Now: common.Now(),
-		AllowLegacyKeyIDs: c.Bool("allow-legacy-keyids"), PIN: env.Getenv("TUFOPS_PIN"), OnlineKeys: onlineKeys{env},
-		Out: env.Stdout, Log: common.Log,
+		AllowLegacyKeyIDs: c.Bool("allow-legacy-keyids"), PIN: m.Getenv("TUFOPS_PIN"), OnlineKeys: onlineKeys{m.Env},
+		OpenTokens: m.openTokens(g.Top()),
+		Out:        m.Stdout, Log: common.Log,
+	}
+	if o.Memory, err = memoryDir(m.Env); err != nil {
+		return err
+	}
+	if config.MetadataURL != "" {
+		o.Live = &published{url: config.MetadataURL, fetch: client.NewFetcher()}
 	}
 	if _, err := g.RemoteURL(c.Context, config.PullRemote); err != nil {
 		return err
 	}
 	if c.Command.Name != "review" {
-		o.KeySpecs, o.NoPush = c.StringSlice("key"), c.Bool("no-push")
+		o.KeySpecs, o.NoPush, o.Override = c.StringSlice("key"), c.Bool("no-push"), map[string]string{}
+		for _, one := range c.StringSlice("override") {
+			rule, reason, _ := strings.Cut(one, "=")
+			o.Override[strings.TrimSpace(rule)] = strings.TrimSpace(reason)
+		}
 		for _, sum := range c.StringSlice("expect-sha256") {
 			o.Expect = append(o.Expect, strings.ToLower(strings.TrimSpace(sum)))
 		}
 		if !c.Bool("yes") {
-			o.Person = newPerson(env, c.App.Name)
+			o.Person = newPerson(m.Env, c.App.Name)
 		}
 		if !o.NoPush {
 			urls, err := g.RemotePushURLs(c.Context, config.PushRemote)
 			if err == nil {
-				err = cli.RefuseSimulatedClock(env, urls...)
+				err = cli.RefuseSimulatedClock(m.Env, urls...)
 			}
 			if err != nil {
 				return err
@@ -319,7 +339,8 @@ func open(c *urfave.Context, env cli.Env, command func(context.Context, signer.O
 	var name *signer.EventNameError
 	var answer *signer.AnswerError
 	var online *signer.NoOnlineKeyError
-	if errors.As(err, &name) || errors.As(err, &answer) || errors.As(err, &online) {
+	var override *signer.OverrideError
+	if errors.As(err, &name) || errors.As(err, &answer) || errors.As(err, &online) || errors.As(err, &override) {
 		return cli.Usagef("%w", err)
 	}
 	return err

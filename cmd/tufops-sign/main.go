@@ -18,10 +18,10 @@ func main() { os.Exit(cli.Main(run)) }
 
 // run is the whole program: tests call it in their own process.
 func run(ctx context.Context, env cli.Env, args []string) int {
-	return cli.Run(ctx, env, newApp(env), args)
+	return cli.Run(ctx, env, newApp(machine{env, openTokens}), args)
 }
 
-func newApp(env cli.Env) *urfave.App {
+func newApp(m machine) *urfave.App {
 	return &urfave.App{
 		Name:  "tufops-sign",
 		Usage: "review and sign TUF metadata that lives in git",
@@ -36,17 +36,19 @@ the checkout, which git must not track:
   user-name = @your-login
   pull-remote = origin
   push-remote = origin
-  key = file:/path/to/key.pem
+  key = yubikey
 
 Example:
   tufops-sign sign sign/root-v14`,
 		Flags: cli.CommonFlags(),
 		Commands: []*urfave.Command{
-			reviewCommand(env),
-			signCommand(env),
-			initCommand(env),
-			delegateCommand(env),
-			importCommand(env),
+			setupCommand(m),
+			reviewCommand(m),
+			signCommand(m),
+			initCommand(m),
+			delegateCommand(m),
+			importCommand(m),
+			keysCommand(m.Env),
 		},
 	}
 }

@@ -74,6 +74,8 @@ func (p *person) Secret(ctx context.Context, question string) (string, error) {
 	return answer, err
 }
 
+func (p *person) Tell(text string) { fmt.Fprintf(p.out, "%s: %s\n", p.program, escape.Terminal(text)) }
+
 // readLine reads one line, without what ends it.
 func (p *person) readLine() (string, error) {
 	var line []byte

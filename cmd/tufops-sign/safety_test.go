@@ -103,6 +103,7 @@ func TestUsage(t *testing.T) {
 		{"role targets is not an online role", []string{"delegate", "sign/x", "targets", "--timestamp-expiry-days", "3", "--yes"}},
 		{"role root is signed by people only", []string{"delegate", "sign/x", "root", "--online-key", "file2:online.pem", "--yes"}},
 		{"either an online key or signers", []string{"delegate", "sign/x", "r", "--online-key", "file2:online.pem", "--signers", "a", "--yes"}},
+		{"TUFOPS_NOW is set, and", []string{"delegate", "sign/x", "timestamp", "--online-key", "gcpkms:projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1", "--yes"}},
 		{"needs ROLE", []string{"delegate", "sign/x"}},
 	} {
 		w.refused(2, "alice", "", []string{c.words}, c.args...)
@@ -113,13 +114,13 @@ func TestUsage(t *testing.T) {
 	}{
 		{"remote origin has no branch sign/none", []string{"sign", "sign/none", "--yes"}},
 		{"remote origin has no branch sign/none", []string{"review", "sign/none"}},
-		{"cannot be fetched in this build", []string{"delegate", "sign/x", "timestamp", "--online-key", "gcpkms:projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1", "--yes"}},
-		{"no kind of online key", []string{"delegate", "sign/x", "timestamp", "--online-key", "gopher:x", "--yes"}},
+		{"clients that are built with go-tuf cannot read", []string{"delegate", "sign/x", "timestamp", "--online-key", "sigstore:", "--yes"}},
+		{"no key service for it", []string{"delegate", "sign/x", "timestamp", "--online-key", "gopher:x", "--yes"}},
 		{"none.pem", []string{"delegate", "sign/x", "timestamp", "--online-key", "file2:none.pem", "--yes"}},
 		{"its name", []string{"delegate", "sign/x", "../evil", "--yes"}},
 		{"cannot need 3 signatures of 2 signers", []string{"delegate", "sign/x", "root", "--threshold", "3", "--yes"}},
 		{"a question was not answered", []string{"delegate", "sign/x", "root"}},
-		{"names a hardware key, which this build cannot use yet", []string{"delegate", "sign/x", "crew", "--key", "yubikey", "--yes"}},
+		{"no token is inserted that yubikey names", []string{"delegate", "sign/x", "crew", "--key", "yubikey", "--yes"}},
 	} {
 		a := w.refused(1, "alice", "", []string{c.words}, c.args...)
 		if c.args[0] != "review" && !strings.Contains(a.stderr, "note: nothing was committed or pushed") {
@@ -306,6 +307,10 @@ func TestReviewShowsArtifacts(t *testing.T) {
     + three.txt
         5 bytes
         sha256 ` + hex.EncodeToString(sha256sum("three")) + `
+      text
+        @@ -0,0 +1,1 @@
+        +three
+        \ No newline at end of file
     ~ two.txt
         4 bytes
         sha256 ` + hex.EncodeToString(sha256sum("zwei")) + `
@@ -488,4 +493,66 @@ func TestFork(t *testing.T) {
 func sha256sum(data string) []byte {
 	sum := sha256.Sum256([]byte(data))
 	return sum[:]
+}
+
+// Who overrides a rule signs, and nothing else: the event stays as incomplete as
+// it was.
+func TestOverride(t *testing.T) {
+	w := established(t)
+	w.commitFiles("sign/x", "workflow", map[string][]byte{
+		"metadata/targets.json": w.edited("main", "targets", func(s metadata.Object) { s["version"] = int64(2) }), ".github/workflows/x.yml": []byte("on: push\n"),
+	})
+	for _, c := range []struct {
+		status      int
+		words, rule string
+	}{
+		{2, `rule "foreign" is not one of the rules`, "foreign=x"},
+		{2, `rule "foreign-change" is overridden without a reason`, "foreign-change"},
+		{2, `rule "foreign-change" is overridden without a reason`, "foreign-change= "},
+		{2, `rule "duplicate-public-key" cannot be overridden`, "duplicate-public-key=x"},
+		{2, `rule "key-unused" keeps nobody from signing`, "key-unused=x"},
+		{1, "foreign-change", "expired=another rule"},
+	} {
+		w.refused(c.status, "alice", "", []string{c.words}, "sign", "sign/x", "--yes", "--override", c.rule)
+	}
+	a := w.ok("alice", "sign", "sign/x", "--override", "foreign-change=the workflow was reviewed apart")
+	w.says(a.stdout, "  error: ", "rule foreign-change", "You override foreign-change: the workflow was reviewed apart.", "Asked of @alice:\n  targets v2", "Signed targets v2 as @alice.")
+	if strings.Contains(a.stdout, "is complete") || strings.Contains(a.stdout, ".tufops.yaml on main: the workflow") {
+		t.Errorf("the override is taken for more than it is:\n%s", a.stdout)
+	}
+	w.ok("bob", "sign", "sign/x", "--override", "foreign-change=so said alice")
+	if _, s := w.event("sign/x"); s.Complete || !s.Failed() || len(s.Roles[0].Signed) != 2 {
+		t.Errorf("the event is complete %v, failed %v, signed %v", s.Complete, s.Failed(), s.Roles[0].Signed)
+	}
+}
+
+// What differs in a text is shown, from the files whose digests are signed.
+func TestReviewShowsText(t *testing.T) {
+	w := established(t)
+	list := func(version int64, files map[string]string) map[string][]byte {
+		targets, commit := metadata.Object{}, map[string][]byte{}
+		for name, data := range files {
+			targets[name] = metadata.Object{"length": int64(len(data)), "hashes": metadata.Object{"sha256": hexOf(sha256sum(data))}}
+			commit["targets/"+name] = []byte(data)
+		}
+		commit["metadata/targets.json"] = w.edited("main", "targets", func(s metadata.Object) { s["version"], s["targets"] = version, targets })
+		return commit
+	}
+	w.commitFiles("sign/a", "one", list(2, map[string]string{"keys.txt": "one\ntwo\nthree\n", "binary": "\x00\x01"}))
+	w.ok("alice", "sign", "sign/a")
+	w.ok("bob", "sign", "sign/a")
+	w.merge("sign/a")
+	w.commitFiles("sign/b", "two", list(3, map[string]string{"keys.txt": "one\nzwei\x1b[2J\nthree\n", "binary": "\x00\x02", "long.txt": strings.Repeat("x\n", 100)}))
+	a := w.ok2("alice", "review", "sign/b")
+	for _, want := range []string{
+		"      text\n        @@ -1,3 +1,3 @@\n         one\n        -two\n        +zwei\\x1b[2J\n         three\n",
+		"        +x\n        ... and 41 lines more\n",
+	} {
+		if !strings.Contains(a.stdout, want) {
+			t.Errorf("is not shown %q:\n%s", want, a.stdout)
+		}
+	}
+	if n := strings.Count(a.stdout, "      text\n"); n != 2 {
+		t.Errorf("%d texts are shown:\n%s", n, a.stdout)
+	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -468,12 +469,16 @@ func TestInterruptedAnywhere(t *testing.T) {
 	w.dirty("alice")
 	was := w.checkout("alice")
 	refs := w.upstream.Run("for-each-ref")
-	step := int64(1)
-	if testing.Short() {
-		step = 41
+	// One moment in some twelve is tried, others each time; make soak tries all.
+	step := func() int64 { return 1 }
+	if os.Getenv("TUFOPS_SOAK") == "" {
+		seed := rand.Uint64()
+		t.Logf("seed %d", seed)
+		dice := rand.New(rand.NewPCG(seed, 0))
+		step = func() int64 { return 1 + dice.Int64N(24) }
 	}
 	stopped := 0
-	for n := int64(1); ; n += step {
+	for n := int64(1); ; n += step() {
 		ctx := newCountdown(n)
 		a := w.runContext(ctx, "alice", "yes\n", "sign", "sign/x")
 		ctx.cancel()

@@ -10,6 +10,8 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"io"
+	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,6 +27,8 @@ import (
 	"github.com/tufops/tufops/internal/git/gittest"
 	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/repository"
+	"github.com/tufops/tufops/signer"
+	"github.com/tufops/tufops/signer/signertest"
 )
 
 // world is an upstream repository and the people who clone it. Its clock stands
@@ -33,15 +37,17 @@ type world struct {
 	t        *testing.T
 	upstream *gittest.Upstream
 	keys     string // the folder of all private keys
+	devices  string // the folder of all hardware keys that are plugged in
 	now      time.Time
 	people   map[string]*gittest.Repo
 	env      map[string]string
 	tufDir   string
+	python   string // which has python-tuf; empty for none
 }
 
 func emptyWorld(t *testing.T) *world {
 	return &world{
-		t: t, upstream: gittest.New(t), keys: t.TempDir(),
+		t: t, upstream: gittest.New(t), keys: t.TempDir(), devices: t.TempDir(),
 		now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), people: map[string]*gittest.Repo{}, env: map[string]string{},
 	}
 }
@@ -88,6 +94,18 @@ func (w *world) person(names ...string) {
 	}
 }
 
+// state is where somebody's machine remembers.
+func (w *world) state(name string) string { return filepath.Join(w.keys, "state", name) }
+
+// openTokens finds the devices that lie in the world's folder of them.
+// Modules are real.
+func (w *world) openTokens(spec, top, module string) (signer.Tokens, error) {
+	if strings.HasPrefix(spec, "pkcs11:") {
+		return openTokens(spec, top, module)
+	}
+	return signertest.Open(w.devices, spec)
+}
+
 type answer struct {
 	status         int
 	stdout, stderr string
@@ -101,15 +119,22 @@ func (w *world) run(name, stdin string, args ...string) answer {
 
 func (w *world) runContext(ctx context.Context, name, stdin string, args ...string) answer {
 	w.t.Helper()
+	return w.runReader(ctx, name, strings.NewReader(stdin), args...)
+}
+
+func (w *world) runReader(ctx context.Context, name string, stdin io.Reader, args ...string) answer {
+	w.t.Helper()
 	var stdout, stderr bytes.Buffer
 	env := cli.Env{
-		Stdin: strings.NewReader(stdin), Stdout: &stdout, Stderr: &stderr,
+		Stdin: stdin, Stdout: &stdout, Stderr: &stderr,
 		LookupEnv: func(key string) (string, bool) {
 			switch key {
 			case "TUFOPS_NOW":
 				return w.now.Format(time.RFC3339), true
 			case "CRYPTO_SIGNER_PATH_PREFIX":
 				return w.keys, true
+			case "XDG_STATE_HOME":
+				return w.state(name), true
 			}
 			v, ok := w.env[key]
 			return v, ok
@@ -119,7 +144,7 @@ func (w *world) runContext(ctx context.Context, name, stdin string, args ...stri
 	if w.tufDir != "" {
 		full = append(full, "--tuf-dir", w.tufDir)
 	}
-	a := answer{status: run(ctx, env, append(full, args...))}
+	a := answer{status: cli.Run(ctx, env, newApp(machine{env, w.openTokens}), append(full, args...))}
 	a.stdout, a.stderr = stdout.String(), stderr.String()
 	return a
 }
@@ -448,6 +473,35 @@ func (w *world) document(rev, role string) *metadata.Document {
 		w.t.Fatal(err)
 	}
 	return doc
+}
+
+// scalar is the number that somebody's private key is.
+func (w *world) scalar(name string) *big.Int {
+	w.t.Helper()
+	data, err := os.ReadFile(w.key(name))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	block, _ := pem.Decode(data)
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	raw, err := key.(*ecdsa.PrivateKey).Bytes()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return new(big.Int).SetBytes(raw)
+}
+
+// targetsWith makes the next version of targets, with one artifact.
+func targetsWith(name string, data []byte) func(metadata.Object) {
+	return func(s metadata.Object) {
+		s["version"] = int64(2)
+		s["targets"] = metadata.Object{name: metadata.Object{
+			"length": int64(len(data)), "hashes": metadata.Object{"sha256": hexOf(sha256sum(string(data)))},
+		}}
+	}
 }
 
 // keyObject is the key object of somebody's key.

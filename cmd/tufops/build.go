@@ -50,7 +50,7 @@ func build(c *urfave.Context, env cli.Env) error {
 			return findingError{f}
 		}
 	}
-	tree, err := publish.NewTree(published)
+	tree, err := publish.NewTree(c.Context, published, nil)
 	if err != nil {
 		return err
 	}

@@ -19,8 +19,9 @@ func initCommand(env cli.Env) *urfave.Command {
 		Name:  "init",
 		Usage: "lay the GitHub Actions workflows into a repository",
 		Description: `Writes the workflows, the text of a failure issue and of a signing event's pull
-request, and a dependabot.yml into the checkout. A file that is there with other
-content stops it, and nothing is written. Nothing is committed.
+request, a dependabot.yml, and a page for people (docs/signing.md) into the
+checkout. A file that is there with other content stops it, and nothing is
+written. Nothing is committed.
 
 With --migrate it takes over a repository of tuf-on-ci instead: in its workflow
 files, the lines that use tuf-on-ci's actions use ours of the same name, and

@@ -34,6 +34,7 @@ Example:
 			createEventsCommand(env),
 			onlineSignCommand(env),
 			onlineSignTargetsCommand(env),
+			keysCommand(env),
 			buildCommand(env),
 			publishCommand(env),
 			initCommand(env),

@@ -4,17 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
+	"github.com/tufops/tufops/client"
 	"github.com/tufops/tufops/internal/cli"
 	"github.com/tufops/tufops/internal/escape"
 	"github.com/tufops/tufops/internal/github"
 	"github.com/tufops/tufops/internal/kms/file"
+	"github.com/tufops/tufops/internal/kms/services"
 	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/onlinesign"
 	"github.com/tufops/tufops/repository"
@@ -23,9 +27,7 @@ import (
 
 // onlineKeys are the key services of this build.
 func onlineKeys(env cli.Env) onlinesign.Keys {
-	return realTime{env, onlinesign.Services{
-		file.Scheme: file.Keys{Prefix: env.Getenv(file.PrefixVariable)},
-	}}
+	return realTime{env, services.New(env.Getenv(file.PrefixVariable))}
 }
 
 // realTime keeps keys of other machines from signing what a simulated clock
@@ -35,11 +37,11 @@ type realTime struct {
 	keys onlinesign.Keys
 }
 
-func (k realTime) Resolve(ctx context.Context, uri string) (metadata.Signer, error) {
+func (k realTime) Resolve(ctx context.Context, uri, scheme string) (metadata.Signer, error) {
 	if err := cli.RefuseSimulatedClock(k.env, uri); err != nil {
 		return nil, err
 	}
-	return k.keys.Resolve(ctx, uri)
+	return k.keys.Resolve(ctx, uri, scheme)
 }
 
 func onlineSignCommand(env cli.Env) *urfave.Command {
@@ -53,12 +55,19 @@ If main moves meanwhile it starts over from the new main.
 If a role on main is not signed as it must be, the timestamp is renewed all the
 same, over the content of the snapshot that there is, and the report says so.
 
-Keys are found by their URI in the metadata; file2:PATH is a file, below
-$CRYPTO_SIGNER_PATH_PREFIX where PATH is relative.
+--live reads the timestamp that clients are served, below a metadata URL. Where
+somebody has signed elsewhere, as on a night without GitHub, the next version
+goes on from there: clients do not go back. What cannot be read is a warning.
+
+Keys are found by their URI in the metadata: gcpkms:, awskms:, azurekms: and
+hv: (Vault, OpenBao), with the login that the vendor's own tools would use;
+file2:PATH is a file, below $CRYPTO_SIGNER_PATH_PREFIX where PATH is relative.
 
 Example:
-  tufops online-sign --push`,
-		Flags:  append(writeFlags(), dispatchFlag("then move branch publish, start "+publishWorkflow+", and "+eventWorkflow+" on every open event")),
+  tufops online-sign --push
+  tufops online-sign --push --live https://tuf.example.org/metadata`,
+		Flags: append(writeFlags(), dispatchFlag("then move branch publish, start "+publishWorkflow+", and "+eventWorkflow+" on every open event"),
+			&urfave.StringSliceFlag{Name: "live", Usage: "go on from the timestamp that clients get below the metadata `URL`"}),
 		Action: func(c *urfave.Context) error { return onlineSign(c, env) },
 	}
 }
@@ -79,9 +88,16 @@ func onlineSign(c *urfave.Context, env cli.Env) error {
 	o := onlinesign.Options{
 		Repository: repo, Keys: onlineKeys(env), Now: common.Now(), Remote: to, DryRun: c.Bool("dry-run"), Log: common.Log,
 	}
+	for _, url := range c.StringSlice("live") {
+		o.Live = append(o.Live, liveAt(url))
+	}
 	done, err := onlinesign.Run(c.Context, o)
 	if err != nil {
 		return err
+	}
+	if len(done.Signed) > 0 && done.Outage < onlinesign.ShortOutage {
+		common.Log.Warn(fmt.Sprintf("if online signing stands still for more than %d hours, clients stop: longer signing periods give more time (tufops-sign delegate EVENT timestamp --timestamp-expiry-days 7 --timestamp-signing-days 6)",
+			int(done.Outage.Hours())))
 	}
 	if w := policyWarning(c.Context, repo, done.Commit); w != "" {
 		done.Warnings = append(done.Warnings, w)
@@ -115,7 +131,7 @@ func onlineSign(c *urfave.Context, env cli.Env) error {
 	if c.String("format") == "json" {
 		return errors.Join(failed, printJSON(env, map[string]any{
 			"schema": 1, "commit": done.Commit, "signed": signed, "started": started, "blocked": append([]repository.Finding{}, done.Blocked...),
-			"warnings": append([]string{}, done.Warnings...), "dry_run": c.Bool("dry-run"),
+			"warnings": append([]string{}, done.Warnings...), "outage_hours": int(done.Outage.Hours()), "dry_run": c.Bool("dry-run"),
 		}))
 	}
 	fmt.Fprint(env.Stdout, text)
@@ -123,6 +139,30 @@ func onlineSign(c *urfave.Context, env cli.Env) error {
 		fmt.Fprintf(env.Stdout, "%s %s.\n", would(c, "Started", "start"), escape.Terminal(s))
 	}
 	return failed
+}
+
+// How much of a timestamp is read, and how long that may take.
+const (
+	maxLive  = 100_000
+	liveTime = 30 * time.Second
+)
+
+// liveAt is the timestamp below a metadata URL.
+func liveAt(base string) onlinesign.Live {
+	return onlinesign.Live{URL: base, Read: func(ctx context.Context) ([]byte, error) {
+		ctx, cancel := context.WithTimeout(ctx, liveTime)
+		defer cancel()
+		body, err := client.NewFetcher().Fetch(ctx, strings.TrimSuffix(base, "/")+"/timestamp.json", maxLive)
+		if err != nil {
+			return nil, err
+		}
+		defer body.Close()
+		data, err := io.ReadAll(io.LimitReader(body, maxLive+1))
+		if err == nil && len(data) > maxLive {
+			err = fmt.Errorf("it has more than %d bytes", maxLive)
+		}
+		return data, err
+	}}
 }
 
 // handOff starts what follows on a push to main. What a workflow was asked for
@@ -154,6 +194,7 @@ var reasons = map[repository.Reason]string{
 	repository.ReasonSignature: "the present one is not signed by the keys of the newest root",
 	repository.ReasonContent:   "what it lists has changed",
 	repository.ReasonPeriod:    "its signing period has begun",
+	repository.ReasonLive:      "clients have a version that main does not know",
 	repository.ReasonRestored:  "the file on the branch was removed, put back or never signed",
 }
 
@@ -196,9 +237,15 @@ Versions, dates and the signatures of people stay as they are. Works on HEAD's
 commit, of main or of a signing event; without --push it moves the checked-out
 branch and its files.
 
+Only keys that main lists are asked for, and those that online-keys in main's
+.tufops.yaml allows: an event does not choose which service is called. Of a role
+that people sign as well, their signatures stay for them. A key that fails while
+another one signs is a warning.
+
 Example:
   tufops online-sign-targets registry.npmjs.org --push`,
-		Flags:  append(writeFlags(), dispatchFlag("then start "+eventWorkflow+" on the branch, where the push does not")),
+		Flags: append(writeFlags(), dispatchFlag("then start "+eventWorkflow+" on the branch, where the push does not"),
+			&urfave.StringFlag{Name: "base", Value: "origin/main", Usage: "the tip of main is `REV`"}),
 		Action: func(c *urfave.Context) error { return onlineSignTargets(c, env) },
 	}
 }
@@ -218,9 +265,12 @@ func onlineSignTargets(c *urfave.Context, env cli.Env) error {
 	}
 	done, err := onlinesign.SignTargets(c.Context, onlinesign.Options{
 		Repository: repo, Keys: onlineKeys(env), Now: common.Now(), Remote: to, DryRun: c.Bool("dry-run"), Log: common.Log,
-	}, c.Args().Slice())
+	}, c.String("base"), c.Args().Slice())
 	if err != nil {
 		return err
+	}
+	for _, w := range done.Warnings {
+		common.Log.Warn(w)
 	}
 	var roles []string
 	signed := []map[string]any{}
@@ -243,7 +293,7 @@ func onlineSignTargets(c *urfave.Context, env cli.Env) error {
 		}
 	}
 	if c.String("format") == "json" {
-		return errors.Join(failed, printJSON(env, map[string]any{"schema": 1, "commit": done.Commit, "signed": signed, "dry_run": c.Bool("dry-run")}))
+		return errors.Join(failed, printJSON(env, map[string]any{"schema": 1, "commit": done.Commit, "signed": signed, "warnings": append([]string{}, done.Warnings...), "dry_run": c.Bool("dry-run")}))
 	}
 	if len(done.Signed) == 0 {
 		fmt.Fprintln(env.Stdout, "Nothing to do: the online keys have signed already.")

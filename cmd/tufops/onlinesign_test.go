@@ -177,7 +177,7 @@ func TestOnlineSignSimulatedClock(t *testing.T) {
 	}
 
 	local := w.Upstream.Clone("local")
-	const uri = "gcpkms:projects/p/locations/global/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1"
+	const uri = "cloudkms:projects/p/keys/k/versions/1" // of no service that there is
 	key, err := metadata.NewKey(onlinesigntest.Person("machine").Public(), "", uri)
 	if err != nil {
 		t.Fatal(err)
@@ -237,5 +237,35 @@ func TestOnlineSignTargetsCommand(t *testing.T) {
 		if status != test.status || !strings.Contains(stderr, test.want) {
 			t.Errorf("%v: status %d, stderr %q", test.args, status, stderr)
 		}
+	}
+}
+
+// What clients are served keeps the next version above it, and what cannot be read
+// stops nothing. With 2/1 the command says beforehand how long it may stand still.
+func TestOnlineSignLive(t *testing.T) {
+	w := onlinesigntest.New(t, repository.OnlineConfig{})
+	before := w.State().Commit()
+	w.Sign()
+	if err := w.Publish(); err != nil {
+		t.Fatal(err)
+	}
+	w.Upstream.Run("update-ref", "refs/heads/main", string(before)) // it was signed elsewhere, and never pushed
+	bot := w.Upstream.Clone("bot")
+	live := "file://" + filepath.Join(w.Site, "metadata")
+	large := t.TempDir()
+	if err := os.WriteFile(filepath.Join(large, "timestamp.json"), make([]byte, maxLive+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	status, stdout, stderr := tufops(t, w, nil, "-C", bot.Dir, "online-sign", "--push", "--live", "file:///none/at/all", "--live", "file://"+large, "--live", live+"/")
+	if status != 0 || !strings.Contains(stdout, "Signed timestamp version 2, ") || !strings.Contains(stdout, "Signed snapshot version 2, ") || !strings.Contains(stdout, "there was none yet") {
+		t.Errorf("status %d, stdout %q", status, stdout)
+	}
+	for _, want := range []string{"file:///none/at/all: what clients are served cannot be read", "more than 100000 bytes", "clients have timestamp version 1, which", "more than 24 hours, clients stop"} {
+		if !strings.Contains(stderr, want) {
+			t.Errorf("no %q in %s", want, stderr)
+		}
+	}
+	if status, stdout, stderr := tufops(t, w, nil, "-C", bot.Dir, "online-sign", "--push", "--live", live); status != 0 || !strings.Contains(stdout, "Nothing to do") || strings.Contains(stderr, "WARN") || strings.Contains(stderr, "warning") {
+		t.Errorf("the next run: status %d, stdout %q, stderr %q", status, stdout, stderr)
 	}
 }

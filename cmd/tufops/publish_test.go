@@ -70,7 +70,9 @@ func TestPublishCommand(t *testing.T) {
 	}
 
 	for _, test := range []struct{ to, want string }{
-		{"gs://bucket", "not supported yet"}, {"/srv/tuf", "--to is a URL"}, {"file://", "--to is a URL"}, {"file:///srv/tuf?x", "--to is a URL"},
+		{"/srv/tuf", "it is no URL"}, {"file://", "it is no URL of a directory"}, {"file:///srv/tuf?x", "it is written file://DIR"},
+		{"ftp://host", "destinations are written azblob://ACCOUNT/CONTAINER/PREFIX, file://DIR, gs://BUCKET/PREFIX"}, {"gs://", "cannot be the name of a bucket"},
+		{"gs://bucket", "is neither a path nor on loopback"}, // the clock of these tests is simulated
 	} {
 		if status, _, stderr := publish("--to", test.to); status != 2 || !strings.Contains(stderr, test.want) {
 			t.Errorf("--to %s: exit status %d: %s", test.to, status, stderr)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"github.com/tufops/tufops/repository"
 	"github.com/tufops/tufops/repository/repositorytest"
 	"github.com/tufops/tufops/schema/schematest"
+	"github.com/tufops/tufops/trustroot/trustroottest"
 )
 
 // TestSchemas: what each command prints is what schema/ says, in all its fields
@@ -31,8 +33,14 @@ func TestSchemas(t *testing.T) {
 		"create-signing-events": {nil, createEventsDocuments},
 		"online-sign":           {[]string{"file", "role", "lowered", "reason"}, onlineSignDocuments},
 		"online-sign-targets":   {nil, onlineSignTargetsDocuments},
-		"publish":               {[]string{"error"}, publishDocuments},
-		"published-status":      {[]string{"next_signing", "issued", "commit", "delegator", "paths", "path_hash_prefixes", "terminating", "signer", "field", "from", "to", "role", "file"}, publishedStatusDocuments},
+		"keys-check":            {nil, keysCheckDocuments},
+		"publish":               {[]string{"error", "stage", "read_back", "prune"}, publishDocuments},
+		"published-status": {[]string{"next_signing", "issued", "commit", "delegator", "paths", "path_hash_prefixes", "terminating", "signer", "field", "from", "to", "role", "file",
+			"sigstore", "id", "url", "subject", "operator", "api_version", "start", "end", "key", "log_id", "certificates", "problem", "count"}, publishedStatusDocuments},
+		"trust-show":     {[]string{"id", "url", "subject", "operator", "api_version", "start", "end", "key", "log_id", "certificates", "problem", "count"}, trustShowDocuments},
+		"trust-validate": {[]string{"path", "line", "profile"}, trustValidateDocuments},
+		"trust-diff":     {[]string{"problem"}, trustDiffDocuments},
+		"trust-edit":     {[]string{"path", "line", "message", "diff", "problem"}, trustEditDocuments},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := schematest.New(t, name, test.optional...)
@@ -40,8 +48,12 @@ func TestSchemas(t *testing.T) {
 			switch name {
 			case "online-sign": // which knows no policy
 				s.Done(t, "lowered")
-			case "published-status": // nor does build
-				s.Done(t, "lowered", "reason")
+			case "keys-check": // a file tells neither
+				s.Done(t, "version", "protection")
+			case "published-status": // nor does build, and it sees no attestation
+				s.Done(t, "lowered", "reason", "attested")
+			case "trust-edit": // which begins with what can be read, and leaves it so
+				s.Done(t, "problem")
 			case "signing-event": // of the verdict in it the test of status sees all
 				s.Done(t, "invites", "known_good", "lowered", "reason", "signed", "silenced", "profile", "demands", "met", "name", "text",
 					"rehearsal", "steps", "what", "client", "when", "at", "outcome", "unproven", "trouble")
@@ -111,9 +123,15 @@ func signingEventDocuments(t *testing.T, check func(string)) {
 }
 
 func rulesDocuments(t *testing.T, check func(string)) {
-	for _, args := range [][]string{{}, {"quorum"}} {
-		_, stdout, _ := program(t, append([]string{"rules", "--format", "json"}, args...)...)
-		check(stdout)
+	// The list is theirs together: to change each part of it would take the square
+	// of the time.
+	var all struct{ Rules []json.RawMessage }
+	_, stdout, _ := program(t, "rules", "--format", "json")
+	if err := json.Unmarshal([]byte(stdout), &all); err != nil || len(all.Rules) != len(repository.Rules()) {
+		t.Fatalf("%d rules are listed, want %d (%v)", len(all.Rules), len(repository.Rules()), err)
+	}
+	for _, one := range all.Rules {
+		check(`{"schema": 1, "rules": [` + string(one) + `]}`)
 	}
 }
 
@@ -156,13 +174,34 @@ func onlineSignDocuments(t *testing.T, check func(string)) {
 
 func onlineSignTargetsDocuments(t *testing.T, check func(string)) {
 	w := onlinesigntest.New(t, repository.OnlineConfig{})
-	key := w.OnlineKey("npm.pem")
+	key, gone := w.OnlineKey("npm.pem"), w.OnlineKey("gone.pem")
 	w.Change("'npm' role/delegation change", func(e *repository.Edit) error {
 		return e.SetRole("npm", repository.RoleConfig{OnlineKey: key})
 	}, metadata.Targets)
+	w.Raw(metadata.Targets, "Another key", func(s metadata.Object) {
+		d := s["delegations"].(metadata.Object)
+		d["keys"].(metadata.Object)[gone.ID] = gone.Object
+		role := d["roles"].([]any)[0].(metadata.Object)
+		role["keyids"] = append(role["keyids"].([]any), gone.ID)
+	})
+	if err := os.Remove(filepath.Join(w.KeyDir, "gone.pem")); err != nil {
+		t.Fatal(err)
+	}
 	bot := w.Upstream.Clone("bot")
-	for _, args := range [][]string{{"--dry-run"}, {}, {}} {
+	for _, args := range [][]string{{"--dry-run"}, {}} {
 		_, stdout, _ := tufops(t, w, nil, append([]string{"-C", bot.Dir, "online-sign-targets", "npm", "--format", "json"}, args...)...)
+		check(stdout)
+	}
+}
+
+func keysCheckDocuments(t *testing.T, check func(string)) {
+	w := onlinesigntest.New(t, repository.OnlineConfig{})
+	bot := w.Upstream.Clone("bot")
+	for _, args := range [][]string{{}, {"--expect-denied"}, {"file2:none.pem"}} {
+		_, stdout, stderr := tufops(t, w, nil, append([]string{"-C", bot.Dir, "keys", "check", "--format", "json"}, args...)...)
+		if stdout == "" {
+			t.Fatal(stderr)
+		}
 		check(stdout)
 	}
 }
@@ -188,6 +227,22 @@ func publishDocuments(t *testing.T, check func(string)) {
 	publish()
 	r.Git.Run("checkout", "-q", string(first))
 	publish() // refused, as an older state
+
+	// Through a stage, read back, and with something that can go.
+	r.Git.Run("checkout", "-q", "main")
+	for name, role := range r.Roles {
+		role.Expire(publishtest.Now.AddDate(0, 3, 0))
+		if name == metadata.Timestamp {
+			role.Expire(publishtest.Now.AddDate(0, 2, 0))
+		}
+	}
+	r.Publish(metadata.Root, metadata.Targets)
+	r.Commit(t, "third")
+	for _, args := range [][]string{{"--check", "false", "--check", "true"}, {"--public-url", "file://" + site, "--prune", "--check", "true"}} {
+		_, stdout, _ := tufopsAt(t, publishtest.Now.AddDate(0, 0, 40), nil, append([]string{"-C", r.Git.Dir, "publish", "--to", "file://" + site, "--format", "json",
+			"--stage", "file://" + site + "-stage"}, args...)...)
+		check(stdout)
+	}
 }
 
 func publishedStatusDocuments(t *testing.T, check func(string)) {
@@ -210,10 +265,20 @@ func publishedStatusDocuments(t *testing.T, check func(string)) {
 		}).Sign(in, "online")
 	}
 	w.Edit("releases", func(s metadata.Object) { s["expires"] = "2029-01-01T00:00:00Z" }).Sign("releases", "carol")
-	list("snapshot", "releases", 2)
+	w.Edit("targets", func(s metadata.Object) {
+		for name, data := range map[string]string{"trusted_root.json": odd(t), "signing_config.json": exact(), "trusted_root.v0.2.json": "{"} {
+			w.Artifact(name, data)
+			repositorytest.List(s, name, data)
+		}
+	}).Sign("targets", "alice", "bob", "carol")
+	w.Edit("snapshot", func(s metadata.Object) {
+		for _, role := range []string{"releases", "targets"} {
+			s["meta"].(metadata.Object)[role+".json"] = metadata.Object{"version": int64(2)}
+		}
+	}).Sign("snapshot", "online")
 	list("timestamp", "snapshot", 2)
 	w.Commit("main")
-	build(`"delegator": "targets"`)
+	build(`"kind": "signing-config"`)
 
 	w.Edit("root", func(s metadata.Object) {
 		repositorytest.AddKey(s, "targets", "erin")
@@ -224,11 +289,91 @@ func publishedStatusDocuments(t *testing.T, check func(string)) {
 		delete(releases, "paths")
 		releases["path_hash_prefixes"] = []any{"0", "a"}
 	}).Sign("targets", "alice", "bob")
-	list("snapshot", "targets", 2)
+	list("snapshot", "targets", 3)
 	list("timestamp", "snapshot", 3)
 	w.Edit("timestamp", func(s metadata.Object) { s["expires"] = "2029-12-31T00:00:00Z" }).Sign("timestamp", "online")
 	w.Commit("an expired timestamp")
 	w.Edit("targets", nil).Sign("targets", "alice", "bob")
 	w.Commit("targets in no snapshot")
 	build(`"state": "failing"`)
+}
+
+// odd is a trusted root in which every field of an instance is set somewhere, and
+// missing elsewhere.
+func odd(t *testing.T) string {
+	t.Helper()
+	o := trustroottest.Root()
+	log := trustroottest.At(o, "ctlogs", 0)
+	log["operator"] = "example"
+	log["publicKey"].(trustroottest.Object)["keyDetails"] = "PKIX_ED25519" // which it is not
+	trustroottest.At(o, "tlogs", 0, "publicKey", "validFor")["end"] = "2029-01-01T00:00:00Z"
+	trustroottest.At(o, "timestampAuthorities", 0)["validFor"] = trustroottest.Object{}
+	trustroottest.Add(o, "certificateAuthorities", trustroottest.Object{})
+	return string(trustroottest.Bytes(o))
+}
+
+// exact is a signing configuration that counts.
+func exact() string {
+	o := trustroottest.Config()
+	o["tsaConfig"] = trustroottest.Object{"selector": "EXACT", "count": 1}
+	return string(trustroottest.Bytes(o))
+}
+
+// prints runs a command about trust material, which must end with a status.
+func (d trustDir) prints(check func(string), status int, args ...string) {
+	d.t.Helper()
+	check(d.run(status, nil, append(args, "--format", "json")...))
+}
+
+func trustShowDocuments(t *testing.T, check func(string)) {
+	d := newTrustDir(t)
+	d.prints(check, 0, "trusted-root", "show")
+	d.prints(check, 0, "trusted-root", "show", d.write("odd.json", []byte(odd(t))))
+	d.prints(check, 0, "signing-config", "show", d.write("exact.json", []byte(exact())))
+	d.prints(check, 1, "trusted-root", "show", d.write("unreadable.json", []byte("{")))
+}
+
+func trustValidateDocuments(t *testing.T, check func(string)) {
+	d := newTrustDir(t)
+	d.prints(check, 0, "trusted-root", "validate")
+	d.prints(check, 1, "trusted-root", "validate", d.write("odd.json", []byte(odd(t))))
+	d.prints(check, 1, "trusted-root", "validate", d.write("unreadable.json", []byte("{")))
+	w := repositorytest.New(t)
+	w.WriteFile(repository.PolicyFile, "profile: sigstore-public-good\n")
+	w.WriteFile("targets/trusted_root.json", string(trustroottest.Bytes(trustroottest.Root())))
+	w.Commit("a profile")
+	status, stdout, stderr := program(t, "-C", w.Dir, "trusted-root", "validate", "--format", "json")
+	if status != 0 || !strings.Contains(stdout, `"name": "sigstore-public-good"`) {
+		t.Fatalf("exit %d: %s%s", status, stdout, stderr)
+	}
+	check(stdout)
+}
+
+func trustDiffDocuments(t *testing.T, check func(string)) {
+	d := newTrustDir(t)
+	good, other := d.path("targets/trusted_root.json"), d.write("odd.json", []byte(odd(t)))
+	d.prints(check, 0, "trusted-root", "diff", good, other)
+	d.prints(check, 0, "trusted-root", "diff", other, good)
+	d.prints(check, 0, "trusted-root", "diff", good, d.write("compact.json", compact(t, d.read("targets/trusted_root.json"))))
+	d.prints(check, 1, "trusted-root", "diff", good, d.write("unreadable.json", []byte("{")))
+	d.prints(check, 0, "signing-config", "diff", d.path("targets/signing_config.v0.2.json"), d.write("exact.json", []byte(exact())))
+}
+
+func compact(t *testing.T, text string) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	if err := json.Compact(&out, []byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func trustEditDocuments(t *testing.T, check func(string)) {
+	d := newTrustDir(t)
+	closeLog := []string{"trusted-root", "close", "https://rekor.example.test", "--end", "2030-06-01"}
+	d.prints(check, 0, append(closeLog, "--dry-run")...)
+	d.prints(check, 0, closeLog...) // which its neighbour still uses
+	d.prints(check, 0, closeLog...) // which is so already
+	d.prints(check, 1, "trusted-root", "close", "https://fulcio.example.test", "--end", "2020-01-01")
+	d.prints(check, 0, "signing-config", "close", "https://rekor.example.test", "--end", "2030-05-01")
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/tufops/tufops/internal/cli"
 	"github.com/tufops/tufops/internal/escape"
+	"github.com/tufops/tufops/repository"
 	"github.com/tufops/tufops/signingevent"
 	"github.com/tufops/tufops/trustroot"
 )
@@ -114,8 +116,10 @@ func readCommands(env cli.Env, kind trustroot.Kind) []*urfave.Command {
 			ArgsUsage: "[FILE]",
 			Description: `FILE is the one in targets/ of the checkout unless it is given.
 
-Example:
-  ` + name + ` show`,
+Examples:
+  ` + name + ` show
+  ` + name + ` show --format json`,
+			Flags:  []urfave.Flag{formatFlag("text|json")},
 			Action: func(c *urfave.Context) error { return showTrust(c, env, kind) },
 		},
 		{
@@ -132,6 +136,7 @@ Examples:
 			Flags: []urfave.Flag{
 				&urfave.StringFlag{Name: "before", Usage: "the version that is trusted now is `FILE`"},
 				&urfave.StringFlag{Name: "name", Usage: "judge the file as the artifact `NAME` (default: its own name)"},
+				formatFlag("text|json"),
 			},
 			Action: func(c *urfave.Context) error { return validateTrust(c, env, kind) },
 		},
@@ -144,7 +149,7 @@ count for nothing.
 
 Example:
   ` + name + ` diff old.json new.json`,
-			Flags:  []urfave.Flag{&urfave.StringFlag{Name: "format", Value: "text", Usage: "print `text|markdown`"}},
+			Flags:  []urfave.Flag{formatFlag("text|markdown|json")},
 			Action: func(c *urfave.Context) error { return diffTrust(c, env, kind) },
 		},
 	}
@@ -163,7 +168,7 @@ Example:
   tufops ` + string(kind) + ` close https://service.example --end 2026-04-01`,
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "end", Required: true, Usage: "it counts until `TIME` (RFC 3339, a day, or now)"},
-			fileFlag(), dryRunFlag(),
+			fileFlag(), dryRunFlag(), formatFlag("text|json"),
 		},
 		Action: func(c *urfave.Context) error { return closeEntry(c, env, kind) },
 	}
@@ -182,8 +187,21 @@ func entryFlags() []urfave.Flag {
 		&urfave.StringFlag{Name: "url", Required: true, Usage: "it is reached at `URL`"},
 		&urfave.StringFlag{Name: "start", Required: true, Usage: "it counts from `TIME` (RFC 3339, a day, or now)"},
 		&urfave.StringFlag{Name: "end", Usage: "it counts until `TIME` (default: without an end)"},
-		fileFlag(), dryRunFlag(),
+		fileFlag(), dryRunFlag(), formatFlag("text|json"),
 	}
+}
+
+func formatFlag(formats string) urfave.Flag {
+	return &urfave.StringFlag{Name: "format", Value: "text", Usage: "print `" + formats + "`"}
+}
+
+// formatOf is how the result is to be printed.
+func formatOf(c *urfave.Context, formats ...string) (string, error) {
+	format := c.String("format")
+	if !slices.Contains(formats, format) {
+		return "", cli.Usagef("--format is %s or %s, not %q", strings.Join(formats[:len(formats)-1], ", "), formats[len(formats)-1], format)
+	}
+	return format, nil
 }
 
 // trustFile is a document on disk.
@@ -246,20 +264,68 @@ func printLines(env cli.Env, lines []string) {
 	}
 }
 
+// trustDocument is what show prints.
+type trustDocument struct {
+	Schema   int                `json:"schema"`
+	File     string             `json:"file"`
+	Length   int                `json:"length"`
+	SHA256   string             `json:"sha256"`
+	Contents trustroot.Contents `json:"contents"`
+}
+
 func showTrust(c *urfave.Context, env cli.Env, kind trustroot.Kind) error {
+	format, err := formatOf(c, "text", "json")
+	if err != nil {
+		return err
+	}
 	f, err := openTrust(c, env, kind, c.Args().First())
 	if err != nil {
 		return err
 	}
 	d, err := f.parse(kind)
+	itself := trustroot.Compare(f.name, nil, f.data, f.now)
+	if format == "json" {
+		return errors.Join(printJSON(env, trustDocument{1, f.path, itself.Length, itself.SHA256, trustroot.Describe(kind, f.data, f.now)}), err)
+	}
 	if err != nil {
 		return err
 	}
-	printLines(env, append([]string{f.path + ", " + trustroot.Compare(f.name, nil, f.data, f.now).Digest()}, d.Lines(f.now)...))
+	printLines(env, append([]string{f.path + ", " + itself.Digest()}, d.Lines(f.now)...))
 	return nil
 }
 
+// trustVerdict is what validate prints.
+type trustVerdict struct {
+	Schema   int                       `json:"schema"`
+	File     string                    `json:"file"`
+	Name     string                    `json:"name"` // it was judged as
+	Length   int                       `json:"length"`
+	SHA256   string                    `json:"sha256"`
+	Errors   int                       `json:"errors"`
+	Warnings int                       `json:"warnings"`
+	Findings []trustFinding            `json:"findings"`
+	Profile  *repository.ProfileStatus `json:"profile,omitempty"` // of the commit, where .tufops.yaml names one
+}
+
+// trustFinding is a finding with the name of its rule.
+type trustFinding struct {
+	Rule    string          `json:"rule"`
+	Level   trustroot.Level `json:"level"`
+	Path    string          `json:"path,omitempty"`
+	Line    int             `json:"line,omitempty"`
+	Message string          `json:"message"`
+	Hint    string          `json:"hint"`
+}
+
+func newTrustFinding(kind trustroot.Kind, f trustroot.Finding) trustFinding {
+	return trustFinding{string(kind) + "/" + f.Check, f.Level, f.Path, f.Line, f.Message, f.Hint}
+}
+
 func validateTrust(c *urfave.Context, env cli.Env, kind trustroot.Kind) error {
+	format, err := formatOf(c, "text", "json")
+	if err != nil {
+		return err
+	}
 	f, err := openTrust(c, env, kind, c.Args().First())
 	if err != nil {
 		return err
@@ -276,50 +342,61 @@ func validateTrust(c *urfave.Context, env cli.Env, kind trustroot.Kind) error {
 			return err
 		}
 	}
-	errs := 0
-	found := f.lint(f.data, before)
-	for _, one := range found {
+	itself := trustroot.Compare(f.name, nil, f.data, f.now)
+	v := trustVerdict{Schema: 1, File: f.path, Name: f.name, Length: itself.Length, SHA256: itself.SHA256, Findings: []trustFinding{}}
+	for _, one := range f.lint(f.data, before) {
 		if one.Level == trustroot.Error {
-			errs++
+			v.Errors++
+		} else {
+			v.Warnings++
 		}
-		printFinding(env, kind, one)
+		v.Findings = append(v.Findings, newTrustFinding(kind, one))
 	}
-	if err := showProfile(c, env, f.common); err != nil {
+	if v.Profile, err = profileOf(c, f.common); err != nil {
 		return err
 	}
-	if errs > 0 {
-		return fmt.Errorf("%s has %s", f.path, plural(errs, "error"))
+	if format == "json" {
+		if err := printJSON(env, v); err != nil {
+			return err
+		}
+	} else {
+		for _, one := range v.Findings {
+			one.print(env)
+		}
+		if v.Profile != nil {
+			fmt.Fprintln(env.Stdout, signingevent.ProfileText(v.Profile))
+		}
 	}
-	printLines(env, []string{fmt.Sprintf("%s: no error, %s", f.path, plural(len(found), "warning"))})
+	if v.Errors > 0 {
+		return fmt.Errorf("%s has %s", f.path, plural(v.Errors, "error"))
+	}
+	if format == "text" {
+		printLines(env, []string{fmt.Sprintf("%s: no error, %s", f.path, plural(v.Warnings, "warning"))})
+	}
 	return nil
 }
 
-// showProfile prints how the checked-out commit stands to the profile that its
+// profileOf says how the checked-out commit stands to the profile that its
 // .tufops.yaml names. Outside a git repository there is none.
-func showProfile(c *urfave.Context, env cli.Env, common cli.Common) error {
+func profileOf(c *urfave.Context, common cli.Common) (*repository.ProfileStatus, error) {
 	repo, err := openRepository(c, common)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
 	defer repo.Git.Close()
 	head, err := repo.Git.Resolve(c.Context, "HEAD")
 	if err != nil {
-		return nil // nothing is committed yet
+		return nil, nil // nothing is committed yet
 	}
 	policy, err := repo.Policy(c.Context, head)
 	if err != nil || policy.Profile == "" {
-		return err
+		return nil, err
 	}
 	state, err := repo.At(c.Context, head)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	profile, err := state.Profile(c.Context, policy.Profile, nil)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintln(env.Stdout, signingevent.ProfileText(profile))
-	return nil
+	return state.Profile(c.Context, policy.Profile, nil)
 }
 
 func plural(n int, what string) string {
@@ -329,8 +406,8 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-func printFinding(env cli.Env, kind trustroot.Kind, f trustroot.Finding) {
-	where := string(kind) + "/" + f.Check
+func (f trustFinding) print(env cli.Env) {
+	where := f.Rule
 	if f.Path != "" {
 		where += ", " + f.Path
 	}
@@ -340,10 +417,17 @@ func printFinding(env cli.Env, kind trustroot.Kind, f trustroot.Finding) {
 	printLines(env, []string{string(f.Level) + ": " + f.Message, "  rule " + where, "  hint: " + f.Hint})
 }
 
+// trustDifference is what diff prints.
+type trustDifference struct {
+	Schema int            `json:"schema"`
+	File   string         `json:"file"`
+	Diff   trustroot.Diff `json:"diff"`
+}
+
 func diffTrust(c *urfave.Context, env cli.Env, kind trustroot.Kind) error {
-	format := c.String("format")
-	if format != "text" && format != "markdown" {
-		return cli.Usagef("--format is text or markdown, not %q", format)
+	format, err := formatOf(c, "text", "markdown", "json")
+	if err != nil {
+		return err
 	}
 	a, err := openTrust(c, env, kind, c.Args().Get(0))
 	if err != nil {
@@ -354,9 +438,14 @@ func diffTrust(c *urfave.Context, env cli.Env, kind trustroot.Kind) error {
 		return err
 	}
 	d := trustroot.Compare(b.name, a.data, b.data, b.now)
-	if format == "markdown" {
+	switch format {
+	case "json":
+		if err := printJSON(env, trustDifference{1, b.path, d}); err != nil {
+			return err
+		}
+	case "markdown":
 		fmt.Fprintln(env.Stdout, strings.Join(d.Markdown(), "\n"))
-	} else {
+	default:
 		printLines(env, append([]string{b.path + ", " + d.Digest()}, d.Lines()...))
 	}
 	if d.Refused {
@@ -386,9 +475,33 @@ func moment(c *urfave.Context, flag string, now time.Time) (time.Time, error) {
 // of it in a commit.
 type edit func(d *trustroot.Document, w trustroot.Window) (after []byte, message string, err error)
 
+// trustEdit is what an edit prints.
+type trustEdit struct {
+	Schema  int    `json:"schema"`
+	File    string `json:"file"`
+	Changed bool   `json:"changed"` // the result differs from what the file says
+	Written bool   `json:"written"`
+	Message string `json:"message,omitempty"` // for a commit of it
+
+	Diff       *trustroot.Diff  `json:"diff,omitempty"`
+	Findings   []trustFinding   `json:"findings"`   // that the file does not have now
+	Neighbours []trustNeighbour `json:"neighbours"` // what the change does beside it
+}
+
+// trustNeighbour is trust material beside the edited file, with the findings
+// that the edit brings about in it.
+type trustNeighbour struct {
+	File     string         `json:"file"`
+	Findings []trustFinding `json:"findings"`
+}
+
 // editTrust makes a change, judges the result, and writes the file. Where the
 // result is the same nothing is written.
 func editTrust(c *urfave.Context, env cli.Env, kind trustroot.Kind, change edit) error {
+	format, err := formatOf(c, "text", "json")
+	if err != nil {
+		return err
+	}
 	f, err := openTrust(c, env, kind, c.String("file"))
 	if err != nil {
 		return err
@@ -410,17 +523,28 @@ func editTrust(c *urfave.Context, env cli.Env, kind trustroot.Kind, change edit)
 	if err != nil {
 		return err
 	}
-	if bytes.Equal(after, f.data) {
-		printLines(env, []string{f.path + " says that already."})
-		return nil
+	done := trustEdit{Schema: 1, File: f.path, Changed: !bytes.Equal(after, f.data), Findings: []trustFinding{}, Neighbours: []trustNeighbour{}}
+	if done.Changed {
+		done.Message = f.name + ": " + message
+		err = f.edit(c, kind, after, &done)
 	}
+	if format == "json" {
+		return errors.Join(printJSON(env, done), err)
+	}
+	done.print(env)
+	return err
+}
+
+// edit judges what the file would say, and writes it if that has no error which
+// the file does not have now.
+func (f trustFile) edit(c *urfave.Context, kind trustroot.Kind, after []byte, done *trustEdit) error {
 	old := f.lint(f.data, f.data)
 	worse := 0
 	for _, one := range f.lint(after, f.data) {
 		if slices.ContainsFunc(old, func(o trustroot.Finding) bool { return o.Check == one.Check && o.Message == one.Message }) {
 			continue
 		}
-		printFinding(env, kind, one)
+		done.Findings = append(done.Findings, newTrustFinding(kind, one))
 		if one.Level == trustroot.Error {
 			worse++
 		}
@@ -428,8 +552,8 @@ func editTrust(c *urfave.Context, env cli.Env, kind trustroot.Kind, change edit)
 	if worse > 0 {
 		return cli.WithNote(fmt.Errorf("the result would have %s that %s does not have now", plural(worse, "error"), f.path), "nothing was written")
 	}
-	f.neighbours(env, after)
-	printLines(env, trustroot.Compare(f.name, f.data, after, f.now).Lines())
+	diff := trustroot.Compare(f.name, f.data, after, f.now)
+	done.Diff, done.Neighbours = &diff, f.neighbours(after)
 	if c.Bool("dry-run") {
 		return nil
 	}
@@ -440,31 +564,58 @@ func editTrust(c *urfave.Context, env cli.Env, kind trustroot.Kind, change edit)
 	if err := renameio.WriteFile(f.path, after, mode); err != nil {
 		return fmt.Errorf("write %s: %w", f.path, err)
 	}
-	printLines(env, []string{"", "Commit it with:", "  git commit -m " + escape.Argument(f.name+": "+message) + " -- " + escape.Argument(f.path)})
+	done.Written = true
 	return nil
 }
 
-// neighbours prints what the change does to the trust material beside the file.
+func (e trustEdit) print(env cli.Env) {
+	if !e.Changed {
+		printLines(env, []string{e.File + " says that already."})
+		return
+	}
+	for _, one := range e.Findings {
+		one.print(env)
+	}
+	for _, n := range e.Neighbours {
+		printLines(env, []string{"in " + n.File + ":"})
+		for _, one := range n.Findings {
+			one.print(env)
+		}
+	}
+	if e.Diff != nil {
+		printLines(env, e.Diff.Lines())
+	}
+	if e.Written {
+		printLines(env, []string{"", "Commit it with:", "  git commit -m " + escape.Argument(e.Message) + " -- " + escape.Argument(e.File)})
+	}
+}
+
+// neighbours are what the change does to the trust material beside the file.
 // That stops nothing here: the neighbour may be edited next. An event in which it
 // still stands is not complete.
-func (f trustFile) neighbours(env cli.Env, after []byte) {
-	for name, data := range f.beside {
+func (f trustFile) neighbours(after []byte) []trustNeighbour {
+	list := []trustNeighbour{}
+	for _, name := range slices.Sorted(maps.Keys(f.beside)) {
 		kind, ok := trustroot.KindOf(name)
 		if !ok {
 			continue
 		}
 		files := maps.Clone(f.beside)
-		in := trustroot.Input{Name: name, Data: data, Files: files, Now: f.now}
+		in := trustroot.Input{Name: name, Data: f.beside[name], Files: files, Now: f.now}
 		files[f.name] = f.data
 		old := trustroot.Lint(in)
 		files[f.name] = after
+		n := trustNeighbour{File: name}
 		for _, one := range trustroot.Lint(in) {
 			if !slices.Contains(old, one) {
-				printLines(env, []string{"in " + name + ":"})
-				printFinding(env, kind, one)
+				n.Findings = append(n.Findings, newTrustFinding(kind, one))
 			}
 		}
+		if n.Findings != nil {
+			list = append(list, n)
+		}
 	}
+	return list
 }
 
 func addLog(c *urfave.Context, env cli.Env) error {

@@ -605,7 +605,7 @@ func (s *stage) strip(name string) map[string][]byte {
 				if s.fingerprint(person) != s.keyPrint(name, old) {
 					continue
 				}
-				private, err := s.keys.Resolve(s.ctx, "file2:"+s.path("keys", person+".pem"))
+				private, err := s.keys.Resolve(s.ctx, "file2:"+s.path("keys", person+".pem"), "")
 				s.no(err)
 				sig, err := private.Sign(s.ctx, out.Payload())
 				s.no(err)

@@ -374,7 +374,7 @@ type publicKeys struct{ keys onlinesign.Keys }
 
 // Public implements [signer.OnlineKeys].
 func (p publicKeys) Public(ctx context.Context, uri string) (crypto.PublicKey, error) {
-	k, err := p.keys.Resolve(ctx, uri)
+	k, err := p.keys.Resolve(ctx, uri, "")
 	if err != nil {
 		return nil, err
 	}

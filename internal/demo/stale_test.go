@@ -30,7 +30,7 @@ func (s *stage) signsAnyway(event, role string, people ...string) {
 	doc, err := state.Document(role)
 	s.no(err)
 	for _, name := range people {
-		key, err := s.keys.Resolve(s.ctx, "file2:"+s.path("keys", name+".pem"))
+		key, err := s.keys.Resolve(s.ctx, "file2:"+s.path("keys", name+".pem"), "")
 		s.no(err)
 		sig, err := key.Sign(s.ctx, doc.Payload())
 		s.no(err)

@@ -71,7 +71,7 @@ func TestWhoseToken(t *testing.T) {
 			if len(h.asked) != test.asked {
 				t.Errorf("asked %+v, want %d requests", h.asked, test.asked)
 			}
-			if _, err := f.Comments(t.Context(), 1); err != nil {
+			if _, err := f.comments(t.Context(), 1, readPulls); err != nil {
 				t.Error(err)
 			}
 			for _, a := range h.asked {
@@ -238,7 +238,7 @@ func TestApp(t *testing.T) {
 		t.Fatalf("self is %q, %v", self, err)
 	}
 	for range 3 {
-		if _, err := f.Comments(t.Context(), 1); err != nil {
+		if _, err := f.comments(t.Context(), 1, readPulls); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -246,7 +246,7 @@ func TestApp(t *testing.T) {
 		t.Errorf("%d tokens were made, by %+v", a.made, a.asked)
 	}
 	a.now = a.now.Add(56 * time.Minute) // the token still lives
-	if _, err := f.Comments(t.Context(), 1); err != nil {
+	if _, err := f.comments(t.Context(), 1, readPulls); err != nil {
 		t.Fatal(err)
 	}
 	if a.made != 2 || a.to("octo/tuf/installation") != 1 {
@@ -262,7 +262,7 @@ func TestApp(t *testing.T) {
 func TestAppTokenRevoked(t *testing.T) {
 	a := newAppHub(t)
 	f := a.open(t, "TUFOPS_APP_INSTALLATION_ID=99")
-	if _, err := f.Comments(t.Context(), 1); err != nil {
+	if _, err := f.comments(t.Context(), 1, readPulls); err != nil {
 		t.Fatal(err)
 	}
 	clear(a.tokens)
@@ -274,7 +274,7 @@ func TestAppTokenRevoked(t *testing.T) {
 	// One that is refused whatever is shown is refused.
 	a.life = -time.Hour
 	clear(a.tokens)
-	_, err := f.Comments(t.Context(), 1)
+	_, err := f.comments(t.Context(), 1, readPulls)
 	var answer *AnswerError
 	if !errors.As(err, &answer) || answer.Status != 401 || !strings.Contains(hintOf(err), "TUFOPS_APP_PRIVATE_KEY") {
 		t.Errorf("%v, hint %q", err, hintOf(err))
@@ -288,7 +288,7 @@ func TestAppAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
-			if _, err := f.Comments(t.Context(), 1); err != nil {
+			if _, err := f.comments(t.Context(), 1, readPulls); err != nil {
 				t.Error(err)
 			}
 			if _, err := f.Self(t.Context()); err != nil {
@@ -326,7 +326,7 @@ func TestAppRefused(t *testing.T) {
 				}
 				return a.serve(n, r, body)
 			}
-			_, err := f.Comments(t.Context(), 1)
+			_, err := f.comments(t.Context(), 1, readPulls)
 			if err == nil || !strings.Contains(err.Error(), test.want) || a.to("/comments") != 0 {
 				t.Errorf("%v, want %q", err, test.want)
 			}
@@ -336,7 +336,7 @@ func TestAppRefused(t *testing.T) {
 		a := newAppHub(t)
 		f := a.open(t)
 		a.answer = always(502, "")
-		if _, err := f.Comments(t.Context(), 1); !errors.As(err, new(*UnavailableError)) || len(a.asked) != DefaultBudget.Tries {
+		if _, err := f.comments(t.Context(), 1, readPulls); !errors.As(err, new(*UnavailableError)) || len(a.asked) != DefaultBudget.Tries {
 			t.Errorf("asked %d times: %v", len(a.asked), err)
 		}
 	})

@@ -61,7 +61,7 @@ func TestAddresses(t *testing.T) {
 			if len(h.asked) != 0 {
 				t.Errorf("opening it asked %+v", h.asked)
 			}
-			if _, err := f.Comments(t.Context(), 1); err != nil {
+			if _, err := f.comments(t.Context(), 1, readPulls); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := f.Self(t.Context()); err != nil {

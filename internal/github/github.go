@@ -22,6 +22,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -100,7 +101,8 @@ func (f *Forge) GoString() string { return f.String() }
 // Endpoints lists the URLs that requests go to.
 func (f *Forge) Endpoints() []string { return []string{f.api.String(), f.graphql.String()} }
 
-// Self implements [signingevent.Forge].
+// Self is the login that this token writes under, such as
+// "github-actions[bot]".
 func (f *Forge) Self(ctx context.Context) (string, error) {
 	if d := f.credentials.isDefault; d != nil && *d {
 		return ActionsBot, nil
@@ -233,18 +235,82 @@ func (f *Forge) addLabel(ctx context.Context, number int, label, permission stri
 	return f.failed(fmt.Sprintf("add the label %q to #%d", label, number), permission, err)
 }
 
-// Comments implements [signingevent.Forge].
+// Comments implements [signingevent.Forge]. It asks GraphQL, which tells in the
+// same answer who we are.
 func (f *Forge) Comments(ctx context.Context, pull int) ([]signingevent.Comment, error) {
-	list, err := f.comments(ctx, pull, readPulls)
-	if err != nil {
-		return nil, err
+	const query = `query($owner: String!, $name: String!, $number: Int!, $after: String) {
+  viewer { login }
+  repository(owner: $owner, name: $name) { pullRequest(number: $number) { comments(first: 100, after: $after) {
+    nodes { fullDatabaseId author { __typename login } body url }
+    pageInfo { hasNextPage endCursor }
+  } } }
+}`
+	action := fmt.Sprintf("list the comments of #%d", pull)
+	type answer struct {
+		Viewer     struct{ Login string }
+		Repository *struct {
+			PullRequest *struct {
+				Comments *struct {
+					Nodes []*struct {
+						FullDatabaseID string
+						Author         *struct {
+							Typename string `json:"__typename"`
+							Login    string
+						}
+						Body, URL string
+					}
+					PageInfo struct {
+						HasNextPage bool
+						EndCursor   string
+					}
+				}
+			}
+		}
 	}
-	comments := make([]signingevent.Comment, 0, len(list))
-	for _, c := range list {
-		comments = append(comments, commentOf(c))
+	comments := []signingevent.Comment{}
+	seen := map[int64]bool{}
+	variables := map[string]any{"owner": f.owner, "name": f.name, "number": pull}
+	for range maxPages {
+		var a answer
+		if err := f.query(reading(ctx), action, readPulls, query, variables, &a); err != nil {
+			return nil, err
+		}
+		if a.Viewer.Login == "" || a.Repository == nil || a.Repository.PullRequest == nil || a.Repository.PullRequest.Comments == nil {
+			return nil, fmt.Errorf("%s: GitHub's answer holds no list", action)
+		}
+		list := a.Repository.PullRequest.Comments
+		for _, n := range list.Nodes {
+			if n == nil {
+				continue
+			}
+			id, err := strconv.ParseInt(n.FullDatabaseID, 10, 64)
+			if err != nil || id <= 0 || seen[id] { // a page may shift while we read
+				continue
+			}
+			seen[id] = true
+			c := signingevent.Comment{ID: id, Body: n.Body, URL: n.URL}
+			if n.Author != nil { // whoever is gone is nobody
+				c.Author = n.Author.Login
+				// In GraphQL the login of an app ends in [bot] as a viewer, but not as
+				// an author, where a person may have the same without it.
+				if n.Author.Typename == "Bot" && !strings.HasSuffix(c.Author, botSuffix) {
+					c.Author += botSuffix
+				}
+				c.Own = strings.EqualFold(c.Author, a.Viewer.Login)
+			}
+			comments = append(comments, c)
+		}
+		if !list.PageInfo.HasNextPage || list.PageInfo.EndCursor == "" || list.PageInfo.EndCursor == variables["after"] {
+			slices.SortStableFunc(comments, func(a, b signingevent.Comment) int { return cmp.Compare(a.ID, b.ID) })
+			return comments, nil
+		}
+		variables["after"] = list.PageInfo.EndCursor
 	}
-	return comments, nil
+	return nil, fmt.Errorf("%s: %w: more than %d", action, errTooMany, maxPages*100)
 }
+
+// botSuffix ends the login of an app.
+const botSuffix = "[bot]"
 
 // comments lists what was said below a pull request or an issue, oldest first.
 func (f *Forge) comments(ctx context.Context, number int, permission string) ([]*gh.IssueComment, error) {
@@ -263,8 +329,9 @@ func (f *Forge) comments(ctx context.Context, number int, permission string) ([]
 	return slices.CompactFunc(list, func(a, b *gh.IssueComment) bool { return a.GetID() == b.GetID() }), nil
 }
 
+// commentOf is a comment that we have just written.
 func commentOf(c *gh.IssueComment) signingevent.Comment {
-	return signingevent.Comment{ID: c.GetID(), Author: c.GetUser().GetLogin(), Body: c.GetBody(), URL: c.GetHTMLURL()}
+	return signingevent.Comment{ID: c.GetID(), Author: c.GetUser().GetLogin(), Own: true, Body: c.GetBody(), URL: c.GetHTMLURL()}
 }
 
 // CreateComment implements [signingevent.Forge].

@@ -120,6 +120,8 @@ func TestAnswers(t *testing.T) {
 		{"no data", "draft", 200, `{}`, nil, `make pull request #1 a draft: GitHub's answer holds no data`, nil, "", ""},
 		{"not done", "draft", 200, `{"data":{"convertPullRequestToDraft":{"pullRequest":{"isDraft":false}}}}`, nil, `make pull request #1 a draft: GitHub answered without an error, and it is not so`, nil, "", ""},
 		{"not told", "draft", 200, `{"data":{"convertPullRequestToDraft":null}}`, nil, `GitHub answered without an error, and it is not so`, nil, "", ""},
+		{"no list", "comments", 200, `{"data":{"viewer":{"login":"x"},"repository":{"pullRequest":null}}}`, nil, `list the comments of #1: GitHub's answer holds no list`, nil, "", ""},
+		{"a list for nobody", "comments", 200, `{"data":{"viewer":{},"repository":{"pullRequest":{"comments":{"nodes":[]}}}}}`, nil, `list the comments of #1: GitHub's answer holds no list`, nil, "", ""},
 		{"no login", "self", 200, `{"data":{"viewer":{}}}`, nil, `ask whom the token belongs to: GitHub's answer holds no login`, nil, "", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -219,7 +221,7 @@ func TestNamesStayInTheirPlace(t *testing.T) {
 		}
 	}
 	f, h := open(t, always(200, `[]`))
-	if _, err := f.Comments(t.Context(), 0); err == nil || len(h.asked) != 0 { // those of the whole repository
+	if _, err := f.comments(t.Context(), 0, readPulls); err == nil || len(h.asked) != 0 { // those of the whole repository
 		t.Errorf("asked %+v: %v", h.asked, err)
 	}
 }
@@ -265,12 +267,12 @@ func pageLinks(n int, next string) (*http.Response, error) {
 // an error and not taken for whole.
 func TestPagesEnd(t *testing.T) {
 	f, h := open(t, func(n int, _ *http.Request, _ string) (*http.Response, error) { return pageLinks(n, fmt.Sprint(n+1)) })
-	if list, err := f.Comments(t.Context(), 1); list != nil || !errors.Is(err, errTooMany) || err.Error() != "list the comments of #1: there are too many to read: more than 10000" || len(h.asked) != maxPages {
+	if list, err := f.comments(t.Context(), 1, readPulls); list != nil || !errors.Is(err, errTooMany) || err.Error() != "list the comments of #1: there are too many to read: more than 10000" || len(h.asked) != maxPages {
 		t.Errorf("%d comments after %d requests: %v", len(list), len(h.asked), err)
 	}
 	for _, next := range []string{"1", "0", "-1", "x", ""} {
 		f, h := open(t, func(n int, _ *http.Request, _ string) (*http.Response, error) { return pageLinks(0, next) })
-		if list, err := f.Comments(t.Context(), 1); len(list) != 100 || err != nil || len(h.asked) != 1 {
+		if list, err := f.comments(t.Context(), 1, readPulls); len(list) != 100 || err != nil || len(h.asked) != 1 {
 			t.Errorf("next %q: %d comments after %d requests: %v", next, len(list), len(h.asked), err)
 		}
 	}
@@ -281,8 +283,8 @@ func TestPagesEnd(t *testing.T) {
 		}
 		return reply(200, `[{"id":100},{"id":7},{"id":101},null]`)
 	})
-	list, err := f.Comments(t.Context(), 1)
-	if err != nil || len(list) != 101 || list[0].ID != 1 || list[100].ID != 101 {
+	list, err := f.comments(t.Context(), 1, readPulls)
+	if err != nil || len(list) != 101 || list[0].GetID() != 1 || list[100].GetID() != 101 {
 		t.Errorf("%d comments: %v", len(list), err)
 	}
 }
@@ -365,7 +367,7 @@ func FuzzAnswers(f *testing.F) {
 		for _, f := range []*Forge{app, forge} {
 			f.client.Client().Transport.(*transport).budget.Tries = 2
 		}
-		_, _ = app.Comments(t.Context(), 1) // looks for its installation and gets a token first
+		_, _ = app.comments(t.Context(), 1, readPulls) // looks for its installation and gets a token first
 		for _, c := range calls {
 			_ = c.call(t.Context(), forge)
 		}

@@ -26,7 +26,7 @@ var calls = []struct {
 	ok    string // an answer that it takes
 	call  func(context.Context, *Forge) error
 }{
-	{"read", true, `[]`, func(ctx context.Context, f *Forge) error { _, err := f.Comments(ctx, 1); return err }},
+	{"read", true, `[]`, func(ctx context.Context, f *Forge) error { _, err := f.comments(ctx, 1, readPulls); return err }},
 	{"edit", true, `{"id":1}`, func(ctx context.Context, f *Forge) error { return f.EditComment(ctx, 1, "x") }},
 	{"delete", true, `{}`, func(ctx context.Context, f *Forge) error { return f.DeleteComment(ctx, 1) }},
 	{"label", true, `[]`, func(ctx context.Context, f *Forge) error {
@@ -40,6 +40,10 @@ var calls = []struct {
 	}},
 	{"draft", true, `{"data":{"convertPullRequestToDraft":{"pullRequest":{"isDraft":true}}}}`, func(ctx context.Context, f *Forge) error {
 		return f.SetDraft(ctx, signingevent.Pull{Number: 1, ID: "PR_1"}, true)
+	}},
+	{"comments", true, `{"data":{"viewer":{"login":"someone"},"repository":{"pullRequest":{"comments":{"nodes":[]}}}}}`, func(ctx context.Context, f *Forge) error {
+		_, err := f.Comments(ctx, 1)
+		return err
 	}},
 	{"self", true, `{"data":{"viewer":{"login":"someone"}}}`, func(ctx context.Context, f *Forge) error { _, err := f.Self(ctx); return err }},
 	{"comment", false, `{"id":1}`, func(ctx context.Context, f *Forge) error { _, err := f.CreateComment(ctx, 1, "x"); return err }},
@@ -169,7 +173,7 @@ func TestGivenUp(t *testing.T) {
 				if limit := strings.Contains(failing.name, "limit") || strings.Contains(failing.name, "429"); limit != gone.RateLimited || limit != strings.Contains(hintOf(err), "no more requests before 2026-11-22T12:") {
 					t.Errorf("rate limited: %v, hint %q", gone.RateLimited, hintOf(err))
 				}
-				if gone.MayBeDone != (!failing.undone && call.name != "read" && call.name != "self") {
+				if gone.MayBeDone != (!failing.undone && call.name != "read" && call.name != "self" && call.name != "comments") {
 					t.Errorf("may be done: %v", gone.MayBeDone)
 				}
 			})
@@ -181,7 +185,7 @@ func TestGivenUp(t *testing.T) {
 // twice over, and none follows from another.
 func TestGrowingPauses(t *testing.T) {
 	f, h := open(t, always(502, ""))
-	_, _ = f.Comments(t.Context(), 1)
+	_, _ = f.comments(t.Context(), 1, readPulls)
 	if len(h.slept) != DefaultBudget.Tries-1 {
 		t.Fatalf("slept %v", h.slept)
 	}
@@ -203,7 +207,7 @@ func TestGrowingPauses(t *testing.T) {
 func TestLimitBeyondTheBudget(t *testing.T) {
 	reset := start.Add(50 * time.Minute)
 	f, h := open(t, always(403, message("API rate limit exceeded"), "X-RateLimit-Remaining: 0", fmt.Sprintf("X-RateLimit-Reset: %d", reset.Unix())))
-	_, err := f.Comments(t.Context(), 1)
+	_, err := f.comments(t.Context(), 1, readPulls)
 	if len(h.asked) != 1 || len(h.slept) != 0 {
 		t.Errorf("asked %d times, slept %v", len(h.asked), h.slept)
 	}
@@ -220,7 +224,7 @@ func TestLimitBeyondTheBudget(t *testing.T) {
 func TestLastOfALimit(t *testing.T) {
 	f, h := open(t, always(200, `[]`, "X-RateLimit-Remaining: 0", fmt.Sprintf("X-RateLimit-Reset: %d", time.Now().Add(time.Hour).Unix())))
 	for range 2 {
-		if _, err := f.Comments(t.Context(), 1); err != nil {
+		if _, err := f.comments(t.Context(), 1, readPulls); err != nil {
 			t.Error(err)
 		}
 	}
@@ -228,7 +232,7 @@ func TestLastOfALimit(t *testing.T) {
 		t.Errorf("asked %d times", len(h.asked))
 	}
 	f, h = open(t, always(403, message("Resource not accessible by integration"), "X-RateLimit-Remaining: 0", fmt.Sprintf("X-RateLimit-Reset: %d", start.Add(time.Hour).Unix())))
-	if _, err := f.Comments(t.Context(), 1); !errors.As(err, new(*signingevent.PermissionError)) || len(h.asked) != 1 {
+	if _, err := f.comments(t.Context(), 1, readPulls); !errors.As(err, new(*signingevent.PermissionError)) || len(h.asked) != 1 {
 		t.Errorf("asked %d times: %v", len(h.asked), err)
 	}
 }
@@ -264,7 +268,7 @@ func TestGraphQLBreaks(t *testing.T) {
 	if self, err := f.Self(t.Context()); self != "robot" || err != nil || len(h.asked) != 2 {
 		t.Errorf("%q, %v, %d requests", self, err, len(h.asked))
 	}
-	if comments, err := f.Comments(t.Context(), 1); len(comments) != 1 || err != nil || len(h.asked) != 3 {
+	if comments, err := f.comments(t.Context(), 1, readPulls); len(comments) != 1 || err != nil || len(h.asked) != 3 {
 		t.Errorf("%v, %v, %d requests", comments, err, len(h.asked))
 	}
 }
@@ -276,7 +280,7 @@ func TestCancelled(t *testing.T) {
 			cancel()
 			return reply(502, "")
 		})
-		if _, err := f.Comments(ctx, 1); !errors.Is(err, context.Canceled) || len(h.asked) != 1 {
+		if _, err := f.comments(ctx, 1, readPulls); !errors.Is(err, context.Canceled) || len(h.asked) != 1 {
 			t.Errorf("asked %d times: %v", len(h.asked), err)
 		}
 	})
@@ -287,7 +291,7 @@ func TestCancelled(t *testing.T) {
 			<-r.Context().Done()
 			return nil, r.Context().Err()
 		})
-		if _, err := f.Comments(ctx, 1); !errors.Is(err, context.Canceled) || len(h.asked) != 1 {
+		if _, err := f.comments(ctx, 1, readPulls); !errors.Is(err, context.Canceled) || len(h.asked) != 1 {
 			t.Errorf("asked %d times: %v", len(h.asked), err)
 		}
 	})
@@ -323,14 +327,14 @@ func TestTimeout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Comments(t.Context(), 1); err != nil || len(h.asked) != 2 {
+	if _, err := f.comments(t.Context(), 1, readPulls); err != nil || len(h.asked) != 2 {
 		t.Errorf("asked %d times: %v", len(h.asked), err)
 	}
 	h.asked, h.answer = nil, func(_ int, r *http.Request, _ string) (*http.Response, error) {
 		<-r.Context().Done()
 		return nil, r.Context().Err()
 	}
-	if _, err := f.Comments(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "at last: no answer in time") || len(h.asked) != 2 {
+	if _, err := f.comments(t.Context(), 1, readPulls); err == nil || !strings.Contains(err.Error(), "at last: no answer in time") || len(h.asked) != 2 {
 		t.Errorf("asked %d times: %v", len(h.asked), err)
 	}
 }
@@ -349,7 +353,7 @@ func TestHugeAnswer(t *testing.T) {
 		}))
 		return resp, err
 	})
-	_, err := f.Comments(t.Context(), 1)
+	_, err := f.comments(t.Context(), 1, readPulls)
 	if err == nil || !strings.Contains(err.Error(), "larger than") || len(h.asked) != 1 || read > 2*maxAnswer {
 		t.Errorf("asked %d times, read %d bytes: %v", len(h.asked), read, err)
 	}
@@ -455,7 +459,7 @@ func TestCertificate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = f.Comments(t.Context(), 1)
+	_, err = f.comments(t.Context(), 1, readPulls)
 	if !errors.As(err, new(*tls.CertificateVerificationError)) || reached != 0 || len(h.slept) != 0 {
 		t.Errorf("reached %d times, slept %v: %v", reached, h.slept, err)
 	}

@@ -262,6 +262,65 @@ func TestManyComments(t *testing.T) {
 	}
 }
 
+// TestOwnComments: what we have written is known by its author and by what kind
+// of account that is, since a person can have an app's name without [bot].
+func TestOwnComments(t *testing.T) {
+	w := newWorld(t, githubtest.Options{})
+	w.Server.OpenPull("alice", "sign/x", "main", "t", "b", true)
+	w.InstallApp(githubtest.App{ID: 5, ClientID: "Iv1.app", Slug: "tuf-bot", Key: &appKey().PublicKey, InstallationID: 99, Permissions: githubtest.All()})
+	authors := []string{"tuf-bot", "tuf-bot[bot]", "github-actions", githubtest.ActionsLogin, "robot", "Robot2", "alice"}
+	for _, author := range authors {
+		w.Comment(1, author, "<!-- tufops:status -->")
+	}
+	for self, f := range map[string]*Forge{
+		"tuf-bot[bot]":          w.open(w.Endpoint(""), w.token, "TUFOPS_APP_ID=5", "TUFOPS_APP_PRIVATE_KEY="+pkcs8(t, appKey())),
+		githubtest.ActionsLogin: w.Forge,
+		"robot":                 w.open(w.Endpoint(""), w.AddToken(githubtest.Token{Login: "robot", Permissions: githubtest.All()})),
+	} {
+		list := must(f.Comments(t.Context(), 1))(t)
+		if len(list) != len(authors) {
+			t.Fatalf("%d comments", len(list))
+		}
+		for i, c := range list {
+			if c.Author != authors[i] || c.Own != (authors[i] == self) {
+				t.Errorf("as %s: the comment of %s is by %s, own %v", self, authors[i], c.Author, c.Own)
+			}
+		}
+	}
+}
+
+// TestPagesOfComments: whatever pages say, reading them ends, and no comment
+// counts twice.
+func TestPagesOfComments(t *testing.T) {
+	answer := func(ids, info string) string {
+		return `{"data":{"viewer":{"login":"robot"},"repository":{"pullRequest":{"comments":{"nodes":[` + ids + `],"pageInfo":` + info + `}}}}}`
+	}
+	for _, test := range []struct {
+		name, ids, info string
+		comments, asked int
+		fails           bool
+	}{
+		{"the same cursor again", `{"fullDatabaseId":"1"}`, `{"hasNextPage":true,"endCursor":"x"}`, 1, 2, false},
+		{"no cursor", `{"fullDatabaseId":"1"}`, `{"hasNextPage":true}`, 1, 1, false},
+		{"nonsense", `null,{"fullDatabaseId":"one"},{"fullDatabaseId":"-3"},{"fullDatabaseId":"2","author":null},{"fullDatabaseId":"2"}`, `{"hasNextPage":false}`, 1, 1, false},
+		{"without end", `{"fullDatabaseId":"1"}`, `{"hasNextPage":true,"endCursor":"%d"}`, 0, maxPages, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f, h := open(t, func(n int, _ *http.Request, _ string) (*http.Response, error) {
+				info := test.info
+				if strings.Contains(info, "%d") {
+					info = fmt.Sprintf(info, n)
+				}
+				return reply(200, answer(test.ids, info))
+			})
+			list, err := f.Comments(t.Context(), 1)
+			if len(list) != test.comments || (err != nil) != test.fails || err != nil && !errors.Is(err, errTooMany) || len(h.asked) != test.asked {
+				t.Errorf("%d comments after %d requests, error %v", len(list), len(h.asked), err)
+			}
+		})
+	}
+}
+
 // TestPullsOfForks: a fork can have a branch of the same name.
 func TestPullsOfForks(t *testing.T) {
 	w := newWorld(t, githubtest.Options{})

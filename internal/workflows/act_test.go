@@ -297,6 +297,7 @@ func TestWorkflowsFromPushToPublication(t *testing.T) {
 
 	s.person.Run("switch", "--quiet", "-c", "sign/new")
 	s.person.WriteFile("targets/a.txt", "one\n")
+	s.person.WriteFile("build/notes.txt", "not what is built\n") // in the way of the folder that is uploaded
 	pushed := s.person.Commit("An artifact")
 	s.person.Push()
 	s.run("push", "signing-event.yml", "sign/new", nil, true)

@@ -20,11 +20,11 @@ const actionsDir = "../../.github/actions"
 
 // What tuf-on-ci's actions of the same names take, by version 0.20: a repository
 // that passes these must need no other change than its "uses:" lines. A default
-// that is not set is written "-".
+// that is not set is written "-". (live and event are ours.)
 var inputs = map[string]map[string]string{
 	"signing-event":         {"token": "required"},
 	"create-signing-events": {"token": "required"},
-	"online-sign": {"token": "required", "gcp_workload_identity_provider": "", "gcp_service_account": "", "aws_region": "",
+	"online-sign": {"token": "required", "live": "", "event": "", "gcp_workload_identity_provider": "", "gcp_service_account": "", "aws_region": "",
 		"aws_role_to_assume": "", "azure_client_id": "", "azure_tenant_id": "", "azure_subscription_id": ""},
 	"online-sign-targets": {"token": "required", "targets_to_sign": "", "gcp_workload_identity_provider": "", "gcp_service_account": "",
 		"aws_region": "", "aws_role_to_assume": "", "azure_client_id": "", "azure_tenant_id": "", "azure_subscription_id": ""},
@@ -209,6 +209,34 @@ func TestOnlineSignTargetsArguments(t *testing.T) {
 	}
 }
 
+func TestOnlineSignArguments(t *testing.T) {
+	steps := stepsOf(t, "online-sign")
+	run := func(i int, env ...string) string {
+		t.Helper()
+		cmd := bash(t, steps[i].Run, append(env, "TUFOPS="+fakeProgram(t, `printf '[%s]' "$@"`))...)
+		writeFile(t, filepath.Join(cmd.Dir, "file"), "that * must not become")
+		got, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Errorf("%v: %s", err, got)
+		}
+		return string(got)
+	}
+	for live, want := range map[string]string{
+		"": "[online-sign][--push][--dispatch]",
+		" https://a.example/metadata\n https://b.example/* ": "[online-sign][--push][--dispatch][--live=https://a.example/metadata][--live=https://b.example/*]",
+		"$(touch x) --dry-run":                               "[online-sign][--push][--dispatch][--live=$(touch][--live=x)][--live=--dry-run]",
+	} {
+		if got := run(len(steps)-2, "LIVE="+live); got != want {
+			t.Errorf("%q: ran %s, want %s", live, got, want)
+		}
+	}
+	for event, want := range map[string]string{"": "[keys][check]", "sign/x": "[keys][check][--event=sign/x]", "$(touch x) --expect-denied": "[keys][check][--event=$(touch x) --expect-denied]"} {
+		if got := run(len(steps)-1, "EVENT="+event); got != want {
+			t.Errorf("%q: ran %s, want %s", event, got, want)
+		}
+	}
+}
+
 func TestTestRepositoryArguments(t *testing.T) {
 	for _, test := range []struct {
 		name string
@@ -217,6 +245,8 @@ func TestTestRepositoryArguments(t *testing.T) {
 	}{
 		{"defaults", nil,
 			"[check][--metadata-url][https://o.github.io/r/metadata/][--artifact-url][https://o.github.io/r/targets/][--compare-source][source/metadata]"},
+		{"site of an owner", []string{"GITHUB_REPOSITORY=Octo/octo.github.io", "COMPARE_SOURCE=false"},
+			"[check][--metadata-url][https://Octo.github.io/metadata/][--artifact-url][https://Octo.github.io/targets/]"},
 		{"metadata at the top of a host", []string{"METADATA_URL=https://tuf.example/", "COMPARE_SOURCE=false"},
 			"[check][--metadata-url][https://tuf.example/][--artifact-url][https://tuf.example/targets/]"},
 		{"no slash at the end", []string{"METADATA_URL=https://tuf.example/x/metadata", "COMPARE_SOURCE=false"},

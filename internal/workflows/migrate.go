@@ -18,7 +18,7 @@ type Plan struct {
 	Left  []Reference // what stays as it is, and should not
 }
 
-// An Edit is the new content of one workflow file. Both have the same number of
+// An Edit is the new content of one file. Both have the same number of
 // lines.
 type Edit struct {
 	Path     string
@@ -33,8 +33,8 @@ type Reference struct {
 	Why  string
 }
 
-// Migrate plans to let the workflows of a checkout use our actions instead of
-// tuf-on-ci's. Only the lines with such a "uses:" change, and of those only what
+// Migrate plans to let the workflows of a checkout, and the actions of its own that
+// stand in .github/actions/NAME, use our actions instead of tuf-on-ci's. Only the lines with such a "uses:" change, and of those only what
 // follows it. The original text goes into the comment behind the new one, so that
 // [Undo] needs nothing else, whatever happens to the rest of the file.
 //
@@ -180,8 +180,8 @@ func checkUses(workflow []byte, want []string) error {
 	return nil
 }
 
-// findUses returns the "uses:" of all jobs and steps of a workflow, in the order in
-// which they stand there.
+// findUses returns the "uses:" of all jobs and steps of a workflow, or of the steps
+// of a composite action, in the order in which they stand there.
 func findUses(workflow []byte) ([]use, error) {
 	lines := bytes.Split(workflow, []byte("\n"))
 	var found []use
@@ -214,17 +214,23 @@ func findUses(workflow []byte) ([]use, error) {
 		if len(doc.Content) == 0 {
 			continue
 		}
+		addSteps := func(of *yaml.Node) {
+			if steps := field(of, "steps"); steps != nil && steps.Kind == yaml.SequenceNode {
+				for _, step := range steps.Content {
+					add(step)
+				}
+			}
+		}
+		if runs := field(doc.Content[0], "runs"); runs != nil { // a composite action
+			addSteps(runs)
+		}
 		jobs := field(doc.Content[0], "jobs")
 		if jobs == nil || jobs.Kind != yaml.MappingNode {
 			continue
 		}
 		for i := 1; i < len(jobs.Content); i += 2 {
 			add(jobs.Content[i])
-			if steps := field(jobs.Content[i], "steps"); steps != nil && steps.Kind == yaml.SequenceNode {
-				for _, step := range steps.Content {
-					add(step)
-				}
-			}
+			addSteps(jobs.Content[i])
 		}
 	}
 	slices.SortFunc(found, func(a, b use) int { return a.line - b.line })

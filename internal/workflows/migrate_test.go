@@ -299,6 +299,41 @@ func TestMigrateRefusesWhatItMightMistake(t *testing.T) {
 	}
 }
 
+// TestMigrateOwnActions: a repository can have put tuf-on-ci's actions into one of
+// its own.
+func TestMigrateOwnActions(t *testing.T) {
+	top := t.TempDir()
+	action := func(uses string) string {
+		return "name: x\nruns:\n  using: composite\n  steps:\n    - uses: " + uses + "\n    - run: true\n"
+	}
+	for name, changed := range map[string]bool{
+		".github/actions/sign/action.yml": true, ".github/actions/other/action.yaml": true,
+		".github/actions/sign/more.yml": false, ".github/actions/action.yml": false, ".github/actions/sign/deeper/action.yml": false,
+	} {
+		writeFile(t, filepath.Join(top, name), action(theirs))
+		plan := must(Migrate(top, laid))(t)
+		if (len(plan.Edits) == 1) != changed || plan.Left != nil {
+			t.Errorf("%s: planned %+v", name, plan)
+		}
+		if err := plan.Write(top); err != nil {
+			t.Fatal(err)
+		}
+		want := action(theirs)
+		if changed {
+			want = action(ours + " # v0.1.0, was: " + theirs)
+		}
+		if got := string(readFile(t, filepath.Join(top, name))); got != want {
+			t.Errorf("%s says %q, want %q", name, got, want)
+		}
+	}
+	if err := must(Undo(top, "nobody/nothing"))(t).Write(top); err != nil {
+		t.Fatal(err)
+	}
+	if got := string(readFile(t, filepath.Join(top, ".github/actions/sign/action.yml"))); got != action(theirs) {
+		t.Errorf("came back as %q", got)
+	}
+}
+
 func FuzzMigrate(f *testing.F) {
 	for _, lines := range []string{"      - uses: " + theirs, "      - uses: \"" + theirs + "\" # x\r", "      - {uses: " + theirs + "}"} {
 		f.Add(workflow(lines))

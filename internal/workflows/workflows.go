@@ -23,7 +23,6 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/google/renameio/v2"
@@ -92,8 +91,11 @@ func Files(a Actions) ([]File, error) {
 		if err != nil {
 			return err
 		}
-		if path.Ext(name) == ".yml" {
+		switch {
+		case path.Ext(name) == ".yml":
 			data = []byte(fill.Replace(string(data)))
+		case strings.HasPrefix(name, "files/docs/"):
+			data = []byte(strings.NewReplacer("REPOSITORY", a.Repository, "REF", a.Ref, "VERSION", a.Version).Replace(string(data)))
 		}
 		files = append(files, File{strings.TrimPrefix(name, "files/"), data})
 		return nil
@@ -214,24 +216,50 @@ func lstat(top, name string) (fs.FileInfo, error) {
 	return info, nil
 }
 
-// list returns the workflow files of the checkout, by name.
+// list returns the workflow files of the checkout, then the files of its own
+// actions, by name.
 func list(top string) ([]string, error) {
-	const dir = ".github/workflows"
-	if _, err := lstat(top, dir); errors.Is(err, fs.ErrNotExist) {
+	isYAML := func(e fs.DirEntry) bool {
+		ext := path.Ext(e.Name())
+		return !e.IsDir() && (ext == ".yml" || ext == ".yaml")
+	}
+	var names []string
+	workflows, err := folder(top, ".github/workflows")
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range workflows {
+		if isYAML(e) {
+			names = append(names, ".github/workflows/"+e.Name())
+		}
+	}
+	actions, err := folder(top, ".github/actions")
+	if err != nil {
+		return nil, err
+	}
+	for _, action := range actions {
+		if !action.IsDir() {
+			continue
+		}
+		files, err := folder(top, ".github/actions/"+action.Name())
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range files {
+			if isYAML(e) && strings.TrimSuffix(e.Name(), path.Ext(e.Name())) == "action" {
+				names = append(names, ".github/actions/"+action.Name()+"/"+e.Name())
+			}
+		}
+	}
+	return names, nil
+}
+
+// folder lists a folder of the checkout by name; one that is not there is empty.
+func folder(top, name string) ([]fs.DirEntry, error) {
+	if _, err := lstat(top, name); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {
 		return nil, err
 	}
-	entries, err := os.ReadDir(filepath.Join(top, filepath.FromSlash(dir)))
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, e := range entries {
-		if ext := path.Ext(e.Name()); (ext == ".yml" || ext == ".yaml") && !e.IsDir() {
-			names = append(names, dir+"/"+e.Name())
-		}
-	}
-	slices.Sort(names)
-	return names, nil
+	return os.ReadDir(filepath.Join(top, filepath.FromSlash(name)))
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -21,7 +22,7 @@ func TestFiles(t *testing.T) {
 	uses := make(map[string]int)
 	for _, f := range files {
 		paths = append(paths, f.Path)
-		for _, placeholder := range []string{"ACTIONS/", "@REF", "# VERSION"} {
+		for _, placeholder := range []string{"ACTIONS/", "@REF", "# VERSION", "REPOSITORY", "(VERSION)"} {
 			if strings.Contains(string(f.Data), placeholder) {
 				t.Errorf("%s still says %s", f.Path, placeholder)
 			}
@@ -39,7 +40,7 @@ func TestFiles(t *testing.T) {
 	want := []string{
 		".github/PULL_REQUEST_TEMPLATE/signing_event.md", ".github/TUFOPS_TEMPLATE/failure.md", ".github/dependabot.yml",
 		".github/workflows/create-signing-events.yml", ".github/workflows/online-sign.yml", ".github/workflows/publish.yml",
-		".github/workflows/signing-event.yml", ".github/workflows/test.yml",
+		".github/workflows/signing-event.yml", ".github/workflows/test.yml", "docs/signing.md",
 	}
 	if !reflect.DeepEqual(paths, want) {
 		t.Errorf("the files are %q, want %q", paths, want)
@@ -51,8 +52,90 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// TestDocs: the page that is laid down tells of every workflow and no other, and
+// of files that are there.
+func TestDocs(t *testing.T) {
+	files, err := Files(laid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := ""
+	there := map[string]bool{}
+	for _, f := range files {
+		there[f.Path] = true
+		if f.Path == "docs/signing.md" {
+			page = string(f.Data)
+		}
+	}
+	if !strings.Contains(page, laid.Repository+" at commit "+laid.Ref+" ("+laid.Version+")") {
+		t.Errorf("the page does not say where the manuals are:\n%s", page)
+	}
+	told := map[string]bool{}
+	for _, m := range regexp.MustCompile("`([a-z-]+\\.yml|\\.github/[^`]*)`").FindAllStringSubmatch(page, -1) {
+		name := m[1]
+		if !strings.HasPrefix(name, ".") {
+			name = ".github/workflows/" + name
+		}
+		if told[name] = true; !there[name] {
+			t.Errorf("the page tells of %s, which is not laid down", name)
+		}
+	}
+	for name := range there {
+		if isWorkflow(name) && !told[name] {
+			t.Errorf("the page says nothing of %s", name)
+		}
+	}
+}
+
 // TestPushToMain: whatever on main decides about events has them judged again when
 // it changes, and what online signing writes does not start it again.
+// TestPublishHeals: a publication that failed is made again by the schedule, and
+// nobody has to do anything. So a scheduled run builds and deploys like any other,
+// of the newest commit that was to be published, whatever has become of the last.
+func TestPublishHeals(t *testing.T) {
+	files, err := Files(laid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if f.Path != ".github/workflows/publish.yml" {
+			continue
+		}
+		var doc struct {
+			On   struct{ Schedule []struct{ Cron string } }
+			Jobs map[string]struct {
+				If    string
+				Needs []string
+				Steps []struct {
+					If   string
+					With map[string]any
+				}
+			}
+		}
+		if err := yaml.Unmarshal(f.Data, &doc); err != nil {
+			t.Fatal(err)
+		}
+		if len(doc.On.Schedule) == 0 {
+			t.Error("no schedule")
+		}
+		const notInForks = "${{ !github.event.repository.fork }}"
+		build, deploy := doc.Jobs["build"], doc.Jobs["deploy"]
+		if build.If != notInForks || len(build.Needs) != 0 || deploy.If != "" || !reflect.DeepEqual(deploy.Needs, []string{"build"}) {
+			t.Errorf("build is run if %q after %q, deploy if %q after %q", build.If, build.Needs, deploy.If, deploy.Needs)
+		}
+		for _, step := range append(build.Steps, deploy.Steps...) {
+			if step.If != "" {
+				t.Errorf("a step is run only if %s", step.If)
+			}
+		}
+		if ref := build.Steps[0].With["ref"]; ref != "${{ inputs.ref || 'publish' }}" {
+			t.Errorf("it builds %v", ref)
+		}
+		return
+	}
+	t.Error("there is no publish.yml")
+}
+
 func TestPushToMain(t *testing.T) {
 	files, err := Files(laid)
 	if err != nil {

@@ -15,9 +15,12 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,23 +46,49 @@ type World struct {
 	Site     string // what Publish builds: metadata/ and targets/
 
 	t      testing.TB
-	people *repository.Repository
+	main   *repository.Repository // the upstream itself
+	people *repository.Repository // where Sign works; nil until it is needed
+	state  *repository.State      // of the last look at main
+
+	published string // commit and time of the last Publish
 }
 
 // New makes a world. Periods of 0 get the defaults: timestamp 2/1, snapshot 365/60.
 func New(t testing.TB, periods repository.OnlineConfig) *World {
 	t.Helper()
-	w := &World{Upstream: gittest.New(t), KeyDir: t.TempDir(), Now: Start, Site: t.TempDir(), t: t}
-	seed := w.Upstream.Clone("people")
-	seed.WriteFile("README.md", "a repository\n")
-	seed.Commit("A start")
-	seed.Push()
-	w.people = w.Open(seed.Dir)
-	periods.Key = w.OnlineKey("online.pem")
 	periods.SnapshotExpiry, periods.SnapshotSigning = or(periods.SnapshotExpiry, 365), or(periods.SnapshotSigning, 60)
+	w := &World{KeyDir: t.TempDir(), Now: Start, Site: t.TempDir(), t: t}
+	if found, ok := begun.Load(fmt.Sprint(periods)); ok {
+		from := found.(beginning)
+		w.Upstream = from.upstream.Unpack(t)
+		w.main = w.Open(w.Upstream.Dir)
+		if err := os.WriteFile(filepath.Join(w.KeyDir, "online.pem"), from.key, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return w
+	}
+	w.Upstream = gittest.New(t)
+	w.main = w.Open(w.Upstream.Dir)
+	w.importCommit("A start", "", []git.FileChange{{Path: "README.md", Data: []byte("a repository\n")}})
+	online := periods
+	online.Key = w.OnlineKey("online.pem")
 	alice := repository.RoleConfig{Signers: []string{"@alice"}, OwnKey: PersonKey(t, "alice"), ExpiryPeriod: 3650, SigningPeriod: 60}
-	w.Change("Initial root and targets", func(e *repository.Edit) error { return e.Init(alice, alice, periods) }, metadata.Root, metadata.Targets)
+	w.Change("Initial root and targets", func(e *repository.Edit) error { return e.Init(alice, alice, online) }, metadata.Root, metadata.Targets)
+	key, err := os.ReadFile(filepath.Join(w.KeyDir, "online.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun.Store(fmt.Sprint(periods), beginning{key, w.Upstream.Pack()})
 	return w
+}
+
+// begun are worlds as [New] returns them, by their periods: most tests begin with
+// the same one.
+var begun sync.Map
+
+type beginning struct {
+	key      []byte // online.pem
+	upstream gittest.Packed
 }
 
 func or(days, otherwise int64) int64 {
@@ -144,14 +173,36 @@ func (w *World) Run(repo *repository.Repository) (onlinesign.Result, error) {
 	return onlinesign.Run(context.Background(), w.Options(repo))
 }
 
-// Sign is Run in people's clone; it must succeed.
+// Sign signs online at main, without the way there and back: in a work tree of the
+// upstream itself. It must succeed.
 func (w *World) Sign() onlinesign.Result {
 	w.t.Helper()
-	r, err := w.Run(w.people)
+	r, err := w.TrySign(w.Keys())
 	if err != nil {
 		w.t.Fatalf("online-sign: %v", err)
 	}
 	return r
+}
+
+// TrySign is Sign with other keys and with places that clients are served from, and
+// may fail.
+func (w *World) TrySign(keys onlinesign.Keys, live ...onlinesign.Live) (onlinesign.Result, error) {
+	w.t.Helper()
+	head := w.Upstream.Head("main")
+	if w.people == nil {
+		dir := filepath.Join(w.t.TempDir(), "people")
+		w.Upstream.Run("worktree", "add", "--quiet", "--detach", dir, head)
+		w.people = w.Open(dir)
+	} else if at, err := w.people.Git.Resolve(context.Background(), "HEAD"); err != nil || string(at) != head {
+		w.Upstream.Run("-C", w.people.Git.Top(), "reset", "--quiet", "--hard", head)
+	}
+	o := w.Options(w.people)
+	o.Remote, o.Keys, o.Live = "", keys, live
+	r, err := onlinesign.Run(context.Background(), o)
+	if err == nil && string(r.Commit) != head {
+		w.Upstream.Run("update-ref", "refs/heads/main", string(r.Commit), head)
+	}
+	return r, err
 }
 
 // Options are those of a run that pushes.
@@ -231,44 +282,48 @@ func (w *World) Write(message string, files map[string][]byte) git.OID {
 
 func (w *World) push(message string, work func(context.Context, *repository.State) ([]git.FileChange, error)) git.OID {
 	w.t.Helper()
-	ctx := context.Background()
-	branch, err := w.people.Git.OpenBranch(ctx, "origin")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	state, err := w.people.At(ctx, branch.Head())
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	changes, err := work(ctx, state)
+	state := w.State()
+	changes, err := work(context.Background(), state)
 	if err != nil {
 		w.t.Fatalf("%s: %v", message, err)
 	}
-	oid, err := w.people.Git.WriteCommit(ctx, git.CommitOptions{Parent: branch.Head(), Changes: changes, Message: message, When: w.Now})
-	if err != nil {
+	return w.importCommit(message, state.Commit(), changes)
+}
+
+// importCommit puts a commit onto main of the upstream: what a push leaves there,
+// with one git process.
+func (w *World) importCommit(message string, parent git.OID, changes []git.FileChange) git.OID {
+	w.t.Helper()
+	var b strings.Builder
+	fmt.Fprintf(&b, "commit refs/heads/main\ncommitter People <people@example.com> %d +0000\ndata %d\n%s\n", w.Now.Unix(), len(message), message)
+	if parent != "" {
+		fmt.Fprintf(&b, "from %s\n", parent)
+	}
+	for _, c := range changes {
+		if c.Delete {
+			fmt.Fprintf(&b, "D %q\n", c.Path)
+			continue
+		}
+		fmt.Fprintf(&b, "M 100644 inline %q\ndata %d\n%s\n", c.Path, len(c.Data), c.Data)
+	}
+	if _, err := w.Upstream.Input(b.String(), "-c", "fastimport.unpackLimit=1", "fast-import", "--quiet"); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := branch.Move(ctx, oid); err != nil {
-		w.t.Fatal(err)
-	}
-	return oid
+	return git.OID(w.Upstream.Head("main"))
 }
 
 // State is the state of the upstream's main.
 func (w *World) State() *repository.State {
 	w.t.Helper()
-	ctx := context.Background()
-	branch, err := w.people.Git.OpenBranch(ctx, "origin")
-	if err == nil {
-		err = branch.Move(ctx, branch.Head())
+	head := git.OID(w.Upstream.Head("main"))
+	if w.state != nil && w.state.Commit() == head {
+		return w.state
 	}
+	state, err := w.main.At(context.Background(), head)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	state, err := w.people.At(ctx, branch.Head())
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	w.state = state
 	return state
 }
 
@@ -283,11 +338,15 @@ func (w *World) Document(role string) *metadata.Document {
 }
 
 // Publish builds what main publishes into Site, over what is there, and returns
-// what keeps it from being published.
+// what keeps it from being published. A second call at the same moment does nothing.
 func (w *World) Publish() error {
 	ctx := context.Background()
 	commit := w.State().Commit()
-	published, err := w.people.Published(ctx, commit, w.Now)
+	what := fmt.Sprint(commit, w.Now)
+	if w.published == what {
+		return nil
+	}
+	published, err := w.main.Published(ctx, commit, w.Now)
 	if err != nil {
 		return err
 	}
@@ -298,11 +357,15 @@ func (w *World) Publish() error {
 	if published, err = publishable.For(commit); err != nil {
 		return err
 	}
-	tree, err := publish.NewTree(published)
+	tree, err := publish.NewTree(ctx, published, nil)
 	if err != nil {
 		return err
 	}
-	return tree.Build(ctx, filepath.Join(w.Site, "metadata"), filepath.Join(w.Site, "targets"))
+	if err := tree.Build(ctx, filepath.Join(w.Site, "metadata"), filepath.Join(w.Site, "targets")); err != nil {
+		return err
+	}
+	w.published = what
+	return nil
 }
 
 // Wait lets time pass.

@@ -148,9 +148,15 @@ func (r *Repo) RotateKey(role, name string, cosigned bool) {
 // has verified in cacheDir; "" is memory.
 func Client(t testing.TB, store publish.Reader, root []byte, cacheDir string) *client.Client {
 	t.Helper()
+	return ClientAt(t, store, root, cacheDir, func() time.Time { return Now })
+}
+
+// ClientAt is [Client] with a clock of its own.
+func ClientAt(t testing.TB, store publish.Reader, root []byte, cacheDir string, now func() time.Time) *client.Client {
+	t.Helper()
 	c, err := client.New(client.Options{
 		Root: root, CacheDir: cacheDir, MetadataURL: "https://store.test/metadata", TargetsURL: "https://store.test/targets",
-		Fetcher: fetcher{store}, Now: func() time.Time { return Now },
+		Fetcher: fetcher{store}, Now: now,
 	})
 	if err != nil {
 		t.Fatal(err)

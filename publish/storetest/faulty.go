@@ -3,7 +3,6 @@ package storetest
 import (
 	"context"
 	"errors"
-	"io"
 	"sync"
 
 	"github.com/tufops/tufops/publish"
@@ -30,18 +29,18 @@ type Faulty struct {
 }
 
 // Put implements [publish.Store].
-func (f *Faulty) Put(ctx context.Context, name string, size int64, body io.Reader, was publish.Version) error {
+func (f *Faulty) Put(ctx context.Context, u publish.Upload) error {
 	f.mu.Lock()
-	f.writes = append(f.writes, name)
+	f.writes = append(f.writes, u.Name)
 	n := len(f.writes)
 	f.mu.Unlock()
 	if f.Stop > 0 && (n > f.Stop || n == f.Stop && !f.Stored) {
 		return ErrStopped
 	}
 	if f.Before != nil {
-		f.Before(name)
+		f.Before(u.Name)
 	}
-	if err := f.Store.Put(ctx, name, size, body, was); err != nil {
+	if err := f.Store.Put(ctx, u); err != nil {
 		return err
 	}
 	if n == f.Stop {

@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -22,12 +23,16 @@ type Memory struct {
 }
 
 type memoryObject struct {
-	data    []byte
-	version int
+	data                      []byte
+	version                   int
+	contentType, cacheControl string
 }
 
 // Get implements [publish.Reader].
 func (m *Memory) Get(ctx context.Context, name string) (io.ReadCloser, publish.Version, error) {
+	if err := valid(name); err != nil {
+		return nil, "", err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	o, ok := m.objects[name]
@@ -51,13 +56,14 @@ func (m *Memory) List(_ context.Context, prefix string) ([]publish.Object, error
 }
 
 // Put implements [publish.Store].
-func (m *Memory) Put(ctx context.Context, name string, size int64, body io.Reader, was publish.Version) error {
-	if err := ctx.Err(); err != nil {
+func (m *Memory) Put(ctx context.Context, u publish.Upload) error {
+	name := u.Name
+	if err := errors.Join(valid(name), ctx.Err()); err != nil {
 		return err
 	}
-	data, err := io.ReadAll(body)
-	if err == nil && int64(len(data)) != size {
-		err = fmt.Errorf("%d bytes came, not %d", len(data), size)
+	data, err := io.ReadAll(u.Body)
+	if err == nil && int64(len(data)) != u.Size {
+		err = fmt.Errorf("%d bytes came, not %d", len(data), u.Size)
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
@@ -68,11 +74,51 @@ func (m *Memory) Put(ctx context.Context, name string, size int64, body io.Reade
 	if o, ok := m.objects[name]; ok {
 		now = publish.Version(fmt.Sprint(o.version))
 	}
-	if now != was {
+	if now != u.Was {
 		return fmt.Errorf("%s: %w", name, publish.ErrChanged)
 	}
 	m.set(name, data)
+	o := m.objects[name]
+	o.contentType, o.cacheControl = u.ContentType, u.CacheControl
+	m.objects[name] = o
 	return nil
+}
+
+// Guarantees implements [publish.Store].
+func (m *Memory) Guarantees() publish.Guarantees {
+	return publish.Guarantees{CompareAndSwap: true, Headers: true}
+}
+
+// Delete implements [publish.Remover].
+func (m *Memory) Delete(ctx context.Context, name string, was publish.Version) error {
+	if err := errors.Join(valid(name), ctx.Err()); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch o, ok := m.objects[name]; {
+	case !ok:
+		return nil
+	case publish.Version(fmt.Sprint(o.version)) != was:
+		return fmt.Errorf("%s: %w", name, publish.ErrChanged)
+	}
+	delete(m.objects, name)
+	return nil
+}
+
+func valid(name string) error {
+	if !fs.ValidPath(name) || name == "." || strings.Contains(name, "\\") {
+		return fmt.Errorf("%q cannot be the name of a published file", name)
+	}
+	return nil
+}
+
+// Headers are the content type and the cache header of an object.
+func (m *Memory) Headers(name string) (contentType, cacheControl string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o := m.objects[name]
+	return o.contentType, o.cacheControl
 }
 
 func (m *Memory) set(name string, data []byte) {

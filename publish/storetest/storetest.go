@@ -18,22 +18,47 @@ import (
 	"github.com/tufops/tufops/publish"
 )
 
-// Run tests that a store keeps the contract of [publish.Store]. open is called
-// for an empty destination, and may then be called again for another view of
-// the same one, as a second process would have it.
-func Run(t *testing.T, empty func(t *testing.T) (open func() publish.Store)) {
+// Destination is an empty destination that a store is tried on.
+type Destination struct {
+	// Open may be called again for another view of the same destination, as a
+	// second process would have it. A view of a service lists [PageSize] objects
+	// at a time.
+	Open func() publish.Store
+	// OneView says that Open returns the same store each time.
+	OneView bool
+	// Public reads an object as everybody would. It is set where the store says
+	// that it keeps headers, and only there.
+	Public func(name string) (Answer, error)
+	// Digests says that a listing tells the digest of each object.
+	Digests bool
+	// Way is the way from the views to the service; nil: there is no service.
+	Way *Way
+	// Secrets may stand in no error.
+	Secrets []string
+}
+
+// Run tests that a store keeps the contract of [publish.Store], and that of
+// [publish.Exclusive] and [publish.Remover] if it has them.
+func Run(t *testing.T, empty func(t *testing.T) Destination) {
 	for _, test := range []struct {
 		name string
-		run  func(t *testing.T, open func() publish.Store)
+		run  func(t *testing.T, d Destination)
 	}{
 		{"EmptyDestination", emptyDestination},
 		{"PutGetList", putGetList},
+		{"Names", objectNames},
+		{"Listing", listing},
+		{"Headers", headers},
 		{"CompareAndSwap", compareAndSwap},
 		{"CompareAndSwapRace", race},
 		{"FailedBody", failedBody},
 		{"CancelledContext", cancelled},
 		{"ReadWhileReplaced", readWhileReplaced},
+		{"Delete", remove},
 		{"Exclusive", exclusive},
+		{"BrokenWrite", brokenWrite},
+		{"BrokenRead", brokenRead},
+		{"SlowService", slowService},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, empty(t)) })
 	}
@@ -59,7 +84,7 @@ func Read(t testing.TB, s publish.Reader, name string) ([]byte, publish.Version)
 
 // Put writes an object.
 func Put(ctx context.Context, s publish.Store, name, content string, was publish.Version) error {
-	return s.Put(ctx, name, int64(len(content)), strings.NewReader(content), was)
+	return s.Put(ctx, publish.Upload{Name: name, Size: int64(len(content)), Body: strings.NewReader(content), Was: was})
 }
 
 func put(t *testing.T, s publish.Store, name, content string, was publish.Version) {
@@ -92,8 +117,8 @@ func names(t *testing.T, s publish.Reader, prefix string) string {
 	return strings.Join(list, " ")
 }
 
-func emptyDestination(t *testing.T, open func() publish.Store) {
-	s := open()
+func emptyDestination(t *testing.T, d Destination) {
+	s := d.Open()
 	if _, _, err := s.Get(t.Context(), "metadata/timestamp.json"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Get gives %v, want fs.ErrNotExist", err)
 	}
@@ -105,8 +130,8 @@ func emptyDestination(t *testing.T, open func() publish.Store) {
 	}
 }
 
-func putGetList(t *testing.T, open func() publish.Store) {
-	s := open()
+func putGetList(t *testing.T, d Destination) {
+	s := d.Open()
 	content := map[string]string{
 		"metadata/1.root.json":        "root",
 		"metadata/timestamp.json":     "timestamp",
@@ -116,7 +141,7 @@ func putGetList(t *testing.T, open func() publish.Store) {
 	for name, data := range content {
 		put(t, s, name, data, "")
 	}
-	other := open() // what is put is there for everybody
+	other := d.Open() // what is put is there for everybody
 	for name, data := range content {
 		want(t, other, name, data)
 	}
@@ -126,13 +151,15 @@ func putGetList(t *testing.T, open func() publish.Store) {
 	if got, want := names(t, other, "targets/"), "targets/abc.file:0 targets/dir/sub/abc.größe %:1000000"; got != want {
 		t.Errorf("List(targets/) gives %s, want %s", got, want)
 	}
-	if got, want := names(t, other, "targets/dir"), "targets/dir/sub/abc.größe %:1000000"; got != want {
-		t.Errorf("List(targets/dir) gives %s, want %s", got, want)
+	for _, prefix := range []string{"targets/dir", "targets/dir/sub/a"} {
+		if got, want := names(t, other, prefix), "targets/dir/sub/abc.größe %:1000000"; got != want {
+			t.Errorf("List(%s) gives %s, want %s", prefix, got, want)
+		}
 	}
 }
 
-func compareAndSwap(t *testing.T, open func() publish.Store) {
-	s := open()
+func compareAndSwap(t *testing.T, d Destination) {
+	s := d.Open()
 	const name = "metadata/timestamp.json"
 	put(t, s, name, "1", "")
 	v1 := want(t, s, name, "1")
@@ -148,7 +175,7 @@ func compareAndSwap(t *testing.T, open func() publish.Store) {
 	if v := want(t, s, name, "1"); v != v1 {
 		t.Errorf("the version went from %q to %q although nothing was written", v1, v)
 	}
-	put(t, open(), name, "2", v1)
+	put(t, d.Open(), name, "2", v1)
 	if v := want(t, s, name, "2"); v == v1 {
 		t.Errorf("the version %q stayed although the object changed", v)
 	}
@@ -156,14 +183,14 @@ func compareAndSwap(t *testing.T, open func() publish.Store) {
 	want(t, s, name, "2")
 }
 
-func race(t *testing.T, open func() publish.Store) {
+func race(t *testing.T, d Destination) {
 	const name, writers, rounds = "metadata/timestamp.json", 8, 10
 	var was publish.Version
 	for round := range rounds {
 		var wg sync.WaitGroup
 		errs := make([]error, writers)
 		for i := range writers {
-			s := open()
+			s := d.Open()
 			wg.Go(func() { errs[i] = Put(t.Context(), s, name, fmt.Sprintf("%d-%d", round, i), was) })
 		}
 		wg.Wait()
@@ -181,7 +208,7 @@ func race(t *testing.T, open func() publish.Store) {
 		if winner < 0 {
 			t.Fatalf("round %d: nobody won", round)
 		}
-		was = want(t, open(), name, fmt.Sprintf("%d-%d", round, winner))
+		was = want(t, d.Open(), name, fmt.Sprintf("%d-%d", round, winner))
 	}
 }
 
@@ -198,8 +225,8 @@ func (b broken) Read(p []byte) (int, error) {
 }
 
 // failedBody: an object appears whole or not at all.
-func failedBody(t *testing.T, open func() publish.Store) {
-	s := open()
+func failedBody(t *testing.T, d Destination) {
+	s := d.Open()
 	put(t, s, "metadata/timestamp.json", "old", "")
 	v := want(t, s, "metadata/timestamp.json", "old")
 	for _, name := range []string{"metadata/timestamp.json", "targets/new"} {
@@ -207,11 +234,11 @@ func failedBody(t *testing.T, open func() publish.Store) {
 		if name == "targets/new" {
 			was = ""
 		}
-		if err := s.Put(t.Context(), name, 9, broken{strings.NewReader("new")}, was); !errors.Is(err, errBroken) {
+		if err := s.Put(t.Context(), publish.Upload{Name: name, Size: 9, Body: broken{strings.NewReader("new")}, Was: was}); !errors.Is(err, errBroken) {
 			t.Errorf("Put(%s) from a source that breaks off gives %v", name, err)
 		}
 		for _, size := range []int64{2, 4} {
-			if err := s.Put(t.Context(), name, size, strings.NewReader("new"), was); err == nil {
+			if err := s.Put(t.Context(), publish.Upload{Name: name, Size: size, Body: strings.NewReader("new"), Was: was}); err == nil {
 				t.Errorf("Put(%s) of 3 bytes as %d succeeds", name, size)
 			}
 		}
@@ -224,8 +251,8 @@ func failedBody(t *testing.T, open func() publish.Store) {
 	want(t, s, "targets/new", "new")
 }
 
-func cancelled(t *testing.T, open func() publish.Store) {
-	s := open()
+func cancelled(t *testing.T, d Destination) {
+	s := d.Open()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := Put(ctx, s, "targets/new", "new", ""); !errors.Is(err, context.Canceled) {
@@ -238,8 +265,8 @@ func cancelled(t *testing.T, open func() publish.Store) {
 }
 
 // readWhileReplaced: who has opened an object reads that very content.
-func readWhileReplaced(t *testing.T, open func() publish.Store) {
-	s := open()
+func readWhileReplaced(t *testing.T, d Destination) {
+	s := d.Open()
 	old, young := bytes.Repeat([]byte("old"), 1<<20), strings.Repeat("young", 1<<20)
 	put(t, s, "metadata/timestamp.json", string(old), "")
 	rd, v, err := s.Get(t.Context(), "metadata/timestamp.json")
@@ -254,17 +281,17 @@ func readWhileReplaced(t *testing.T, open func() publish.Store) {
 	}
 }
 
-func exclusive(t *testing.T, open func() publish.Store) {
-	first, ok := open().(publish.Exclusive)
-	if !ok {
-		t.Skip("the store has no lock")
+func exclusive(t *testing.T, d Destination) {
+	first, ok := d.Open().(publish.Exclusive)
+	if !ok || d.OneView {
+		return
 	}
 	unlock, err := first.Lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	put(t, first.(publish.Store), "metadata/a", "a", "") // its holder may write
-	second := open()
+	second := d.Open()
 	want(t, second, "metadata/a", "a") // and everybody may read
 	got := make(chan error, 1)
 	go func() {

@@ -8,8 +8,14 @@ import (
 )
 
 func TestMemory(t *testing.T) {
-	storetest.Run(t, func(*testing.T) func() publish.Store {
+	storetest.Run(t, func(*testing.T) storetest.Destination {
 		m := &storetest.Memory{}
-		return func() publish.Store { return m }
+		return storetest.Destination{
+			Open: func() publish.Store { return m },
+			Public: func(name string) (storetest.Answer, error) {
+				contentType, cacheControl := m.Headers(name)
+				return storetest.Answer{Content: m.Content()[name], ContentType: contentType, CacheControl: cacheControl}, nil
+			},
+		}
 	})
 }

@@ -4,7 +4,10 @@
 set -euo pipefail
 
 owner=${GITHUB_REPOSITORY%/*} name=${GITHUB_REPOSITORY#*/}
-metadata=${METADATA_URL:-https://$owner.github.io/$name/metadata/}
+site=https://$owner.github.io/$name
+# The repository that has the name of an owner's site is at its top.
+if [ "${name,,}" = "${owner,,}.github.io" ]; then site=https://$owner.github.io; fi
+metadata=${METADATA_URL:-$site/metadata/}
 metadata=${metadata%/}/
 artifacts=${ARTIFACT_URL:-${metadata%/}}
 if [ -z "$ARTIFACT_URL" ]; then

@@ -10,9 +10,12 @@ package gittest
 
 import (
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -88,9 +91,66 @@ func (u *Upstream) Run(args ...string) string {
 	return (&Repo{Dir: u.Dir, Now: Epoch, t: u.t}).Run(args...)
 }
 
+// Packed is all of an upstream, to be had again without a git process.
+type Packed map[string][]byte
+
+// Pack reads the upstream.
+func (u *Upstream) Pack() Packed {
+	u.t.Helper()
+	p := Packed{}
+	err := filepath.WalkDir(u.Dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || strings.HasSuffix(name, ".sample") {
+			return err
+		}
+		rel, err := filepath.Rel(u.Dir, name)
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			p[rel] = nil
+			return nil
+		}
+		data, err := os.ReadFile(name)
+		p[rel] = append([]byte{}, data...)
+		return err
+	})
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	return p
+}
+
+// Unpack makes a new upstream of what was packed.
+func (p Packed) Unpack(t testing.TB) *Upstream {
+	t.Helper()
+	isolate()
+	u := &Upstream{Dir: filepath.Join(t.TempDir(), "upstream.git"), t: t}
+	for _, name := range slices.Sorted(maps.Keys(p)) {
+		var err error
+		if data := p[name]; data == nil {
+			err = os.MkdirAll(filepath.Join(u.Dir, name), 0o755)
+		} else {
+			err = os.WriteFile(filepath.Join(u.Dir, name), data, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return u
+}
+
+// Input runs git in the upstream with something to read.
+func (u *Upstream) Input(stdin string, args ...string) (string, error) {
+	return (&Repo{Dir: u.Dir, Now: Epoch, t: u.t}).TryInput(stdin, args...)
+}
+
 // Head returns the commit of a branch of the upstream, or "" if there is none.
 func (u *Upstream) Head(branch string) string {
 	u.t.Helper()
+	// A ref is mostly a file of its own, which needs no process.
+	if data, err := os.ReadFile(filepath.Join(u.Dir, "refs", "heads", filepath.FromSlash(branch))); err == nil && !strings.HasPrefix(string(data), "ref:") {
+		return strings.TrimSpace(string(data))
+	}
 	out, err := (&Repo{Dir: u.Dir, Now: Epoch, t: u.t}).Try("rev-parse", "--verify", "--quiet", "refs/heads/"+branch)
 	if err != nil {
 		return ""

@@ -150,8 +150,15 @@ func (e *execution) field(out, source obj, f *ast.Field, path []string) {
 			return
 		}
 	}
-	if nested, ok := value.(obj); ok {
+	switch nested := value.(type) {
+	case obj:
 		value = e.fields(nested, f.SelectionSet, path)
+	case []obj:
+		list := make([]obj, len(nested))
+		for i := range nested {
+			list[i] = e.fields(nested[i], f.SelectionSet, path)
+		}
+		value = list
 	}
 	out[f.Alias] = value
 }
@@ -211,7 +218,50 @@ func (e *execution) pull(i *issue) obj {
 		"__typename": "PullRequest", "id": s.pullID(i), "databaseId": i.id, "number": i.number, "isDraft": p.draft, "state": state, "title": i.title,
 		"body": deref(i.body), "url": s.pullPage(i), "merged": p.merged != nil, "closed": !i.open, "headRefName": p.headBranch,
 		"headRefOid": p.headSHA, "baseRefName": p.base, "baseRefOid": p.baseSHA, "isCrossRepository": p.headOwner != s.Owner,
+		"comments": resolver(func(args map[string]any) (any, *gqlError) { return e.comments(i, args) }),
 	}
+}
+
+// comments is one page of what was said, oldest first.
+func (e *execution) comments(i *issue, args map[string]any) (any, *gqlError) {
+	if args["first"] == nil {
+		return nil, &gqlError{Type: "MISSING_PAGINATION_BOUNDARIES", Message: "You must provide a `first` or `last` value to properly paginate the `comments` connection."}
+	}
+	var first, after int
+	fmt.Sscan(fmt.Sprint(args["first"]), &first)
+	if first < 1 || first > 100 {
+		return nil, &gqlError{Type: "EXCESSIVE_PAGINATION", Message: fmt.Sprintf("Requesting %d records on the `comments` connection exceeds the `first` limit of 100 records.", first)}
+	}
+	if cursor, ok := args["after"].(string); ok {
+		if _, err := fmt.Sscanf(cursor, "cursor%d", &after); err != nil {
+			return nil, &gqlError{Type: "INVALID_CURSOR_ARGUMENTS", Message: fmt.Sprintf("`%s` does not appear to be a valid cursor.", cursor)}
+		}
+	}
+	s := e.c.s
+	var all []*comment
+	for _, c := range s.comments {
+		if c.issue == i {
+			all = append(all, c)
+		}
+	}
+	page := all[min(after, len(all)):min(after+first, len(all))]
+	nodes := []obj{}
+	for _, c := range page {
+		// An app is an author without the [bot] that it has as a viewer.
+		author := obj{"__typename": "User", "login": c.author}
+		if name, bot := strings.CutSuffix(c.author, "[bot]"); bot {
+			author = obj{"__typename": "Bot", "login": name}
+		}
+		nodes = append(nodes, obj{
+			"__typename": "IssueComment", "id": nodeID("IC", c.id), "fullDatabaseId": fmt.Sprint(c.id), "author": author,
+			"body": c.body, "url": fmt.Sprintf("%s#issuecomment-%d", s.pullPage(i), c.id), "viewerDidAuthor": c.author == e.c.token.Login,
+		})
+	}
+	info := obj{"__typename": "PageInfo", "hasNextPage": after+len(page) < len(all), "endCursor": nil}
+	if len(page) > 0 {
+		info["endCursor"] = fmt.Sprintf("cursor%d", after+len(page))
+	}
+	return obj{"__typename": "IssueCommentConnection", "totalCount": len(all), "nodes": nodes, "pageInfo": info}, nil
 }
 
 // node finds a pull request by its id in GraphQL.

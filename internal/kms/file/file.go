@@ -40,7 +40,7 @@ type Keys struct {
 }
 
 // Resolve reads the key. Every error is an *[onlinesign.KeyError].
-func (k Keys) Resolve(_ context.Context, uri string) (metadata.Signer, error) {
+func (k Keys) Resolve(_ context.Context, uri, _ string) (metadata.Signer, error) {
 	fail := func(operation, fix string, err error) (metadata.Signer, error) {
 		return nil, &onlinesign.KeyError{URI: uri, Operation: operation, Fix: fix, Err: err}
 	}

@@ -64,7 +64,7 @@ func TestResolve(t *testing.T) {
 			"file2:below/" + name: {Prefix: dir},
 			"file2:" + path:       {Prefix: filepath.Join(dir, "elsewhere")},
 		} {
-			signer, err := keys.Resolve(context.Background(), uri)
+			signer, err := keys.Resolve(context.Background(), uri, "")
 			if err != nil {
 				t.Errorf("%s: %v", uri, err)
 				continue
@@ -80,7 +80,7 @@ func TestResolve(t *testing.T) {
 		}
 	}
 	t.Chdir(dir)
-	if _, err := (file.Keys{}).Resolve(context.Background(), "file2:below/p256"); err != nil {
+	if _, err := (file.Keys{}).Resolve(context.Background(), "file2:below/p256", ""); err != nil {
 		t.Errorf("without a prefix: %v", err)
 	}
 }
@@ -126,7 +126,7 @@ func TestResolveRefuses(t *testing.T) {
 		"file2:rsa1024":   {"2048", "openssl genpkey"},
 		"file2:x25519":    {"do not sign", "openssl pkcs8"},
 	} {
-		_, err := (file.Keys{Prefix: dir}).Resolve(context.Background(), uri)
+		_, err := (file.Keys{Prefix: dir}).Resolve(context.Background(), uri, "")
 		var k *onlinesign.KeyError
 		if !errors.As(err, &k) || k.URI != uri || !strings.Contains(k.Error(), uri) {
 			t.Errorf("%s: error is %v, want a KeyError", uri, err)

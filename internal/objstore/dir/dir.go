@@ -4,7 +4,7 @@
 //
 // It trusts the file system: rename replaces a file at once, fsync of a file
 // and then of its directory survives a power cut, flock ends with its process.
-// It never removes a published file, and writes nothing below the directory but
+// It removes a published file only when told to (Delete), and writes nothing below the directory but
 // objects and, while a publisher is at work, [Staging].
 package dir
 
@@ -17,6 +17,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -93,6 +94,14 @@ func resolve(dir string) (string, error) {
 	parent, err := resolve(filepath.Dir(dir))
 	return filepath.Join(parent, filepath.Base(dir)), err
 }
+
+// URL names the directory.
+func (s *Store) URL() string {
+	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(s.dir)}).String()
+}
+
+// Endpoint is where bytes go: into the directory.
+func (s *Store) Endpoint() string { return s.URL() }
 
 // Dir is the directory, as an absolute path without symbolic links.
 func (s *Store) Dir() string { return s.dir }
@@ -256,11 +265,39 @@ func (s *Store) List(ctx context.Context, prefix string) ([]publish.Object, erro
 // Put implements [publish.Store]. A directory has no compare-and-swap, so
 // looking and renaming happen under the lock; it is taken for this one file if
 // the caller does not hold it.
-func (s *Store) Put(ctx context.Context, name string, size int64, body io.Reader, was publish.Version) error {
+func (s *Store) Put(ctx context.Context, u publish.Upload) error {
+	path, err := s.path(u.Name)
+	if err != nil {
+		return err
+	}
+	return s.locked(ctx, path, u.Was, func() error {
+		return write(path, filepath.Join(s.dir, Staging), u.Size, u.Body)
+	})
+}
+
+// Delete implements [publish.Remover]. Folders stay, also empty ones.
+func (s *Store) Delete(ctx context.Context, name string, was publish.Version) error {
 	path, err := s.path(name)
 	if err != nil {
 		return err
 	}
+	err = s.locked(ctx, path, was, func() error {
+		if was == "" {
+			return nil
+		}
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+		return syncDir(filepath.Dir(path))
+	})
+	if _, stat := os.Stat(path); errors.Is(err, publish.ErrChanged) && errors.Is(stat, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// locked calls change, under the lock, if the file is what it was.
+func (s *Store) locked(ctx context.Context, path string, was publish.Version, change func() error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.lock == nil {
@@ -276,8 +313,13 @@ func (s *Store) Put(ctx context.Context, name string, size int64, body io.Reader
 	if err := unchanged(path, was); err != nil {
 		return err
 	}
-	return write(path, filepath.Join(s.dir, Staging), size, body)
+	return change()
 }
+
+// Guarantees implements [publish.Store]. Compare-and-swap holds for all who use
+// this package on this machine. What headers there are is the web server's
+// affair.
+func (s *Store) Guarantees() publish.Guarantees { return publish.Guarantees{CompareAndSwap: true} }
 
 func unchanged(path string, was publish.Version) error {
 	info, err := os.Stat(path)

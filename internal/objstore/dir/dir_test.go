@@ -26,9 +26,9 @@ func open(t testing.TB, path string, o dir.Options) *dir.Store {
 }
 
 func TestContract(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) func() publish.Store {
+	storetest.Run(t, func(t *testing.T) storetest.Destination {
 		path := filepath.Join(t.TempDir(), "not", "there yet", "site")
-		return func() publish.Store { return open(t, path, dir.Options{}) }
+		return storetest.Destination{Open: func() publish.Store { return open(t, path, dir.Options{}) }}
 	})
 }
 

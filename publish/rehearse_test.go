@@ -1,0 +1,193 @@
+package publish_test
+
+import (
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tufops/tufops/internal/git"
+	"github.com/tufops/tufops/internal/metadata"
+	"github.com/tufops/tufops/publish"
+	"github.com/tufops/tufops/publish/publishtest"
+	"github.com/tufops/tufops/publish/storetest"
+)
+
+// showing is a store that shows a repository as it is drawn, whoever wrote it.
+func showing(r *publishtest.Repo) *storetest.Memory {
+	store := &storetest.Memory{}
+	for name, data := range r.Files {
+		store.Set(name, string(data))
+	}
+	return store
+}
+
+// TestRehearsal: what a client fails on is not written, and the error says whose
+// client, from where, and how far publishing would have been.
+func TestRehearsal(t *testing.T) {
+	refuse := func(t *testing.T, r *publishtest.Repo, store *storetest.Memory, want ...string) {
+		t.Helper()
+		commit := r.Commit(t, "ours")
+		before := store.Content()
+		_, err := run(t, r, commit, store)
+		var failed *publish.RehearsalError
+		if !errors.As(err, &failed) || failed.Hint() == "" {
+			t.Fatalf("got %v, want a RehearsalError with a hint", err)
+		}
+		for _, text := range append(want, "nothing was written") {
+			if !strings.Contains(err.Error(), text) {
+				t.Errorf("%q does not say %q", err, text)
+			}
+		}
+		if !maps.Equal(store.Content(), before) {
+			t.Error("something was written")
+		}
+	}
+	t.Run("first", func(t *testing.T) {
+		r := publishtest.New(t)
+		garble(r, metadata.Targets)
+		refuse(t, r, &storetest.Memory{}, "go-tuf, starting from root version 1, fails at the end")
+	})
+	t.Run("over a live state", func(t *testing.T) {
+		r := publishtest.New(t)
+		store := &storetest.Memory{}
+		mustRun(t, r, r.Commit(t, "live"), store)
+		r.RotateKey(metadata.Root, "root2", true)
+		garble(r, metadata.Targets)
+		refuse(t, r, store, "go-tuf, starting from root version 2")
+	})
+	t.Run("only a timestamp", func(t *testing.T) {
+		r := publishtest.New(t)
+		store := &storetest.Memory{}
+		mustRun(t, r, r.Commit(t, "live"), store)
+		garble(r, metadata.Timestamp)
+		refuse(t, r, store, "go-tuf, starting from root version 1", "Verifying timestamp failed")
+	})
+}
+
+// garble publishes a role with a number that go-tuf rounds before it verifies,
+// so that the signature does not hold there.
+func garble(r *publishtest.Repo, role string) {
+	r.Roles[role].Signed["x-number"] = json.Number("9007199254740993")
+	r.Publish(role)
+}
+
+// TestRehearsalInBetween: with a rotation the order of writes decides, and a
+// rehearsal that looked only at the end would take any.
+func TestRehearsalInBetween(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		make func(r *publishtest.Repo)
+	}{
+		{"online key", func(r *publishtest.Repo) { r.RotateOnlineKey("online2", true) }},
+		{"targets key", func(r *publishtest.Repo) {
+			r.RotateKey(metadata.Targets, "targets2", true)
+			r.Publish(metadata.Targets)
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := publishtest.New(t)
+			store := &storetest.Memory{}
+			mustRun(t, r, r.Commit(t, "live"), store)
+			test.make(r)
+			commit := r.Commit(t, "rotated")
+			o := publish.Options{Commit: commit, Publishable: r.Publishable(t, commit), To: []publish.Destination{{URL: "store:", Store: store}}}
+			if err := publish.RehearseInOrder(t.Context(), o, func([]publish.File) {}); err != nil {
+				t.Errorf("in the right order: %v", err)
+			}
+			err := publish.RehearseInOrder(t.Context(), o, func(files []publish.File) {
+				slices.SortStableFunc(files, func(a, b publish.File) int { return int(a.Class - b.Class) })
+			})
+			var failed *publish.RehearsalError
+			if !errors.As(err, &failed) || failed.At != "metadata/2.root.json" || failed.From != "the live state" {
+				t.Errorf("with the root before the timestamp: %v", err)
+			}
+		})
+	}
+}
+
+// TestRehearsalCounts: every root that a client can read is a start, for both
+// clients, and only the newest where nothing but the timestamp changes.
+func TestRehearsalCounts(t *testing.T) {
+	r := publishtest.New(t)
+	store := &storetest.Memory{}
+	publishAt := func(message string) publish.DestinationReport {
+		t.Helper()
+		return mustRun(t, r, r.Commit(t, message), store)
+	}
+	r.RotateKey(metadata.Root, "root2", true)
+	r.RotateKey(metadata.Root, "root3", true)
+	if got := publishAt("three roots").Rehearsed; got != 2*3 {
+		t.Errorf("first: %d updates, want both clients from 3 roots", got)
+	}
+	r.Publish(metadata.Timestamp)
+	if got := publishAt("timestamp").Rehearsed; got != 2*(1+1) {
+		t.Errorf("timestamp: %d updates, want both clients from the newest root and from the live state", got)
+	}
+	r.Publish(metadata.Targets)
+	if got := publishAt("targets").Rehearsed; got != 2*(3+1) {
+		t.Errorf("targets: %d updates, want both clients from 3 roots and from the live state", got)
+	}
+	r.RotateOnlineKey("online2", true)
+	// Both from 4 roots, from the live state to the end, by way of the timestamp
+	// to the end, and with the live root after the timestamp.
+	if got := publishAt("online key").Rehearsed; got != 2*(4+1+2+1) {
+		t.Errorf("online key: %d updates", got)
+	}
+	commit := git.OID(r.Git.Run("rev-parse", "HEAD"))
+	if got := mustRun(t, r, commit, store).Rehearsed; got != 0 {
+		t.Errorf("nothing to do: %d updates", got)
+	}
+}
+
+// TestRehearsalOfBadLuck: a client that could not update before does not keep the
+// others from a fresh timestamp, and somebody is told.
+func TestRehearsalOfBadLuck(t *testing.T) {
+	r := publishtest.New(t)
+	garble(r, metadata.Targets)
+	store := showing(r)
+	r.Publish(metadata.Timestamp)
+	report := mustRun(t, r, r.Commit(t, "timestamp"), store)
+	if got := codes(report); got != publish.NoteNotRehearsed+" "+publish.NoteNotRehearsed || !strings.Contains(report.Notes[0].Message, "go-tuf") {
+		t.Errorf("notes %v", report.Notes)
+	}
+	if got := store.Content()["metadata/timestamp.json"]; got != string(r.Files["metadata/timestamp.json"]) {
+		t.Error("the timestamp was not renewed")
+	}
+
+	// A live state that has expired served clients before: they must come on.
+	r = publishtest.New(t)
+	store = &storetest.Memory{}
+	r.Roles[metadata.Timestamp].Expire(publishtest.Now.Add(24 * time.Hour))
+	r.Publish(metadata.Timestamp)
+	mustRun(t, r, r.Commit(t, "live"), store)
+	r.Roles[metadata.Timestamp].Expire(publishtest.Now.AddDate(0, 0, 20))
+	r.Publish(metadata.Timestamp)
+	commit := r.Commit(t, "late")
+	late, err := publish.Run(t.Context(), publish.Options{Commit: commit, Publishable: r.PublishableAt(t, commit, publishtest.Now.AddDate(0, 0, 3)),
+		To: []publish.Destination{{Store: store}}})
+	if err != nil || late.Destinations[0].Rehearsed != 4 || len(late.Destinations[0].Notes) != 0 {
+		t.Errorf("after the live timestamp has expired: %d updates, notes %v, %v", late.Destinations[0].Rehearsed, late.Destinations[0].Notes, err)
+	}
+}
+
+// TestExpiresSoon: an alert, and with Strict a refusal.
+func TestExpiresSoon(t *testing.T) {
+	r := publishtest.New(t)
+	r.Roles[metadata.Targets].Expire(publishtest.Now.AddDate(0, 0, 5))
+	r.Publish(metadata.Targets)
+	commit := r.Commit(t, "first")
+	store := &storetest.Memory{}
+	o := publish.Options{Commit: commit, Publishable: r.Publishable(t, commit), Strict: true, To: []publish.Destination{{Store: store}}}
+	_, err := publish.Run(t.Context(), o)
+	var soon *publish.ExpiryError
+	if !errors.As(err, &soon) || !strings.Contains(err.Error(), "targets version 3 expires on 2026-01-06T01:00:00Z") || soon.Hint() == "" || store.Writes() != 0 {
+		t.Errorf("strict: %v, %d writes", err, store.Writes())
+	}
+	if report := mustRun(t, r, commit, store); codes(report) != publish.NoteExpiresSoon {
+		t.Errorf("notes %v", report.Notes)
+	}
+}

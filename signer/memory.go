@@ -1,0 +1,197 @@
+package signer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/google/renameio/v2"
+)
+
+// memory is what a machine knows of one TUF repository at one remote: the newest
+// root it has seen there, and what its person has signed. It is kept below the
+// person's own state folder, where nobody else writes; a clone can be deleted
+// and made again without losing it.
+type memory struct {
+	Schema int    `json:"schema"`
+	Remote string `json:"remote"` // without credentials
+	TUFDir string `json:"tuf-dir"`
+
+	Root   *seenRoot `json:"root,omitempty"`
+	Signed []signed  `json:"signed"`
+}
+
+// seenRoot is the newest root that was seen.
+type seenRoot struct {
+	Version int64     `json:"version"`
+	SHA256  string    `json:"sha256"` // of the payload: signatures may be added later
+	Seen    time.Time `json:"seen"`
+}
+
+// signed is one payload that the person has signed.
+type signed struct {
+	Role    string    `json:"role"`
+	Version int64     `json:"version"`
+	SHA256  string    `json:"sha256"`
+	Event   string    `json:"event"`
+	Time    time.Time `json:"time"`
+}
+
+const (
+	memorySchema = 1
+	maxMemory    = 16 << 20
+	lockEvery    = 10 * time.Millisecond
+)
+
+// MemoryError says that what this machine remembers cannot be used.
+type MemoryError struct {
+	File string
+	Err  error
+}
+
+func (e *MemoryError) Error() string {
+	return fmt.Sprintf("what this machine remembers, %s: %v", e.File, e.Err)
+}
+
+func (e *MemoryError) Unwrap() error { return e.Err }
+
+// Hint says what to do.
+func (e *MemoryError) Hint() string {
+	return "if the file is damaged, move it away and pin the root anew: tufops-sign setup --root-sha256 SHA256"
+}
+
+// memoryFile is where a repository at a remote is remembered; "" where nothing
+// is.
+func (s *session) memoryFile(ctx context.Context) (file, remote string, err error) {
+	if s.Memory == "" {
+		return "", "", nil
+	}
+	remote, err = s.git.RemoteURL(ctx, s.Config.PullRemote)
+	if err != nil {
+		return "", "", err
+	}
+	remote = plainURL(remote)
+	sum := sha256.Sum256([]byte(remote + "\x00" + s.Repository.Dir()))
+	return filepath.Join(s.Memory, hex.EncodeToString(sum[:])+".json"), remote, nil
+}
+
+// plainURL is the URL of a remote without what differs between clones of the
+// same: credentials, .git and a slash at the end.
+func plainURL(remote string) string {
+	if u, err := url.Parse(remote); err == nil && u.User != nil && u.Scheme != "ssh" {
+		u.User = nil
+		remote = u.String()
+	}
+	return strings.TrimSuffix(strings.TrimRight(remote, "/"), ".git")
+}
+
+// recall reads what is remembered: an empty memory where there is none yet.
+func (s *session) recall(ctx context.Context) (*memory, error) {
+	file, remote, err := s.memoryFile(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m := &memory{Schema: memorySchema, Remote: remote, TUFDir: s.Repository.Dir(), Signed: []signed{}}
+	if file == "" {
+		return m, nil
+	}
+	if err := m.read(file); err != nil {
+		return nil, &MemoryError{file, err}
+	}
+	return m, nil
+}
+
+func (m *memory) read(file string) error {
+	st, err := os.Stat(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case st.Size() > maxMemory:
+		return fmt.Errorf("it has %d bytes, more than %d", st.Size(), maxMemory)
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	remote := m.Remote
+	if err := json.Unmarshal(data, m); err != nil {
+		return err
+	}
+	if m.Schema != memorySchema || m.Remote != remote {
+		return fmt.Errorf("it has schema %d and is about %q, not schema %d about %q", m.Schema, m.Remote, memorySchema, remote)
+	}
+	return nil
+}
+
+// remember changes what is remembered, as a whole or not at all, and one process
+// after the other. change gets what is there then.
+func (s *session) remember(ctx context.Context, change func(*memory)) error {
+	file, _, err := s.memoryFile(ctx)
+	if err != nil || file == "" {
+		return err
+	}
+	fail := func(err error) error { return &MemoryError{file, err} }
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return fail(err)
+	}
+	lock := flock.New(file + ".lock")
+	if _, err := lock.TryLockContext(ctx, lockEvery); err != nil {
+		return fail(err)
+	}
+	defer lock.Close()
+	m, err := s.recall(ctx)
+	if err != nil {
+		return err
+	}
+	change(m)
+	data, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return fail(err)
+	}
+	if err := renameio.WriteFile(file, append(data, '\n'), 0o600, renameio.WithTempDir(filepath.Dir(file))); err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+// rememberSigned adds what was signed.
+func (s *session) rememberSigned(ctx context.Context, list []signature) error {
+	if len(list) == 0 {
+		return nil
+	}
+	return s.remember(ctx, func(m *memory) {
+		for _, one := range list {
+			entry := signed{Role: one.role, Version: one.version, SHA256: digest(one.payload), Event: s.Event, Time: s.Now.UTC()}
+			if !slices.ContainsFunc(m.Signed, func(o signed) bool {
+				return o.Role == entry.Role && o.Version == entry.Version && o.SHA256 == entry.SHA256
+			}) {
+				m.Signed = append(m.Signed, entry)
+			}
+		}
+	})
+}
+
+// others are the payloads that the person has signed for the same version of a
+// role.
+func (m *memory) others(a ask) []signed {
+	var list []signed
+	for _, one := range m.Signed {
+		if one.Role == a.role && one.Version == a.version && one.SHA256 != digest(a.payload) {
+			list = append(list, one)
+		}
+	}
+	return list
+}
