@@ -271,7 +271,7 @@ var changes = []change{
 		}},
 	{name: "root alone", order: "2.root.json",
 		make: func(r *publishtest.Repo) { r.RotateKey(metadata.Root, "root2", true) }},
-	{name: "two roots", order: "3.targets.json 3.snapshot.json 2.root.json 3.root.json timestamp.json",
+	{name: "two roots", order: "3.targets.json 3.snapshot.json 3.root.json 2.root.json timestamp.json",
 		make: func(r *publishtest.Repo) {
 			r.RotateKey(metadata.Root, "root2", true)
 			r.RotateKey(metadata.Root, "root3", true)
@@ -297,7 +297,7 @@ var changes = []change{
 		}},
 	{name: "online key, old one does not sign", order: "3.snapshot.json 2.root.json timestamp.json", note: publish.NoteWindow, fails: "2.root.json",
 		make: func(r *publishtest.Repo) { r.RotateOnlineKey("online2", false) }},
-	{name: "all keys", order: "3.targets.json 4.snapshot.json timestamp.json 2.root.json 3.root.json 4.root.json", note: publish.NoteTimestampFirst,
+	{name: "all keys", order: "3.targets.json 4.snapshot.json timestamp.json 4.root.json 3.root.json 2.root.json", note: publish.NoteTimestampFirst,
 		make: func(r *publishtest.Repo) {
 			r.RotateKey(metadata.Root, "root2", true)
 			r.RotateKey(metadata.Targets, "targets2", true)
