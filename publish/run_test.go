@@ -998,7 +998,9 @@ func TestDestinationsAreIndependent(t *testing.T) {
 type listing struct {
 	*storetest.Memory
 	digest func(name, content string) []byte
-	reads  []string
+
+	mu    sync.Mutex // several files are compared at a time
+	reads []string
 }
 
 func (l *listing) List(ctx context.Context, prefix string) ([]publish.Object, error) {
@@ -1010,6 +1012,8 @@ func (l *listing) List(ctx context.Context, prefix string) ([]publish.Object, er
 }
 
 func (l *listing) Get(ctx context.Context, name string) (io.ReadCloser, publish.Version, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.reads = append(l.reads, name)
 	return l.Memory.Get(ctx, name)
 }
