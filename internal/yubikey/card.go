@@ -149,8 +149,8 @@ var selectPIV = []byte{0x00, 0xa4, 0x04, 0x00, 0x05, 0xa0, 0x00, 0x00, 0x03, 0x0
 // another program that has it, and for a service that has not seen a token leave.
 func open(ctx context.Context, reader string) (*piv.YubiKey, error) {
 	for waited := time.Duration(0); ; waited += interval {
-		yk, err := openNow(reader)
-		if c := causeOf(err); c != busy && c != comm || waited >= patience {
+		yk, taken, err := openNow(reader)
+		if c := causeOf(err); taken || c != busy && c != comm || waited >= patience {
 			return yk, err
 		}
 		if err := pause(ctx, interval); err != nil {
@@ -160,14 +160,16 @@ func open(ctx context.Context, reader string) (*piv.YubiKey, error) {
 }
 
 // openNow tries the token before it opens it: where a token does not answer,
-// piv.Open keeps it taken until the program ends.
-func openNow(reader string) (*piv.YubiKey, error) {
+// piv.Open keeps it taken until the program ends or the token is taken out. taken
+// says that this has happened all the same, so to try again would be in vain.
+func openNow(reader string) (yk *piv.YubiKey, taken bool, err error) {
 	if canExchange {
 		if _, err := exchange(reader, selectPIV); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
-	return piv.Open(reader)
+	yk, err = piv.Open(reader)
+	return yk, causeOf(err) == comm, err
 }
 
 // find opens the token of a serial. It returns nil without an error if that is
