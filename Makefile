@@ -10,10 +10,19 @@ COUNT    ?= 10
 RACE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check bench schemas axe emulators screenshots transcript fuzz soak mutants clean need-go need-git need-npm
+.PHONY: help build demo demo-yubikey test check bench interop schemas axe emulators screenshots transcript fuzz soak mutants clean need-go need-git need-npm
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+# Without the headers of PC/SC, programs are built without hardware keys, and say so
+# when one is asked for.
+ifeq ($(shell uname -s),Linux)
+ifneq ($(shell pkg-config --exists libpcsclite 2>/dev/null && echo yes),yes)
+export CGO_ENABLED := 0
+no-pcsc := yes
+endif
+endif
 
 # The tag leaves out ways to Google's storage that only its own machines have: a
 # fifth of the program. tufops and tufops-client are static. tufops-sign talks to hardware keys, which
@@ -21,9 +30,24 @@ help: ## show this list
 build: need-go ## build the three programs into bin/
 	CGO_ENABLED=0 $(GO) build -tags disable_grpc_modules -trimpath -o bin/ ./cmd/tufops ./cmd/tufops-client
 	$(GO) build -trimpath -o bin/ ./cmd/tufops-sign
+	@[ -z "$(no-pcsc)" ] || echo "tufops-sign has no hardware keys: that takes gcc, pkg-config and libpcsclite-dev"
 
 demo: need-git build ## play the whole road on this machine
 	./bin/tufops demo
+
+# A new token gets a key; then there is a shell in which to try more.
+demo-yubikey: need-git build ## try tufops-sign with two YubiKeys that are not there
+	@[ -z "$(no-pcsc)" ] || { echo "it takes hardware keys in tufops-sign: apt-get install gcc pkg-config libpcsclite-dev" >&2; exit 1; }
+	@PATH="$(CURDIR)/bin:$$PATH" $(GO) run ./internal/yubikey/yubikeytest/vyk -n 2 -- sh -ec '\
+		run() { echo; echo "$$ $$*"; "$$@"; }; \
+		run tufops-sign keys list; \
+		export TUFOPS_NEW_PIN=246810 TUFOPS_NEW_PUK=97531086; \
+		run tufops-sign keys generate --yes --serial 9000001; \
+		unset TUFOPS_NEW_PIN TUFOPS_NEW_PUK; \
+		run tufops-sign keys list; \
+		run tufops-sign keys attest --serial 9000001; \
+		echo; echo "The PIN of YubiKey 9000001 is 246810 now. 9000002 is as from the factory."; \
+		if [ -t 0 ]; then echo "Both are there until you leave this shell: try tufops-sign setup in a clone."; exec "$${SHELL:-sh}"; fi'
 
 test: need-go need-git ## run all tests
 	$(GO) test $(RACE) -timeout 15m ./...
@@ -37,6 +61,12 @@ check: need-go need-git ## format, vet, lint, tidy, architecture, docs
 
 bench: need-go need-git ## measure what people wait for
 	$(GO) run ./internal/bench
+
+# cosign has some five hundred modules, so it is not built in every run of CI.
+COSIGN := v2.6.0
+interop: need-go need-git ## build cosign, and have it and python-tuf update from what is published
+	GOBIN=$(CURDIR)/build/interop $(GO) install github.com/sigstore/cosign/v2/cmd/cosign@$(COSIGN)
+	TUFOPS_COSIGN=$(CURDIR)/build/interop/cosign TUFOPS_REQUIRE_PYTHON_TUF=1 $(GO) test -count=1 -v -run '^(TestCosign|TestPythonTUF.*)$$' ./publish
 
 # The schemas are GitHub's, so they are not part of this repository. Versions and
 # digests stand in internal/github/githubtest.

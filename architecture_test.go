@@ -57,7 +57,7 @@ var rooms = []room{
 	{"client", []string{"trustroot", "internal/metadata", "internal/escape"},
 		"knows a TUF repository as files behind a URL, so it cannot lean on the git checkout that it is there to check"},
 
-	{"repository", []string{"trustroot", "internal/metadata", "internal/git", "internal/escape"},
+	{"repository", []string{"trustroot", "internal/metadata", "internal/attestation", "internal/git", "internal/escape"},
 		"the model and the rules that all share"},
 	{"trustroot", []string{"internal/metadata", "internal/escape"},
 		"bytes in, findings out, so that the rules and the client may both use it"},

@@ -54,6 +54,39 @@ func (s *cache) load(name string, max int64) []byte {
 	return data
 }
 
+// holds reports whether the history has a file for each of some roots. It says
+// nothing about what is in them.
+func (s *cache) holds(roots []RoleState) bool {
+	there := map[string]bool{}
+	if s.dir == "" {
+		for name := range s.memory {
+			there[name] = true
+		}
+	} else {
+		entries, err := os.ReadDir(filepath.Join(s.dir, historyDir))
+		if err != nil {
+			return false
+		}
+		for _, e := range entries {
+			there[filepath.Join(historyDir, e.Name())] = true
+		}
+	}
+	for _, r := range roots {
+		if !there[historyFile(r.Version)] {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *cache) exists(name string) bool {
+	if s.dir == "" {
+		return s.memory[name] != nil
+	}
+	_, err := os.Stat(filepath.Join(s.dir, name))
+	return err == nil
+}
+
 // readFile reads a regular file of at most max bytes.
 func readFile(path string, max int64) ([]byte, error) {
 	info, err := os.Stat(path) // first, since opening a pipe would wait

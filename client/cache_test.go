@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -555,11 +556,99 @@ func TestSharedCache(t *testing.T) {
 	}
 }
 
+// Many processes start from an old root that they embed, with one cache directory
+// and nothing in it: 16 of them ten times each with TUFOPS_SOAK. Kills: a client
+// that writes its own root over the newer one of another.
+func TestSharedCacheFromEmbeddedRoot(t *testing.T) {
+	processes, refreshes := 4, 3
+	if os.Getenv("TUFOPS_SOAK") != "" {
+		processes, refreshes = 16, 10
+	}
+	repo := clienttest.New()
+	for range 12 {
+		repo.Publish(root)
+	}
+	repo.Publish(root, targets)
+	u := newUser(t, repo)
+	anchor := filepath.Join(t.TempDir(), "embedded.json")
+	if err := os.WriteFile(anchor, u.root, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	var wg sync.WaitGroup
+	var succeeded atomic.Int64
+	for range processes {
+		wg.Go(func() {
+			cmd := exec.CommandContext(ctx, os.Args[0])
+			cmd.Env = append(os.Environ(), workerEnv+"="+u.url, "WORKER_DIR="+u.dir, "WORKER_ROOT="+anchor)
+			cmd.Stdin = strings.NewReader(fmt.Sprintln(refreshes))
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Errorf("worker: %v\n%s", err, out)
+			}
+			succeeded.Add(int64(strings.Count(string(out), "root 1 -> 14, timestamp v2, snapshot v2, targets v2\n")))
+		})
+	}
+	wg.Wait()
+	t.Logf("%d of %d refreshes succeed", succeeded.Load(), processes*refreshes)
+	if succeeded.Load() != int64(processes*refreshes) {
+		t.Errorf("%d of %d refreshes succeed", succeeded.Load(), processes*refreshes)
+	}
+	if got := repo.Requests(); strings.Count(got, "14.root.json") != 1 {
+		t.Errorf("roots were fetched more than once: %.400s", got)
+	}
+	if got, err := os.ReadFile(filepath.Join(u.dir, "root.json")); err != nil || !bytes.Equal(got, repo.Current(root)) {
+		t.Errorf("root.json is not the newest (%v)", err)
+	}
+}
+
+// embedded refreshes again and again, each time as a program would that embeds a
+// root, and prints what it found.
+func embedded(url, dir, anchor string) error {
+	var refreshes int
+	if _, err := fmt.Scan(&refreshes); err != nil {
+		return err
+	}
+	root, err := client.ReadRoot(anchor)
+	if err != nil {
+		return err
+	}
+	for range refreshes {
+		c, err := client.New(client.Options{Root: root, MetadataURL: url + "/metadata", CacheDir: dir, Now: func() time.Time { return clienttest.Now }})
+		if err != nil {
+			return err
+		}
+		r, err := c.Refresh(context.Background())
+		if err != nil {
+			return err
+		}
+		fmt.Println(r)
+	}
+	return nil
+}
+
 const workerEnv = "TUFOPS_TEST_CLIENT_WORKER"
 
 func TestMain(m *testing.M) {
+	if only := os.Getenv("WORKER_LONGEST"); only != "" {
+		longFiles(client.TargetsMaxLength, func(what string, update func() error) {
+			if what != only {
+				return
+			}
+			if err := update(); err == nil {
+				fmt.Println(what + ": no error")
+				os.Exit(1)
+			}
+		})
+		os.Exit(0)
+	}
 	if url := os.Getenv(workerEnv); url != "" {
-		if err := worker(url, os.Getenv("WORKER_DIR"), os.Getenv("WORKER_OUT")); err != nil {
+		work := func() error { return worker(url, os.Getenv("WORKER_DIR"), os.Getenv("WORKER_OUT")) }
+		if anchor := os.Getenv("WORKER_ROOT"); anchor != "" {
+			work = func() error { return embedded(url, os.Getenv("WORKER_DIR"), anchor) }
+		}
+		if err := work(); err != nil {
 			fmt.Println(err)
 			os.Exit(1)
 		}

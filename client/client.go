@@ -64,6 +64,12 @@ type Client struct {
 	turn    chan struct{} // holds one token; who has it may use what follows
 	cache   *cache
 	current *update // the last update, if it succeeded
+
+	// What this client has verified itself, so that a later update need not do it
+	// again: signatures do not change. Neither is what lies on disk.
+	walked []RoleState        // the roots after the anchor
+	newest *metadata.Document // the last of them
+	proven map[edge]*metadata.Document
 }
 
 // New returns a client. It verifies the trust anchor and makes no request.
@@ -194,13 +200,13 @@ func (c *Client) refresh(ctx context.Context) (*Result, error) {
 			return result(), err
 		}
 	}
-	c.current = u
+	c.current, c.proven = u, u.proving
 	return result(), nil
 }
 
 // newUpdate begins an update.
 func (c *Client) newUpdate() *update {
-	u := &update{Client: c, roles: map[edge]*metadata.Document{}, fetched: map[string]*metadata.Document{}}
+	u := &update{Client: c, roles: map[edge]*metadata.Document{}, fetched: map[string]*metadata.Document{}, proving: map[edge]*metadata.Document{}}
 	// One moment for the whole update, delegated roles that are asked for later
 	// included.
 	// Spec: https://theupdateframework.github.io/specification/latest/#fix-time.

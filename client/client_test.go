@@ -173,6 +173,65 @@ func TestRequests(t *testing.T) {
 	u.wantRequests("4.root.json timestamp.json")
 }
 
+// A client that goes on running does not verify its own history again, and is not
+// fooled by that: neither by what others do to its directory meanwhile, nor by a
+// file that was good under keys of before. Kills: a memory by name, or of bytes
+// without the keys that they were checked with.
+func TestClientThatRunsOn(t *testing.T) {
+	repo := clienttest.New()
+	repo.Publish(root)
+	repo.Publish(root, targets)
+	u := newUser(t, repo)
+	c := u.client()
+	refresh := func(requests string) *client.Result {
+		t.Helper()
+		repo.Requests()
+		r, err := c.Refresh(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.wantRequests(requests)
+		return r
+	}
+	refresh("2.root.json 3.root.json 4.root.json timestamp.json 2.snapshot.json 2.targets.json")
+	files := u.cached()
+	if got := refresh("4.root.json timestamp.json"); got.String() != "root 1 -> 3, timestamp v2, snapshot v2, targets v2" || len(got.Roots) != 3 || !got.Roots[2].Cached {
+		t.Errorf("got %s: %+v", got, got.Roots)
+	}
+	if got := u.cached(); got != files {
+		t.Errorf("the cache holds %s, and before %s", got, files)
+	}
+
+	// Somebody empties the directory or breaks a file: it is as it was again.
+	for _, name := range []string{"root.json", "targets.json", filepath.Join("root_history", "2.root.json")} {
+		if err := os.Remove(filepath.Join(u.dir, name)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := u.cached(); got != files {
+			t.Errorf("without %s the cache holds %s, and before %s", name, got, files)
+		}
+	}
+	evil := bytes.Replace(repo.Current(targets), []byte("2026"), []byte("2027"), 1)
+	if err := os.WriteFile(filepath.Join(u.dir, "targets.json"), evil, 0o600); err != nil || bytes.Equal(evil, repo.Current(targets)) {
+		t.Fatal("nothing is changed", err)
+	}
+	refresh("4.root.json timestamp.json 2.targets.json")
+
+	// The same bytes under other keys are not what was verified.
+	old := repo.Current(timestamp)
+	repo.SetKeys(timestamp, 1, clienttest.NewKey("another"))
+	repo.Publish(root)
+	repo.Files["metadata/timestamp.json"] = old
+	if _, err := c.Refresh(t.Context()); err == nil {
+		t.Error("a timestamp of the keys of before is taken")
+	} else {
+		refused[*client.QuorumError](t, "refresh", err)
+	}
+}
+
 // Kills: a client that writes its own rendering of what it received.
 func TestCacheIsByteExact(t *testing.T) {
 	repo := clienttest.New()

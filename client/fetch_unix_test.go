@@ -3,9 +3,12 @@
 package client_test
 
 import (
+	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"testing"
 
@@ -39,4 +42,33 @@ func TestPipes(t *testing.T) {
 	refused[*client.FetchError](t, "fetch", err)
 	_, err = client.ReadRoot(pipe)
 	refused[*client.AnchorError](t, "root", err)
+}
+
+// The same with files that are as long as they may be, each in a process whose
+// memory the system counts.
+func TestLongestFiles(t *testing.T) {
+	if os.Getenv("TUFOPS_SOAK") == "" {
+		t.Skip("several seconds: TUFOPS_SOAK=1 runs it; TestLongFiles has a fifth of the length")
+	}
+	longFiles(client.TargetsMaxLength, func(what string, _ func() error) {
+		ctx, cancel := context.WithTimeout(t.Context(), maxTime)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, os.Args[0])
+		cmd.Env = append(os.Environ(), "WORKER_LONGEST="+what)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", what, err, out)
+		}
+		usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+		if !ok {
+			t.Fatal("the system does not count")
+		}
+		peak := int64(usage.Maxrss) << 10 // kilobytes
+		if runtime.GOOS == "darwin" {
+			peak = int64(usage.Maxrss)
+		}
+		t.Logf("%s: %d MiB at most, %v", what, peak>>20, cmd.ProcessState.UserTime())
+		if peak > maxMemory {
+			t.Errorf("%s: the process had %d MiB", what, peak>>20)
+		}
+	})
 }

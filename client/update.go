@@ -32,7 +32,8 @@ type update struct {
 	roles   map[edge]*metadata.Document
 	fetched map[string]*metadata.Document // by role: fetched in this update, so not fetched twice
 
-	memo metadata.Memo // of keys, which most roots share
+	memo    metadata.Memo // of keys, which most roots share
+	proving map[edge]*metadata.Document
 }
 
 type edge struct {
@@ -44,10 +45,12 @@ type edge struct {
 //
 // Spec: https://theupdateframework.github.io/specification/latest/#update-root.
 func (u *update) updateRoot(ctx context.Context) error {
+	before := u.newest
 	source, err := u.walkRoots(ctx)
 	// root.json is for people and other programs: the history is what the next
 	// start reads. So it is written once, as far as the walk came.
-	if err == nil || u.root != u.anchor {
+	known := u.root == before && u.cache.exists("root.json") // written by the update that came here first
+	if !known && (err == nil || u.root != u.anchor) {
 		if serr := u.cache.keep("root.json", u.root.Raw()); err == nil {
 			err = serr
 		}
@@ -67,17 +70,27 @@ func (u *update) walkRoots(ctx context.Context) (source string, err error) {
 		u.result.Roots = append(u.result.Roots, u.state(metadata.Root, doc, cached))
 	}
 	step(u.anchor, u.anchorSource, true)
+	if n := len(u.walked); n > 0 && u.cache.holds(u.walked) {
+		u.result.Roots = append(u.result.Roots, u.walked...)
+		u.root, source = u.newest, u.cacheFile(historyFile(u.walked[n-1].Version))
+	} else {
+		u.walked = nil
+	}
+	accept := func(doc *metadata.Document, from string, cached bool) {
+		u.walked, u.newest = append(u.walked, u.state(metadata.Root, doc, true)), doc
+		step(doc, from, cached)
+	}
 	for rotations := 0; ; {
 		next := u.root.Version() + 1
 		name := fmt.Sprintf("%d.root.json", next)
+		history := historyFile(next)
 
 		// A root of an earlier update is as good as a new one if it verifies
 		// the same way, and costs no request.
-		history := filepath.Join(historyDir, name)
 		if data := u.cache.load(history, RootMaxLength); data != nil {
 			doc, err := u.nextRoot(u.cacheFile(history), data)
 			if err == nil {
-				step(doc, u.cacheFile(history), true)
+				accept(doc, u.cacheFile(history), true)
 				continue
 			}
 			u.log.Warn("ignoring a root of the cache", "reason", err)
@@ -124,9 +137,13 @@ func (u *update) walkRoots(ctx context.Context) (source string, err error) {
 			return source, err
 		}
 		rotations++
-		step(doc, redact(from), false)
+		accept(doc, redact(from), false)
 	}
 	return source, nil
+}
+
+func historyFile(version int64) string {
+	return filepath.Join(historyDir, fmt.Sprintf("%d.root.json", version))
 }
 
 // nextRoot verifies the root after u.root.
@@ -212,11 +229,8 @@ func (u *update) updateTimestamp(ctx context.Context) error {
 		return err
 	}
 	source := redact(from)
-	doc, err := u.parse(metadata.Timestamp, metadata.Timestamp, source, data)
+	doc, err := u.verified(metadata.Timestamp, source, data) // step 2
 	if err != nil {
-		return err
-	}
-	if err := signedBy(metadata.Timestamp, source, doc, u.root, metadata.Root); err != nil { // step 2
 		return err
 	}
 	if err := checkTimestamp(doc, source); err != nil {
@@ -294,11 +308,8 @@ func (u *update) updateSnapshot(ctx context.Context) error {
 	if err := u.asListed(metadata.Snapshot, source, data, want); err != nil { // step 2
 		return err
 	}
-	doc, err := u.parse(metadata.Snapshot, metadata.Snapshot, source, data)
+	doc, err := u.verified(metadata.Snapshot, source, data) // step 3
 	if err != nil {
-		return err
-	}
-	if err := signedBy(metadata.Snapshot, source, doc, u.root, metadata.Root); err != nil { // step 3
 		return err
 	}
 	if doc.Version() != want.Version { // step 4
@@ -368,11 +379,8 @@ func (u *update) loadTargets(ctx context.Context, delegator *metadata.Document, 
 		if err := u.asListed(role, source, data, want); err != nil { // step 2
 			return nil, err
 		}
-		doc, err := u.parse(role, metadata.Targets, source, data)
+		doc, err := u.verifiedBy(role, metadata.Targets, source, data, delegator, by, d) // step 3
 		if err != nil {
-			return nil, err
-		}
-		if err := signedByDelegation(role, source, doc, delegator, by, d); err != nil { // step 3
 			return nil, err
 		}
 		if doc.Version() != want.Version { // step 4
@@ -441,16 +449,39 @@ func (u *update) fromCache(role string, max int64) *metadata.Document {
 	if data == nil {
 		return nil
 	}
-	source := u.cacheFile(role + ".json")
-	doc, err := u.parse(role, role, source, data)
-	if err == nil {
-		err = signedBy(role, source, doc, u.root, metadata.Root)
-	}
+	doc, err := u.verified(role, u.cacheFile(role+".json"), data)
 	if err != nil {
 		u.log.Warn("ignoring a file of the cache", "reason", err)
 		return nil
 	}
 	return doc
+}
+
+// verified reads the metadata of timestamp or snapshot and checks its signatures.
+func (u *update) verified(role, source string, data []byte) (*metadata.Document, error) {
+	d, _ := u.root.Delegation(role)
+	return u.verifiedBy(role, role, source, data, u.root, metadata.Root, d)
+}
+
+// verifiedBy reads metadata and checks its signatures for this delegator, unless
+// it is byte for byte what was checked before.
+func (u *update) verifiedBy(role, kind, source string, data []byte, delegator *metadata.Document, by string, d metadata.Delegation) (*metadata.Document, error) {
+	name := edge{delegator, role}
+	for _, known := range []*metadata.Document{u.proving[name], u.proven[name]} {
+		if known != nil && bytes.Equal(known.Raw(), data) {
+			u.proving[name] = known
+			return known, nil
+		}
+	}
+	doc, err := u.parse(role, kind, source, data)
+	if err != nil {
+		return nil, err
+	}
+	if err := signedByDelegation(role, source, doc, delegator, by, d); err != nil {
+		return nil, err
+	}
+	u.proving[name] = doc
+	return doc, nil
 }
 
 // unexpired refuses a document that is not valid at the reference time.

@@ -233,7 +233,7 @@ func Check(ctx context.Context, keys Keys, policy repository.Policy, c Candidate
 	if err != nil {
 		return k, err
 	}
-	ring := newKeyring(keys)
+	ring := newKeyring(keys, 0)
 	ring.signers[key.OnlineURI+" "+key.Scheme] = resolved{signer: signer}
 	if _, err := ring.sign(ctx, key, payload); ctx.Err() != nil {
 		return k, ctx.Err()
@@ -252,14 +252,22 @@ func (k *CheckedKey) find(ctx context.Context, keys Keys, policy repository.Poli
 	if c.Key != nil {
 		scheme = c.Key.Scheme
 	}
-	if keys == nil {
-		keys = Services(nil)
+	resolve := func(scheme string) (metadata.Signer, error) {
+		ring := newKeyring(keys, 0)
+		err := ring.call(ctx, c.URI, "find", func(ctx context.Context) (err error) {
+			signer, err = ring.keys.Resolve(ctx, c.URI, scheme)
+			return err
+		})
+		if err == nil && signer == nil {
+			err = errors.New("the service answered with no key")
+		}
+		if ctx.Err() == nil && err != nil {
+			k.failed(StepFound, err, "look at the key service")
+		}
+		return signer, err
 	}
-	if signer, err = keys.Resolve(ctx, c.URI, scheme); ctx.Err() != nil {
+	if signer, err = resolve(scheme); err != nil {
 		return nil, nil, ctx.Err()
-	} else if err != nil {
-		k.failed(StepFound, err, "")
-		return nil, nil, nil
 	}
 	found, err := metadata.NewKey(signer.Public(), "", c.URI)
 	if err != nil {
@@ -271,11 +279,8 @@ func (k *CheckedKey) find(ctx context.Context, keys Keys, policy repository.Poli
 	if key = c.Key; key == nil {
 		key, k.Type = found, found.Type+"/"+found.Scheme
 		if found.Type == "rsa" { // the service may prefer another scheme
-			if signer, err = keys.Resolve(ctx, c.URI, found.Scheme); ctx.Err() != nil {
+			if signer, err = resolve(found.Scheme); err != nil {
 				return nil, nil, ctx.Err()
-			} else if err != nil {
-				k.failed(StepFound, err, "")
-				return nil, nil, nil
 			}
 		}
 	}
@@ -345,17 +350,18 @@ func CheckDenied(ctx context.Context, keys Keys, c Candidate) (CheckedKey, error
 	if c.Key != nil {
 		k.KeyID, k.Type, scheme = c.Key.ID, c.Key.Type+"/"+c.Key.Scheme, c.Key.Scheme
 	}
-	if keys == nil {
-		keys = Services(nil)
-	}
 	payload, err := testMessage(c.URI)
 	if err != nil {
 		return k, err
 	}
-	signer, err := keys.Resolve(ctx, c.URI, scheme)
-	if err == nil {
-		_, err = signer.Sign(ctx, payload)
-	}
+	ring := newKeyring(keys, 0)
+	err = ring.call(ctx, c.URI, "sign with", func(ctx context.Context) error {
+		signer, err := ring.keys.Resolve(ctx, c.URI, scheme)
+		if err == nil {
+			_, err = signer.Sign(ctx, payload)
+		}
+		return err
+	})
 	switch {
 	case ctx.Err() != nil:
 		return k, ctx.Err()

@@ -1,5 +1,5 @@
 package onlinesign
 
-// SignAt is a run without the branch: what is due at a commit, signed in one commit
-// on top of it, which nothing refers to yet.
-var SignAt = sign
+// Prepare is a run without the branch and the commit: what is due at a commit of
+// main, signed.
+var Prepare = prepare

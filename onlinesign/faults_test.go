@@ -18,9 +18,16 @@ import (
 )
 
 // Runs at the same moment in clones of one upstream: one of them signs, the
-// others find it done. Somebody else's push in between is not lost.
+// others find it done. Somebody else's push in between is not lost. Ten repetitions,
+// as make soak has them, are 200 rounds with 2, 4 and 8 runs each.
 func TestConcurrentRuns(t *testing.T) {
-	for _, n := range []int{2, 4} {
+	soak := os.Getenv("TUFOPS_SOAK") != ""
+	for n, rounds := range map[int]int{2: 1, 4: 1, 8: 0} {
+		if soak {
+			rounds = 20
+		} else if rounds == 0 {
+			continue
+		}
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			w := onlinesigntest.New(t, repository.OnlineConfig{})
 			w.Sign()
@@ -28,7 +35,7 @@ func TestConcurrentRuns(t *testing.T) {
 			for i := range n {
 				repos = append(repos, w.Clone(fmt.Sprintf("bot%d", i)))
 			}
-			for round := range 4 {
+			for round := range rounds {
 				w.Wait(day)
 				before := w.Upstream.Head("main")
 				version := w.Document("timestamp").Version()

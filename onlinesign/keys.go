@@ -1,11 +1,13 @@
 package onlinesign
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tufops/tufops/internal/metadata"
 )
@@ -98,6 +100,7 @@ var errNotOnline = errors.New("the key has no online URI")
 // for one signature per key and content.
 type keyring struct {
 	keys       Keys
+	patience   time.Duration
 	signers    map[string]resolved // by URI and scheme
 	signatures map[string][]byte   // by public key, scheme and payload
 }
@@ -107,11 +110,16 @@ type resolved struct {
 	err    error
 }
 
-func newKeyring(keys Keys) *keyring {
+// Patience is how long one call of a key service may take, unless
+// [Options.Patience] says otherwise. A service that does not answer must not keep
+// the others from signing.
+const Patience = time.Minute
+
+func newKeyring(keys Keys, patience time.Duration) *keyring {
 	if keys == nil {
 		keys = Services(nil)
 	}
-	return &keyring{keys: keys, signers: map[string]resolved{}, signatures: map[string][]byte{}}
+	return &keyring{keys: keys, patience: cmp.Or(patience, Patience), signers: map[string]resolved{}, signatures: map[string][]byte{}}
 }
 
 // sign is a signature of one of the keys of a delegation over payload. It has
@@ -132,7 +140,11 @@ func (k *keyring) sign(ctx context.Context, key *metadata.Key, payload []byte) (
 	if err != nil {
 		return nil, err
 	}
-	sig, err := signer.Sign(ctx, payload)
+	var sig []byte
+	err = k.call(ctx, key.OnlineURI, "sign with", func(ctx context.Context) (err error) {
+		sig, err = signer.Sign(ctx, payload)
+		return err
+	})
 	if err != nil {
 		if ctx.Err() == nil && !errors.As(err, new(*KeyError)) {
 			err = &KeyError{URI: key.OnlineURI, Operation: "sign with", Err: err, Fix: "look at the key service, then run the same again"}
@@ -147,11 +159,31 @@ func (k *keyring) sign(ctx context.Context, key *metadata.Key, payload []byte) (
 	return sig, nil
 }
 
+// call asks a service and ends what takes too long. The context of a call that went
+// well stays alive, as clients of some services keep it.
+func (k *keyring) call(ctx context.Context, uri, operation string, ask func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	slow := fmt.Errorf("no answer within %v", k.patience)
+	timer := time.AfterFunc(k.patience, func() { cancel(slow) })
+	defer timer.Stop()
+	err := ask(ctx)
+	if err != nil && errors.Is(context.Cause(ctx), slow) {
+		err = &KeyError{URI: uri, Operation: operation, Err: slow, Fix: "see whether the key service can be reached from here, then run the same again"}
+	}
+	return err
+}
+
 func (k *keyring) resolve(ctx context.Context, key *metadata.Key) (metadata.Signer, error) {
 	name := key.OnlineURI + " " + key.Scheme
 	r, ok := k.signers[name]
 	if !ok {
-		r.signer, r.err = k.keys.Resolve(ctx, key.OnlineURI, key.Scheme)
+		r.err = k.call(ctx, key.OnlineURI, "find", func(ctx context.Context) (err error) {
+			r.signer, err = k.keys.Resolve(ctx, key.OnlineURI, key.Scheme)
+			if err == nil && r.signer == nil {
+				err = &KeyError{URI: key.OnlineURI, Operation: "find", Err: errors.New("the service answered with no key"), Fix: "look at the key service, then run the same again"}
+			}
+			return err
+		})
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}

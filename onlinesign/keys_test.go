@@ -7,10 +7,12 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/onlinesign"
@@ -40,6 +42,32 @@ type failingSigner struct {
 }
 
 func (s failingSigner) Sign(context.Context, []byte) ([]byte, error) { return nil, s.err }
+
+// corrupting changes one bit of each signature.
+type corrupting struct{ metadata.Signer }
+
+func (s corrupting) Sign(ctx context.Context, payload []byte) ([]byte, error) {
+	sig, err := s.Signer.Sign(ctx, payload)
+	if len(sig) > 0 {
+		sig[len(sig)/2] ^= 1
+	}
+	return sig, err
+}
+
+// hanging never answers.
+type hanging struct{}
+
+func (hanging) Resolve(ctx context.Context, _, _ string) (metadata.Signer, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+type hangingSigner struct{ metadata.Signer }
+
+func (hangingSigner) Sign(ctx context.Context, _ []byte) ([]byte, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
 
 func newPrivate(t *testing.T) *ecdsa.PrivateKey {
 	t.Helper()
@@ -112,12 +140,39 @@ func TestKeyFaults(t *testing.T) {
 		{"signs something else", func() onlinesign.Keys {
 			return keysFunc(func(string) (metadata.Signer, error) { return prefixSigner{real}, nil })
 		}, []string{"sign with key file2:online.pem", "does not verify"}, new(*onlinesign.KeyError), nil},
+		{"no key and no error", func() onlinesign.Keys {
+			return keysFunc(func(string) (metadata.Signer, error) { return nil, nil })
+		}, []string{"find key file2:online.pem", "no key"}, new(*onlinesign.KeyError), nil},
+		{"an empty signature", func() onlinesign.Keys {
+			return keysFunc(func(string) (metadata.Signer, error) { return &replaying{Signer: real}, nil })
+		}, []string{"sign with key file2:online.pem", "does not verify"}, new(*onlinesign.KeyError), nil},
+		{"a corrupted signature", func() onlinesign.Keys {
+			return keysFunc(func(string) (metadata.Signer, error) { return corrupting{real}, nil })
+		}, []string{"sign with key file2:online.pem", "does not verify", "algorithm"}, new(*onlinesign.KeyError), nil},
+		{"a rate limit", func() onlinesign.Keys {
+			return keysFunc(func(string) (metadata.Signer, error) {
+				return failingSigner{real, &onlinesign.KeyError{URI: "file2:online.pem", Operation: "sign with", Err: errors.New("429: quota exceeded"), Fix: "wait a minute, or have the quota raised"}}, nil
+			})
+		}, []string{"sign with key file2:online.pem", "429", "have the quota raised"}, new(*onlinesign.KeyError), nil},
+		{"slow to find", func() onlinesign.Keys { return hanging{} },
+			[]string{"find key file2:online.pem", "no answer within 1ms", "reached from here"}, new(*onlinesign.KeyError), nil},
+		{"slow to sign", func() onlinesign.Keys {
+			return keysFunc(func(string) (metadata.Signer, error) { return hangingSigner{real}, nil })
+		}, []string{"sign with key file2:online.pem", "no answer within 1ms", "reached from here"}, new(*onlinesign.KeyError), nil},
+		{"refused", func() onlinesign.Keys {
+			return keysFunc(func(uri string) (metadata.Signer, error) {
+				return nil, &onlinesign.KeyError{URI: uri, Operation: "find", Err: fmt.Errorf("403: %w", onlinesign.ErrDenied), Fix: "give this identity the right to sign"}
+			})
+		}, []string{"find key file2:online.pem", "403", "the right to sign"}, new(*onlinesign.KeyError), onlinesign.ErrDenied},
 		{"denied", func() onlinesign.Keys {
 			return keysFunc(func(string) (metadata.Signer, error) { return failingSigner{real, denied}, nil })
 		}, []string{"sign with key file2:online.pem", "permission denied by the service"}, new(*onlinesign.KeyError), denied},
 	} {
 		o := w.Options(repo)
 		o.Keys = test.keys()
+		if strings.HasPrefix(test.name, "slow") {
+			o.Patience = time.Millisecond
+		}
 		r, err := onlinesign.Run(context.Background(), o)
 		if err == nil {
 			t.Fatalf("%s: signed %q", test.name, signedText(r))

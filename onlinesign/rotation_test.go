@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/onlinesign"
@@ -211,4 +212,64 @@ func TestRotationWhileBlocked(t *testing.T) {
 	if r, err := onlinesign.Run(context.Background(), w.Options(w.Clone("bot"))); err != nil || len(r.Signed) > 0 {
 		t.Errorf("a second run signed %q: %v", signedText(r), err)
 	}
+}
+
+// A rotation that is not merged changes nothing: no key is asked for it, and what is
+// due is signed by the key that main lists.
+func TestRotationBeforeTheMerge(t *testing.T) {
+	w := onlinesigntest.New(t, repository.OnlineConfig{})
+	w.Sign()
+	main := w.Upstream.Head("main")
+	event := w.Rotate(w.OnlineKey("next.pem"))
+	w.Upstream.Run("branch", "sign/online-key", string(event))
+	w.Upstream.Run("update-ref", "refs/heads/main", main)
+	if r, err := w.TrySign(unusable{t}); err != nil || len(r.Signed) > 0 {
+		t.Errorf("signed %q: %v", signedText(r), err)
+	}
+	w.Wait(day)
+	if got, want := signedText(w.Sign()), "timestamp 2 period [snapshot.json:1]"; got != want {
+		t.Errorf("signed %q, want %q", got, want)
+	}
+	if got := signers(t, w, "timestamp"); !slices.Equal(got, []string{"file2:online.pem"}) {
+		t.Errorf("timestamp is signed by %q", got)
+	}
+}
+
+// The outgoing key's service never answers: the new key signs both roles all the
+// same, and it is asked once.
+func TestRotationOutgoingHangs(t *testing.T) {
+	w := onlinesigntest.New(t, repository.OnlineConfig{})
+	w.Sign()
+	w.Rotate(w.OnlineKey("next.pem"))
+	o := w.Options(w.Clone("bot"))
+	o.Patience = time.Second
+	asked := 0
+	o.Keys = onlinesign.Services{"file2": resolveFunc(func(ctx context.Context, uri, scheme string) (metadata.Signer, error) {
+		if uri == "file2:online.pem" {
+			asked++
+			return hanging{}.Resolve(ctx, uri, scheme)
+		}
+		return w.Keys().Resolve(ctx, uri, scheme)
+	})}
+	r, err := onlinesign.Run(context.Background(), o)
+	if err != nil || len(r.Signed) != 2 || len(r.Warnings) != 2 || !strings.Contains(r.Warnings[0], "no answer within 1s") {
+		t.Errorf("signed %q, warnings %q: %v", signedText(r), r.Warnings, err)
+	}
+	if asked != 1 {
+		t.Errorf("the dead service was asked %d times", asked)
+	}
+	for _, s := range r.Signed {
+		if got := signers(t, w, s.Role); !slices.Equal(got, []string{"file2:next.pem"}) {
+			t.Errorf("%s is signed by %q", s.Role, got)
+		}
+	}
+	if n := w.Upstream.Run("log", "--format=%s", "-2", "main"); !strings.HasPrefix(n, "Online sign (snapshot & timestamp)\n'timestamp' role") {
+		t.Errorf("commits %q", n)
+	}
+}
+
+type resolveFunc func(ctx context.Context, uri, scheme string) (metadata.Signer, error)
+
+func (f resolveFunc) Resolve(ctx context.Context, uri, scheme string) (metadata.Signer, error) {
+	return f(ctx, uri, scheme)
 }

@@ -26,6 +26,9 @@ type Options struct {
 	DryRun bool
 	Log    *slog.Logger // nil: silent
 
+	// Patience is how long one call of a key service may take; 0 for [Patience].
+	Patience time.Duration
+
 	// Live are places where clients get the timestamp. What they serve keeps the
 	// next version above it; where one cannot be read that is a warning, since it
 	// must not stop the timestamp.
@@ -195,25 +198,40 @@ func onBranch(ctx context.Context, o Options, work func(head git.OID) (git.OID, 
 	}
 }
 
+// sign makes one commit on head, or none.
 func sign(ctx context.Context, o Options, head git.OID, live []repository.Live) (Result, error) {
-	result := Result{Commit: head}
+	result, edit, err := prepare(ctx, o, head, live)
+	if err != nil || edit == nil || o.DryRun {
+		return result, err
+	}
+	message := "Online sign (timestamp)"
+	if result.Signed[0].Role == metadata.Snapshot {
+		message = "Online sign (snapshot & timestamp)"
+	}
+	result.Commit, err = commit(ctx, o, head, edit, message)
+	return result, err
+}
+
+// prepare signs what is due at head; edit is nil where nothing is.
+func prepare(ctx context.Context, o Options, head git.OID, live []repository.Live) (result Result, edit *repository.Edit, err error) {
+	result = Result{Commit: head}
 	signable, err := o.Repository.Signable(ctx, head)
 	if err != nil {
-		return result, err
+		return result, nil, err
 	}
 	online, err := signable.For(head)
 	if err != nil {
-		return result, err
+		return result, nil, err
 	}
 	due, err := online.Renew(ctx, o.Now, live...)
 	if err != nil {
-		return result, err
+		return result, nil, err
 	}
 	result.Blocked, result.Warnings, result.Outage = due.Blocked, due.Notes, outage(online.Root)
 	if len(due.List) == 0 {
-		return result, nil
+		return result, nil, nil
 	}
-	keys := newKeyring(o.Keys)
+	keys := newKeyring(o.Keys, o.Patience)
 	for _, renewal := range due.List {
 		if renewal.From != "" {
 			result.Warnings = append(result.Warnings, fmt.Sprintf("%s.json at commit %.10s was removed, put back or never signed; %s version %d goes on from version %d of commit %.10s",
@@ -223,13 +241,13 @@ func sign(ctx context.Context, o Options, head git.OID, live []repository.Live) 
 		if !o.DryRun {
 			var warnings []string
 			if by, warnings, err = signRole(ctx, keys, due.Edit, renewal); err != nil {
-				return result, err
+				return result, nil, err
 			}
 			result.Warnings = append(result.Warnings, warnings...)
 		}
 		doc, err := due.Edit.Document(renewal.Role)
 		if err != nil {
-			return result, err
+			return result, nil, err
 		}
 		s := Signed{Role: renewal.Role, Version: renewal.Version, Previous: renewal.Previous, Why: renewal.Why,
 			Expires: doc.Expires(), Meta: map[string]int64{}, Keys: by}
@@ -238,15 +256,7 @@ func sign(ctx context.Context, o Options, head git.OID, live []repository.Live) 
 		}
 		result.Signed = append(result.Signed, s)
 	}
-	if o.DryRun {
-		return result, nil
-	}
-	message := "Online sign (timestamp)"
-	if result.Signed[0].Role == metadata.Snapshot {
-		message = "Online sign (snapshot & timestamp)"
-	}
-	result.Commit, err = commit(ctx, o, head, due.Edit, message)
-	return result, err
+	return result, due.Edit, nil
 }
 
 func commit(ctx context.Context, o Options, on git.OID, edit *repository.Edit, message string) (git.OID, error) {

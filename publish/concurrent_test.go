@@ -143,9 +143,9 @@ func TestInterleaved(t *testing.T) {
 	live := &storetest.Memory{}
 	mustRun(t, r, commits[0], live)
 
-	rounds := 8
+	rounds := 6
 	if os.Getenv("TUFOPS_SOAK") != "" {
-		rounds = 1500
+		rounds = 300 // in each of ten runs
 	}
 	start := seed(t)
 	given, changed, late := 0, 0, 0

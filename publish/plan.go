@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/md5"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,7 +40,8 @@ func ObjectName(f File) string {
 type live struct {
 	timestamp object
 	pages     []object
-	current   bool // timestamp and pages are those of this commit
+	samePages bool // they are those of this commit
+	current   bool // and so is the timestamp
 
 	missing []File // of the files that never change, and those resigned; in the tree's order
 	altered []string
@@ -115,8 +117,8 @@ func (p *publisher) look(ctx context.Context) (*live, error) {
 			pages, l.pages = append(pages, f), append(l.pages, page)
 		}
 	}
-	same, err := p.samePages(pages, l.pages)
-	l.current = l.current && same
+	l.samePages, err = p.samePages(pages, l.pages)
+	l.current = l.current && l.samePages
 	return l, err
 }
 
@@ -125,6 +127,9 @@ func (p *publisher) look(ctx context.Context) (*live, error) {
 func (p *publisher) samePages(ours []File, live []object) (bool, error) {
 	var generated time.Time
 	for i, f := range ours {
+		if live[i].version == "" {
+			return false, nil
+		}
 		var s struct{ Generated time.Time }
 		if f.Name == statusName && json.Unmarshal(live[i].data, &s) == nil {
 			generated = s.Generated
@@ -213,22 +218,27 @@ func (p *publisher) examine(ctx context.Context, l *live) error {
 func (p *publisher) compare(ctx context.Context, files []File, there map[string]Object) (differ []File, err error) {
 	var mu sync.Mutex
 	err = p.each(ctx, files, func(ctx context.Context, f File, ours io.Reader) error {
-		name, same := ObjectName(f), false
-		if sum := there[name].MD5; len(sum) == md5.Size && !p.options.Deep {
-			h := md5.New()
-			if _, err := io.Copy(h, ours); err != nil {
-				return fmt.Errorf("compare %s: %w", name, err)
-			}
-			same = bytes.Equal(h.Sum(nil), sum)
-		} else {
+		name := ObjectName(f)
+		sum := there[name].MD5
+		listed := len(sum) == md5.Size && !p.options.Deep
+		digest, content := md5.New(), sha256.New()
+		if _, err := io.Copy(io.MultiWriter(digest, content), ours); err != nil {
+			return fmt.Errorf("compare %s: %w", name, err)
+		}
+		// A digest that differs may be that of something else, such as of the object
+		// as it is encrypted. Only its content accuses somebody of having altered it.
+		same := listed && bytes.Equal(digest.Sum(nil), sum)
+		if !same {
 			theirs, _, err := p.from.Get(ctx, name)
 			if err != nil {
 				return fmt.Errorf("compare %s: %w", name, err)
 			}
 			defer theirs.Close()
-			if same, err = equal(ours, theirs); err != nil {
+			have := sha256.New()
+			if _, err := io.Copy(have, theirs); err != nil {
 				return fmt.Errorf("compare %s: %w", name, err)
 			}
+			same = bytes.Equal(have.Sum(nil), content.Sum(nil))
 		}
 		if !same {
 			mu.Lock()
@@ -491,12 +501,8 @@ func (p *publisher) plan(l *live) (*plan, error) {
 			pages = append(pages, f)
 		}
 	}
-	same, err := p.samePages(pages, l.pages)
-	if err != nil {
-		return nil, err
-	}
 	switch {
-	case same:
+	case l.samePages:
 		p.report.Present += len(pages)
 		pages = nil
 	case len(l.altered) > 0 || l.foreign != nil:

@@ -29,7 +29,7 @@ type EventOptions struct {
 	Pushers func(ctx context.Context) (map[git.OID]string, error)
 	// Attested says why a person's key in a state has no hardware attestation
 	// that holds; "" where it has one. An error means that it could not be
-	// looked at. nil: nobody can tell.
+	// looked at. nil: [Policy.Attested], which goes by what lies in keys/.
 	Attested func(ctx context.Context, s *State, k *metadata.Key) (string, error)
 }
 
@@ -379,6 +379,9 @@ type RoleStatus struct {
 	Invites         []string         `json:"invites"` // people invited to a role that this role delegates
 	Artifacts       []ArtifactChange `json:"artifacts"`
 	Findings        []Finding        `json:"findings"`
+	// Attestations are what keys/ says of keys that may sign the role, or that its
+	// file names.
+	Attestations []KeyAttestation `json:"attestations,omitempty"`
 
 	baseline *metadata.Document
 }
@@ -451,7 +454,11 @@ func (e *Event) Status(ctx context.Context, now time.Time, policy Policy) (*Stat
 		s.Complete = s.Complete && !f.Blocks()
 	}
 	s.Silenced = j.silenced
-	if s.Profile, j.err = e.Proposed.Profile(ctx, policy.Profile, e.options.Attested); j.err != nil {
+	attested := e.options.Attested
+	if attested == nil {
+		attested = policy.Attested
+	}
+	if s.Profile, j.err = e.Proposed.Profile(ctx, policy.Profile, attested); j.err != nil {
 		return nil, j.err
 	}
 	return s, nil
@@ -476,6 +483,8 @@ type judge struct {
 
 	silenced []Silenced
 	material trustroot.Reader
+
+	attestations map[string]*KeyAttestation // of the proposed state; see attested
 }
 
 // failed notes an error that leaves no verdict. What is wrong with content is
@@ -544,6 +553,7 @@ func (j *judge) role(role string) RoleStatus {
 		s.KnownGood = &KnownGoodStatus{Threshold: q.Threshold, Signed: holders(q.Signed), Missing: holders(q.Missing)}
 	}
 	v.head(f)
+	s.Attestations = j.attestationsOf(role, doc)
 	s.Findings = j.settle(f.list)
 	s.Complete = len(s.Invites) == 0 && !slices.ContainsFunc(s.Findings, Finding.Blocks)
 	return s

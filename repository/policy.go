@@ -15,6 +15,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/tufops/tufops/internal/attestation"
 	"github.com/tufops/tufops/internal/git"
 )
 
@@ -53,6 +54,9 @@ type Policy struct {
 	// machine calls no other service or host for a key that only an event names.
 	// Empty: none.
 	OnlineKeys []string
+	// AttestationRoots are certificates in PEM, one after another: makers of tokens
+	// whose attestations are believed besides Yubico's.
+	AttestationRoots string
 	// Profile is what the repository is held to; "" for nothing beyond the rules.
 	Profile Profile
 	// EnforceTrust lets mistakes in Sigstore's trust material keep an event from
@@ -92,7 +96,7 @@ func (e *PolicyError) Hint() string {
 }
 
 // policyKeys are the names at the top of [PolicyFile].
-var policyKeys = []string{"repositories", "legacy-keyids", "key-types", "online-keys", "attested-keys", "invite-acceptance", "trust-material", "profile", "rules"}
+var policyKeys = []string{"repositories", "legacy-keyids", "key-types", "online-keys", "attested-keys", "attestation-roots", "invite-acceptance", "trust-material", "profile", "rules"}
 
 // policyFile is the form of [PolicyFile].
 type policyFile struct {
@@ -101,6 +105,7 @@ type policyFile struct {
 	KeyTypes         []string                `yaml:"key-types"`
 	OnlineKeys       []string                `yaml:"online-keys"`
 	AttestedKeys     *string                 `yaml:"attested-keys"`
+	AttestationRoots *string                 `yaml:"attestation-roots"`
 	InviteAcceptance *string                 `yaml:"invite-acceptance"`
 	Profile          *string                 `yaml:"profile"`
 	TrustMaterial    *string                 `yaml:"trust-material"`
@@ -165,6 +170,12 @@ func ParsePolicy(data []byte) (Policy, error) {
 	}
 	if p.EnforceTrust, err = choice("trust-material", f.TrustMaterial, "enforced", "shown"); err != nil {
 		return Policy{}, err
+	}
+	if f.AttestationRoots != nil {
+		p.AttestationRoots = *f.AttestationRoots
+		if _, err := attestation.ParseVerifier([]byte(p.AttestationRoots)); err != nil {
+			return Policy{}, fmt.Errorf("attestation-roots: %w", err)
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Rules)) {
 		d := Decision(f.Rules[name])

@@ -121,7 +121,7 @@ func TestParsePolicyErrors(t *testing.T) {
 		{"a word", "strict", "line 1: it does not hold keys like rules and key-types"},
 		{"two documents", "rules: {}\n---\nrules: {}", "it holds more than one document"},
 		{"a second document that is broken", "rules: {}\n---\n: {", "it holds more than one document"},
-		{"unknown key", "legacy-keyids: allowed\nlegacy-keyid: allowed", `line 2: there is no key "legacy-keyid", only repositories, legacy-keyids, key-types, online-keys, attested-keys, invite-acceptance, trust-material, profile, rules`},
+		{"unknown key", "legacy-keyids: allowed\nlegacy-keyid: allowed", `line 2: there is no key "legacy-keyid", only repositories, legacy-keyids, key-types, online-keys, attested-keys, attestation-roots, invite-acceptance, trust-material, profile, rules`},
 		{"key twice", "legacy-keyids: refused\nlegacy-keyids: allowed", `line 2: "legacy-keyids" stands twice`},
 		{"a number for a key", "1: x", "line 1: a key is not text"},
 		{"alias", "key-types: &x [ed25519/ed25519]\nrepositories: *x", "line 1: anchors and aliases are not read"},

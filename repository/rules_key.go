@@ -79,9 +79,9 @@ var (
 		Title:   "a new key that may be in a file",
 		Stops:   "a key that was to be made in hardware can be copied",
 		Source:  "sigstore/root-signing#1364: the check was lost in a migration",
-		Breaks:  "a key that the event adds for a person has no hardware attestation in keys/, or one that does not hold; only where the program can check one, unless .tufops.yaml asks for it",
+		Breaks:  "a key that the event adds for a person has no hardware attestation in keys/, or one that does not hold: its certificates do not lead to Yubico or a root of attestation-roots, are about another key or slot, the key signs without PIN and touch each time, the firmware is older than 4.3.5, or the same device attests another key of the role; while keys/ is empty only if .tufops.yaml asks for it",
 		Example: "the new key of @dave (keyid 14a683edf8761d00dc57b7c9a45b52da052abf8283cbda1070ddf9c99336058e) is not attested: keys/ holds nothing for it",
-		Hint:    "have @dave attest the key on its device, and commit the attestation below keys/",
+		Hint:    "have @dave attest the key on its device, and commit the attestation below keys/: tufops-sign keys attest",
 	})
 	onlineURIUnpinned = rule(Rule{
 		Name: "online-uri-unpinned", Level: LevelError, Gates: "E",
@@ -214,19 +214,42 @@ var writtenTypes = []string{"ecdsa/ecdsa-sha2-nistp256", "ecdsa/ecdsa-sha2-nistp
 
 // keyTypeNotAllowed stops a key that deployed clients cannot use: go-tuf verifies
 // no role that lists one, whoever else has signed. It judges key material that
-// the event adds: what is there, or was imported, may be of any type.
+// the event adds: what is there, or was imported, may be of any type. A key of
+// Sigstore's is judged wherever the event lists it anew.
 func (v view) keyTypeNotAllowed(f *findings) {
 	keys, _ := v.keys()
 	for _, k := range keys {
 		switch {
 		case v.hadPublicKey(k):
 		case !v.policy.Allows(k.Type + "/" + k.Scheme):
-			f.add(keyTypeNotAllowed, v.file(), "use an ECDSA P-256 key", "the new key of %s has type %s and scheme %s, which deployed clients may not verify", holderOf(k), k.Type, k.Scheme)
+			why := "deployed clients may not verify"
+			if k.Type == metadata.SigstoreKey {
+				why = unreadableSigstore
+			}
+			f.add(keyTypeNotAllowed, v.file(), "use an ECDSA P-256 key", "the new key of %s has type %s and scheme %s, which %s", holderOf(k), k.Type, k.Scheme, why)
 		case k.Unusable != nil:
 			f.add(keyTypeNotAllowed, v.file(), "remove the key and add it again with tufops-sign delegate", "the new key of %s (keyid %s) can verify nothing: %v", holderOf(k), k.ID, k.Unusable)
 		}
 	}
+	v.listing(func(d metadata.Delegation, id string) {
+		k := d.Keys[id]
+		if k == nil || k.Type != metadata.SigstoreKey || !v.hadPublicKey(k) {
+			return
+		}
+		var old metadata.Delegation
+		if v.known != nil {
+			old, _ = v.known.Delegation(d.Role)
+		}
+		if !slices.Contains(old.KeyIDs, id) {
+			f.add(keyTypeNotAllowed, v.file(), "use an ECDSA P-256 key", "%s is to list the key of %s, which has type %s and scheme %s, which %s", d.Role, holderOf(k), k.Type, k.Scheme, unreadableSigstore)
+		}
+	})
 }
+
+// unreadableSigstore is why no role that clients read may list a key of
+// Sigstore's: go-tuf knows no such type, and cannot parse a file with such a
+// signature in it.
+const unreadableSigstore = "clients that are built with go-tuf cannot verify; and they cannot read a file that it has signed, since the signature is not in hex"
 
 // login is what GitHub accepts as one, with the @.
 var login = regexp.MustCompile(`^@[a-z0-9]+(-[a-z0-9]+)*$`)
@@ -400,24 +423,28 @@ func (v view) inviteAcceptedByOther(f *findings) {
 // was made in hardware. Keys that are there already are not judged: an
 // emergency must not wait for the attestation of an old one.
 //
-// Where nobody can tell, nothing is said, unless the policy asks for attested
-// keys: what was asked for and not looked at is not granted.
+// Where keys/ has nothing for anybody the repository does not attest keys, and
+// nothing is said, unless the policy asks for it.
 func (v view) keyNotAttested(f *findings) {
 	attested, required := v.event.options.Attested, v.policy.Rules[keyNotAttested.Name].Level == LevelError
-	if attested == nil && !required {
+	if attested == nil && !required && len(v.state.Files("keys")) == 0 {
 		return
 	}
 	for _, k := range v.newKeys() {
-		why := "this program cannot check it"
+		why := ""
 		if attested != nil {
 			var err error
 			if why, err = attested(v.ctx, v.state, k); err != nil {
 				v.failed(fmt.Errorf("attestation of the key of %s (keyid %s): %w", k.Owner, k.ID, err))
 				return
 			}
+		} else if a := v.attested()[k.Fingerprint()]; a == nil {
+			why = noAttestation
+		} else if !a.Holds {
+			why = a.Text
 		}
 		if why != "" {
-			f.add(keyNotAttested, v.file(), fmt.Sprintf("have %s attest the key on its device, and commit the attestation below keys/", k.Owner),
+			f.add(keyNotAttested, v.file(), fmt.Sprintf("have %s attest the key on its device, and commit the attestation below keys/: tufops-sign keys attest", k.Owner),
 				"the new key of %s (keyid %s) is not attested: %s", k.Owner, k.ID, why)
 		}
 	}

@@ -420,6 +420,19 @@ func ruleCases() []ruleCase {
 				Roles(s, "targets")["keyids"] = append(Roles(s, "targets")["keyids"].([]any), id)
 			}).Sign("root", "alice", "bob")
 		}, []string{"root key-type-not-allowed error"}, false},
+		{"new key of Sigstore's", func(w *World) {
+			bumpRoot(w, func(s object) { listSigstore(s, "timestamp", "snapshot") })
+		}, []string{"root key-type-not-allowed error"}, false},
+		{"key of Sigstore's that is there already", func(w *World) {
+			bumpRoot(w, func(s object) { listSigstore(s, "targets") })
+			onMain(w)
+			bumpRoot(w, func(object) {})
+		}, nil, true},
+		{"key of Sigstore's that is there already, for another role", func(w *World) {
+			bumpRoot(w, func(s object) { listSigstore(s, "targets") })
+			onMain(w)
+			bumpRoot(w, func(s object) { listSigstore(s, "timestamp", "snapshot") })
+		}, []string{"root key-type-not-allowed error", "root key-type-not-allowed error"}, false},
 		{"new key without a public value", func(w *World) {
 			bumpRoot(w, func(s object) {
 				k := metadata.Clone(Key("dave").Object)
@@ -683,6 +696,19 @@ func ruleCases() []ruleCase {
 
 func bumpRoot(w *World, edit func(object)) *World {
 	return w.Edit("root", edit).Sign("root", "alice", "bob")
+}
+
+// listSigstore lists an identity at Sigstore for roles, as tuf-on-ci writes one.
+func listSigstore(root object, roles ...string) {
+	k := object{
+		"keytype": "sigstore-oidc", "scheme": "Fulcio", metadata.FieldOnlineURI: "sigstore:",
+		"keyval": object{"identity": "https://github.com/o/r/.github/workflows/online-sign.yml@refs/heads/main", "issuer": "https://token.actions.githubusercontent.com"},
+	}
+	id, _ := metadata.KeyID(k)
+	Keys(root)[id] = k
+	for _, role := range roles {
+		Roles(root, role)["keyids"] = append(Roles(root, role)["keyids"].([]any), id)
+	}
 }
 
 func bumpTargets(w *World, edit func(object)) *World {

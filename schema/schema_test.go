@@ -116,10 +116,10 @@ func TestPolicy(t *testing.T) {
 
 // TestPolicyWhole: a file with all keys, with every small change to it.
 func TestPolicyWhole(t *testing.T) {
-	keys := []string{"repositories", "legacy-keyids", "key-types", "online-keys", "attested-keys", "invite-acceptance", "trust-material", "profile", "rules", "reason"}
+	keys := []string{"repositories", "legacy-keyids", "key-types", "online-keys", "attested-keys", "attestation-roots", "invite-acceptance", "trust-material", "profile", "rules", "reason"}
 	whole := object{
 		"repositories": []string{"v1"}, "legacy-keyids": "allowed", "key-types": []string{"ed25519/ed25519"}, "online-keys": []string{"hv:"}, "attested-keys": "required", "invite-acceptance": "own-login", "trust-material": "enforced",
-		"profile": "sigstore-public-good",
+		"attestation-roots": "-----BEGIN CERTIFICATE-----\n", "profile": "sigstore-public-good",
 	}
 	decisions := object{}
 	for _, r := range repository.Rules() {

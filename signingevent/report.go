@@ -54,6 +54,16 @@ func Text(s *repository.Status) string {
 				}
 			}
 		}
+		for i, a := range r.Attestations {
+			label := ""
+			if i == 0 {
+				label = "attested"
+			}
+			line(label, "%s", t(attestation(a)))
+			if a.Note != "" {
+				line("", "    %s", t(a.Note))
+			}
+		}
 		textFindings(&b, r.Findings)
 	}
 	if len(s.Findings) > 0 {
@@ -69,6 +79,14 @@ func Text(s *repository.Status) string {
 	textRehearsal(&b, s.Rehearsal)
 	fmt.Fprintf(&b, "\n%s\n", Verdict(s))
 	return b.String()
+}
+
+// attestation is what keys/ says of a key, on one line.
+func attestation(a repository.KeyAttestation) string {
+	if a.Holds {
+		return fmt.Sprintf("%s (key %.8s): %s", a.Owner, a.KeyID, a.Text)
+	}
+	return fmt.Sprintf("%s (key %.8s): does not hold: %s", a.Owner, a.KeyID, a.Text)
 }
 
 // ProfileText says for a terminal which demands of a profile are met.
@@ -352,6 +370,16 @@ func Markdown(s *repository.Status) string {
 				if a.Meaning != nil {
 					fmt.Fprintf(&b, "\n%s\n", strings.Join(a.Meaning.Markdown(), "\n"))
 				}
+			}
+		}
+		if len(r.Attestations) > 0 {
+			fmt.Fprintf(&b, "\nAttested keys of %s:\n\n", code(r.Role))
+			for _, a := range r.Attestations {
+				fmt.Fprintf(&b, "* %s", plain(attestation(a)))
+				if a.Note != "" {
+					fmt.Fprintf(&b, "<br>%s", plain(a.Note))
+				}
+				b.WriteByte('\n')
 			}
 		}
 		markdownFindings(&b, "Findings on "+code(r.Role), r.Findings)

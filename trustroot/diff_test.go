@@ -242,6 +242,7 @@ func TestWorkedDiffs(t *testing.T) {
 		{"the same, mended", "90c66330/tr", "2ec248be/tr", day("2025-08-13")},
 		{"and its signing configuration", "1caaab88/sc", "8f89c913/sc", day("2025-08-13")},
 		{"an authority removed", "a146d3cb/tr", "6533dfb7/tr", day("2024-08-21")},
+		{"and a signing configuration that was not there before", "", "6533dfb7/sc", day("2024-08-21")},
 	} {
 		name := artifact(work.after, files[work.after])
 		d := trustroot.Compare(name, files[work.before], files[work.after], work.moment.Add(12*time.Hour))
@@ -281,11 +282,13 @@ var seeds = []string{
 		`"publicKey":{"rawBytes":"MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=","keyDetails":"PKIX_ED25519","validFor":{"start":"2025-01-01T00:00:00Z"}},"logId":{"keyId":"AAAA"}}]}`,
 	`{"tlogs":[{}],"ctlogs":[{"publicKey":{"validFor":{"end":"0001-01-01T00:00:00Z"}}}],"certificateAuthorities":[{"certChain":{"certificates":[{"rawBytes":"MIIB"}]}}]}`,
 	`{"mediaType":"application/vnd.dev.sigstore.signingconfig.v0.2+json","rekorTlogUrls":[{"url":"https://[::1","majorApiVersion":2,"validFor":{"start":"2025-01-01T00:00:00Z"}}],"rekorTlogConfig":{"selector":"EXACT","count":3}}`,
+	`{"caUrls":[{"url":"x","validFor":{"start":"9999-12-31T23:59:59-23:59","end":"0001-01-01T00:00:00+23:59"}}]}`,
 	`{"caUrl":"x","tlogUrls":[""]}`, `{}`, `[[`, `{"\ud800":null,"a":1e999}`,
 }
 
 // judge runs everything on one text and checks what always holds: nothing
-// panics, what cannot be read is found, and nothing differs from itself.
+// panics, what cannot be read is found, what can be read can be told to programs,
+// and nothing differs from itself.
 func judge(t *testing.T, data, other []byte) {
 	t.Helper()
 	for _, name := range []string{"trusted_root.json", "signing_config.v0.2.json"} {
@@ -293,6 +296,9 @@ func judge(t *testing.T, data, other []byte) {
 		files := map[string][]byte{"trusted_root.json": other, "signing_config_rekor_v2.v0.2.json": other, "ctfe.pub": other, "fulcio.pem": other}
 		found := trustroot.Lint(trustroot.Input{Name: name, Data: data, Before: other, Files: files, Now: now})
 		trustroot.Compare(name, other, data, now).Markdown()
+		if _, err := json.Marshal(trustroot.Describe(kind, data, now)); err != nil { // which status pages are made of
+			t.Fatal(err)
+		}
 		d := trustroot.Compare(name, data, data, now)
 		if _, err := trustroot.Parse(kind, data); err != nil {
 			if len(found) == 0 || !d.Refused {

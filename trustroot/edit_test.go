@@ -2,6 +2,7 @@ package trustroot_test
 
 import (
 	"bytes"
+	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"slices"
@@ -80,6 +81,14 @@ func edits(t *testing.T) map[string]struct {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var issuing []*x509.Certificate
+	for _, c := range trustroottest.Chain(t, trustroottest.Issuing, trustroottest.Anchor) {
+		cert, err := x509.ParseCertificate(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		issuing = append(issuing, cert)
+	}
 	open := func(day string) trustroot.Window {
 		start, err := time.Parse(time.DateOnly, day)
 		if err != nil {
@@ -96,7 +105,7 @@ func edits(t *testing.T) map[string]struct {
 		inverse func(*trustroot.Document) ([]byte, error)
 		want    []string
 	}
-	const stampURL = "https://stamper.example.test/api/v1/timestamp"
+	const stampURL, issueURL = "https://stamper.example.test/api/v1/timestamp", "https://issuing.example.test"
 	return map[string]edit{
 		"add a shard": {false, func(d *trustroot.Document) ([]byte, error) {
 			return d.AddLog(trustroot.TLogs, trustroot.Log{URL: "https://log2026-1.rekor.example.test", Key: key, Window: open("2026-02-01")})
@@ -107,6 +116,9 @@ func edits(t *testing.T) map[string]struct {
 		"add an authority": {false, func(d *trustroot.Document) ([]byte, error) {
 			return d.AddAuthority(trustroot.TimestampAuthorities, trustroot.Authority{URL: stampURL, Chain: stamper, Window: open("2026-02-01")})
 		}, remove(stampURL), []string{"+ ADDED timestamp authority " + stampURL, "CN=stamper,O=example"}},
+		"add a certificate authority": {false, func(d *trustroot.Document) ([]byte, error) {
+			return d.AddAuthority(trustroot.CertificateAuthorities, trustroot.Authority{URL: issueURL, Chain: issuing, Window: trustroot.Window{Start: day("2026-02-01"), End: day("2027-02-01")}})
+		}, remove(issueURL), []string{"+ ADDED certificate authority " + issueURL, "CN=issuing,O=example", "2026-02-01 -> 2027-02-01"}},
 		"close": {false, func(d *trustroot.Document) ([]byte, error) {
 			return d.Close(find(t, d, "https://ctfe.example.test/2025"), day("2026-03-01"))
 		}, func(d *trustroot.Document) ([]byte, error) {

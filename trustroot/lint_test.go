@@ -122,6 +122,9 @@ var lintCases = []struct {
 	{"text behind the end", func(t *testing.T, w *world) { w.data = append(trustroottest.Bytes(w.root), "{}"...) }, []string{"error unreadable"}},
 	{"space behind the end", func(t *testing.T, w *world) { w.data = append(trustroottest.Bytes(w.root), " \n\n"...) }, nil},
 	{"not UTF-8", func(t *testing.T, w *world) { w.text(t, "anchor", "anch\xffor") }, []string{"error unreadable"}},
+	{"a time after the last year", func(t *testing.T, w *world) {
+		w.text(t, "2025-02-01T00:00:00Z", "9999-12-31T23:59:59-23:59")
+	}, []string{"error unreadable"}},
 	{"a tab in a string", func(t *testing.T, w *world) { w.text(t, "anchor", "anch\tor") }, []string{"error unreadable"}},
 	{"an escape that JSON does not know", func(t *testing.T, w *world) { w.text(t, "anchor", `anch\xor`) }, []string{"error unreadable"}},
 	{"an escape that JSON knows", func(t *testing.T, w *world) { w.text(t, `"mediaType"`, `"media\u0054ype"`) }, []string{}},

@@ -48,6 +48,7 @@ Example:
 			initCommand(m),
 			delegateCommand(m),
 			importCommand(m),
+			keysCommand(m.Env),
 			cli.ManCommand("tufops-sign"),
 		},
 	}

@@ -124,7 +124,7 @@ func checkClients(t *testing.T, site string, root []byte, least int64) {
 // to a directory. Clients go on at every one of them, and the next run ends as if
 // nothing had been.
 func TestPublishKilled(t *testing.T) {
-	kills := 5
+	kills := 3
 	switch {
 	case os.Getenv("TUFOPS_SOAK") != "":
 		kills = 50 // in each of ten runs

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tufops/tufops/repository"
+	"github.com/tufops/tufops/repository/repositorytest"
 	"github.com/tufops/tufops/trustroot"
 	"github.com/tufops/tufops/trustroot/trustroottest"
 )
@@ -153,4 +155,22 @@ func TestTrustedRootEdit(t *testing.T) {
 	d.run(1, []string{"rule signing-config/untrusted", "nothing was written"}, append(add, "https://log2030-1.rekor.example.com")...)
 	d.run(0, nil, "signing-config", "validate")
 	d.run(0, nil, "trusted-root", "validate")
+}
+
+// TestValidateShowsProfile: where the commit's .tufops.yaml names a profile, each of
+// its demands is shown, met or not, and changes nothing else.
+func TestValidateShowsProfile(t *testing.T) {
+	w := repositorytest.New(t)
+	w.WriteFile("targets/trusted_root.json", string(trustroottest.Bytes(trustroottest.Root())))
+	w.Commit("no profile")
+	d := trustDir{t, w.Dir}
+	before := d.run(0, []string{"no error"}, "trusted-root", "validate")
+	w.WriteFile(repository.PolicyFile, "profile: sigstore-public-good\n")
+	w.Commit("a profile")
+	after := d.run(0, []string{"no error"}, "trusted-root", "validate")
+	for _, want := range []string{"root has 2 distinct keys; five are asked for", "a timestamp lives", "nobody can tell here whether the keys of root live in attested devices"} {
+		if strings.Contains(before, want) || !strings.Contains(after, want) {
+			t.Errorf("%q is missing with the profile, or there without it:\n%s", want, after)
+		}
+	}
 }

@@ -8,7 +8,7 @@
 // program (see [record]), so a floor has no fewer processes and no less input
 // than the thing it is compared with.
 //
-//	go run ./internal/bench [-only status,build,client,growth] [-rounds N]
+//	go run ./internal/bench [-only start,status,build,client,publish,growth] [-rounds N]
 package main
 
 import (
@@ -39,7 +39,7 @@ func main() {
 }
 
 func run(ctx context.Context) (err error) {
-	sections := []string{"status", "build", "client", "growth"}
+	sections := []string{"start", "status", "build", "client", "publish", "growth"}
 	only := flag.String("only", strings.Join(sections, ","), "measure these")
 	rounds := flag.Int("rounds", 21, "how often a program is run for its median")
 	growthRounds := flag.Int("growth-rounds", 5, "the same in the tables of growth")
@@ -58,10 +58,15 @@ func run(ctx context.Context) (err error) {
 	if err := b.prepare(ctx); err != nil {
 		return err
 	}
-	speed := slices.ContainsFunc(wanted, func(w string) bool { return w != "growth" })
+	speed := slices.ContainsFunc(wanted, func(w string) bool { return w != "growth" && w != "publish" && w != "start" })
+	if slices.Contains(wanted, "start") {
+		if err := b.start(ctx, *rounds); err != nil {
+			return fmt.Errorf("start: %w", err)
+		}
+	}
 	if speed {
 		if err := b.corpus(ctx); err != nil {
-			fmt.Fprintf(os.Stderr, "bench: note: no corpus (%v): only growth is measured\n", err)
+			fmt.Fprintf(os.Stderr, "bench: note: no corpus (%v): only start, publish and growth are measured\n", err)
 			speed = false
 		}
 	}
@@ -76,6 +81,11 @@ func run(ctx context.Context) (err error) {
 					return fmt.Errorf("%s: %w", s.name, err)
 				}
 			}
+		}
+	}
+	if slices.Contains(wanted, "publish") {
+		if err := b.publish(ctx, *growthRounds); err != nil {
+			return fmt.Errorf("publish: %w", err)
 		}
 	}
 	if slices.Contains(wanted, "growth") {

@@ -363,7 +363,40 @@ func (b *bench) client(ctx context.Context) error {
 		return refreshes()
 	}}
 	bare := &timing{run: program(ctx, b.dir, nil, nil, b.bareGets, urls...)}
-	if err := interleave(ctx, b.rounds, memory, disk, gets, checks, whole, bare); err != nil {
+	// The same client again, which is what a service does: nothing is new.
+	again := func(cache string) (*timing, error) {
+		hc := httpClient()
+		c, err := client.New(client.Options{Root: root, MetadataURL: base, CacheDir: cache, Fetcher: &client.HTTPFetcher{Client: hc}, Now: func() time.Time { return now }})
+		if err == nil {
+			_, err = c.Refresh(ctx)
+		}
+		return &timing{run: func() (time.Duration, error) {
+			return timed(func() error { _, err := c.Refresh(ctx); return err })
+		}}, err
+	}
+	keptOnDisk := filepath.Join(b.dir, "kept")
+	kept, err := again("")
+	if err != nil {
+		return err
+	}
+	onDisk, err := again(keptOnDisk)
+	if err != nil {
+		return err
+	}
+	two := httpClient()
+	last := []string{asked[13], asked[14]} // the root that is not there, and the timestamp
+	bareTwo := &timing{run: func() (time.Duration, error) {
+		return timed(func() error {
+			return errors.Join(get(ctx, two, base+last[0]), get(ctx, two, base+last[1]))
+		})
+	}}
+	keptArgs := []string{"--metadata-dir", keptOnDisk, "--metadata-url", base, "--time", corpusNow, "refresh"}
+	if _, err := program(ctx, b.dir, nil, nil, b.tufopsClient, "--metadata-dir", keptOnDisk, "init", filepath.Join(site, "1.root.json"))(); err != nil {
+		return err
+	}
+	programAgain := &timing{run: program(ctx, b.dir, nil, nil, b.tufopsClient, keptArgs...)}
+	programTwo := &timing{run: program(ctx, b.dir, nil, nil, b.bareGets, base+last[0], base+last[1])}
+	if err := interleave(ctx, b.rounds, memory, disk, gets, checks, whole, bare, kept, onDisk, bareTwo, programAgain, programTwo); err != nil {
 		return err
 	}
 	fmt.Printf("\nclient over loopback, nothing cached: %s\n", found)
@@ -374,6 +407,13 @@ func (b *bench) client(ctx context.Context) error {
 	row("program with the same imports gets the same", bare.median(), fmt.Sprint(len(asked)))
 	row("signature verifications", checks.median(), fmt.Sprint(len(v.list)))
 	compare([]*timing{bare, checks}, 1.5, []string{"tufops-client refresh"}, whole)
+	fmt.Printf("\nnothing new: %s and %s\n", last[0], last[1])
+	row("the two GETs, bare", bareTwo.median(), "")
+	compare([]*timing{bareTwo}, 1.2, []string{"the same client, cache in memory", "the same client, cache on disk"}, kept, onDisk)
+	fmt.Printf("\nnothing new, as a program, which verifies the whole chain again\n")
+	row("program with the same imports gets the two", programTwo.median(), "")
+	row("signature verifications", checks.median(), fmt.Sprint(len(v.list)))
+	compare([]*timing{programTwo, checks}, 1.2, []string{"tufops-client refresh"}, programAgain)
 	return nil
 }
 

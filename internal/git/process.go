@@ -114,6 +114,9 @@ var notInherited = map[string]bool{
 	"GIT_CONFIG": true, "GIT_INTERNAL_SUPER_PREFIX": true, "GIT_ATTR_SOURCE": true,
 	"TUFOPS_PIN": true, "TUFOPS_APP_PRIVATE_KEY": true, "TUFOPS_DEFAULT_TOKEN": true, "TUF_ON_CI_TOKEN": true,
 	"ACTIONS_ID_TOKEN_REQUEST_TOKEN": true, "ACTIONS_RUNTIME_TOKEN": true,
+	"AWS_SECRET_ACCESS_KEY": true, "AWS_SESSION_TOKEN": true, "AWS_CONTAINER_AUTHORIZATION_TOKEN": true,
+	"AZURE_CLIENT_SECRET": true, "AZURE_CLIENT_CERTIFICATE_PASSWORD": true, "IDENTITY_HEADER": true,
+	"VAULT_TOKEN": true,
 }
 
 // environ returns the environment of a git process.

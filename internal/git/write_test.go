@@ -562,7 +562,8 @@ func TestEnvironment(t *testing.T) {
 	one := git.OID(c.Commit("one"))
 	log := filepath.Join(t.TempDir(), "log")
 	fakeGit(t, `{ echo "args $*"; env | sed 's/^/env /'; } >> `+log)
-	secrets := []string{"TUFOPS_PIN", "TUF_ON_CI_TOKEN", "TUFOPS_DEFAULT_TOKEN", "TUFOPS_APP_PRIVATE_KEY", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_RUNTIME_TOKEN"}
+	secrets := []string{"TUFOPS_PIN", "TUF_ON_CI_TOKEN", "TUFOPS_DEFAULT_TOKEN", "TUFOPS_APP_PRIVATE_KEY", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_RUNTIME_TOKEN",
+		"AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN", "AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD", "IDENTITY_HEADER", "VAULT_TOKEN"}
 	for _, name := range secrets {
 		t.Setenv(name, "123456")
 	}

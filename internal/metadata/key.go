@@ -23,6 +23,10 @@ const (
 	FieldOnlineURI = "x-tuf-on-ci-online-uri" // an online key: where the private key is
 )
 
+// SigstoreKey is the keytype of an identity whose keys Sigstore certifies, one for
+// each signature. Such a key is kept and shown, and no signature of it counts.
+const SigstoreKey = "sigstore-oidc"
+
 // Key is one entry of a `keys` map.
 type Key struct {
 	ID        string // the keyid it is declared under; need not be the hash of Object

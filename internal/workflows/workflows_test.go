@@ -89,6 +89,53 @@ func TestDocs(t *testing.T) {
 
 // TestPushToMain: whatever on main decides about events has them judged again when
 // it changes, and what online signing writes does not start it again.
+// TestPublishHeals: a publication that failed is made again by the schedule, and
+// nobody has to do anything. So a scheduled run builds and deploys like any other,
+// of the newest commit that was to be published, whatever has become of the last.
+func TestPublishHeals(t *testing.T) {
+	files, err := Files(laid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if f.Path != ".github/workflows/publish.yml" {
+			continue
+		}
+		var doc struct {
+			On   struct{ Schedule []struct{ Cron string } }
+			Jobs map[string]struct {
+				If    string
+				Needs []string
+				Steps []struct {
+					If   string
+					With map[string]any
+				}
+			}
+		}
+		if err := yaml.Unmarshal(f.Data, &doc); err != nil {
+			t.Fatal(err)
+		}
+		if len(doc.On.Schedule) == 0 {
+			t.Error("no schedule")
+		}
+		const notInForks = "${{ !github.event.repository.fork }}"
+		build, deploy := doc.Jobs["build"], doc.Jobs["deploy"]
+		if build.If != notInForks || len(build.Needs) != 0 || deploy.If != "" || !reflect.DeepEqual(deploy.Needs, []string{"build"}) {
+			t.Errorf("build is run if %q after %q, deploy if %q after %q", build.If, build.Needs, deploy.If, deploy.Needs)
+		}
+		for _, step := range append(build.Steps, deploy.Steps...) {
+			if step.If != "" {
+				t.Errorf("a step is run only if %s", step.If)
+			}
+		}
+		if ref := build.Steps[0].With["ref"]; ref != "${{ inputs.ref || 'publish' }}" {
+			t.Errorf("it builds %v", ref)
+		}
+		return
+	}
+	t.Error("there is no publish.yml")
+}
+
 func TestPushToMain(t *testing.T) {
 	files, err := Files(laid)
 	if err != nil {

@@ -57,16 +57,28 @@ type World struct {
 func New(t testing.TB, periods repository.OnlineConfig) *World {
 	t.Helper()
 	periods.SnapshotExpiry, periods.SnapshotSigning = or(periods.SnapshotExpiry, 365), or(periods.SnapshotSigning, 60)
-	w := &World{Upstream: gittest.New(t), KeyDir: t.TempDir(), Now: Start, Site: t.TempDir(), t: t}
-	w.main = w.Open(w.Upstream.Dir)
-	if !w.restore(periods) {
-		w.importCommit("A start", "", []git.FileChange{{Path: "README.md", Data: []byte("a repository\n")}})
-		online := periods
-		online.Key = w.OnlineKey("online.pem")
-		alice := repository.RoleConfig{Signers: []string{"@alice"}, OwnKey: PersonKey(t, "alice"), ExpiryPeriod: 3650, SigningPeriod: 60}
-		w.Change("Initial root and targets", func(e *repository.Edit) error { return e.Init(alice, alice, online) }, metadata.Root, metadata.Targets)
-		w.keep(periods)
+	w := &World{KeyDir: t.TempDir(), Now: Start, Site: t.TempDir(), t: t}
+	if found, ok := begun.Load(fmt.Sprint(periods)); ok {
+		from := found.(beginning)
+		w.Upstream = from.upstream.Unpack(t)
+		w.main = w.Open(w.Upstream.Dir)
+		if err := os.WriteFile(filepath.Join(w.KeyDir, "online.pem"), from.key, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return w
 	}
+	w.Upstream = gittest.New(t)
+	w.main = w.Open(w.Upstream.Dir)
+	w.importCommit("A start", "", []git.FileChange{{Path: "README.md", Data: []byte("a repository\n")}})
+	online := periods
+	online.Key = w.OnlineKey("online.pem")
+	alice := repository.RoleConfig{Signers: []string{"@alice"}, OwnKey: PersonKey(t, "alice"), ExpiryPeriod: 3650, SigningPeriod: 60}
+	w.Change("Initial root and targets", func(e *repository.Edit) error { return e.Init(alice, alice, online) }, metadata.Root, metadata.Targets)
+	key, err := os.ReadFile(filepath.Join(w.KeyDir, "online.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun.Store(fmt.Sprint(periods), beginning{key, w.Upstream.Pack()})
 	return w
 }
 
@@ -75,31 +87,8 @@ func New(t testing.TB, periods repository.OnlineConfig) *World {
 var begun sync.Map
 
 type beginning struct {
-	key    []byte // online.pem
-	stream string // all of main
-}
-
-// keep remembers what was made, for the next [New] with the same periods.
-func (w *World) keep(periods repository.OnlineConfig) {
-	key, err := os.ReadFile(filepath.Join(w.KeyDir, "online.pem"))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	begun.Store(fmt.Sprint(periods), beginning{key, w.Upstream.Run("fast-export", "--full-tree", "main") + "\n"})
-}
-
-// restore makes what was remembered, and reports whether there was anything.
-func (w *World) restore(periods repository.OnlineConfig) bool {
-	found, ok := begun.Load(fmt.Sprint(periods))
-	if !ok {
-		return false
-	}
-	from := found.(beginning)
-	if err := os.WriteFile(filepath.Join(w.KeyDir, "online.pem"), from.key, 0o600); err != nil {
-		w.t.Fatal(err)
-	}
-	w.fastImport(from.stream)
-	return true
+	key      []byte // online.pem
+	upstream gittest.Packed
 }
 
 func or(days, otherwise int64) int64 {
@@ -317,15 +306,10 @@ func (w *World) importCommit(message string, parent git.OID, changes []git.FileC
 		}
 		fmt.Fprintf(&b, "M 100644 inline %q\ndata %d\n%s\n", c.Path, len(c.Data), c.Data)
 	}
-	w.fastImport(b.String())
-	return git.OID(w.Upstream.Head("main"))
-}
-
-func (w *World) fastImport(stream string) {
-	w.t.Helper()
-	if _, err := w.Upstream.Input(stream, "-c", "fastimport.unpackLimit=1", "fast-import", "--quiet"); err != nil {
+	if _, err := w.Upstream.Input(b.String(), "-c", "fastimport.unpackLimit=1", "fast-import", "--quiet"); err != nil {
 		w.t.Fatal(err)
 	}
+	return git.OID(w.Upstream.Head("main"))
 }
 
 // State is the state of the upstream's main.

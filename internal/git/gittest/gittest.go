@@ -10,9 +10,12 @@ package gittest
 
 import (
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -86,6 +89,54 @@ func (u *Upstream) Clone(name string, args ...string) *Repo {
 func (u *Upstream) Run(args ...string) string {
 	u.t.Helper()
 	return (&Repo{Dir: u.Dir, Now: Epoch, t: u.t}).Run(args...)
+}
+
+// Packed is all of an upstream, to be had again without a git process.
+type Packed map[string][]byte
+
+// Pack reads the upstream.
+func (u *Upstream) Pack() Packed {
+	u.t.Helper()
+	p := Packed{}
+	err := filepath.WalkDir(u.Dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || strings.HasSuffix(name, ".sample") {
+			return err
+		}
+		rel, err := filepath.Rel(u.Dir, name)
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			p[rel] = nil
+			return nil
+		}
+		data, err := os.ReadFile(name)
+		p[rel] = append([]byte{}, data...)
+		return err
+	})
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	return p
+}
+
+// Unpack makes a new upstream of what was packed.
+func (p Packed) Unpack(t testing.TB) *Upstream {
+	t.Helper()
+	isolate()
+	u := &Upstream{Dir: filepath.Join(t.TempDir(), "upstream.git"), t: t}
+	for _, name := range slices.Sorted(maps.Keys(p)) {
+		var err error
+		if data := p[name]; data == nil {
+			err = os.MkdirAll(filepath.Join(u.Dir, name), 0o755)
+		} else {
+			err = os.WriteFile(filepath.Join(u.Dir, name), data, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return u
 }
 
 // Input runs git in the upstream with something to read.

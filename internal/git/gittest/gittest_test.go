@@ -34,6 +34,30 @@ func TestClones(t *testing.T) {
 	}
 }
 
+// What was packed comes back as it was, and is a repository of its own.
+func TestPack(t *testing.T) {
+	u := gittest.New(t)
+	alice := u.Clone("alice")
+	alice.WriteFile("a", "x")
+	first := alice.Commit("one")
+	alice.Push()
+	p := u.Pack()
+	alice.WriteFile("a", "y")
+	alice.Commit("two")
+	alice.Push()
+	again := p.Unpack(t)
+	bob := again.Clone("bob")
+	if again.Head("main") != first || bob.ReadFile("a") != "x" || again.Dir == u.Dir {
+		t.Errorf("main is at %s, want %s", again.Head("main"), first)
+	}
+	bob.WriteFile("b", "z")
+	second := bob.Commit("three")
+	bob.Push()
+	if again.Head("main") != second || p.Unpack(t).Head("main") != first {
+		t.Error("a push to one changes another")
+	}
+}
+
 // fake records how a test would have ended.
 type fake struct {
 	testing.TB

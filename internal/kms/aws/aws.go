@@ -102,10 +102,13 @@ type remote struct {
 	id, region  string
 	secrets     kms.Secrets
 
-	mu   sync.Mutex
-	arn  string // of the key, also where id is an alias
-	spec string
+	mu    sync.Mutex
+	found string // the last part of the key's ARN, also where id is an alias
+	spec  string
 }
+
+// last is what stands last in an ARN: the id of a key.
+func last(arn string) string { return arn[strings.LastIndexByte(arn, '/')+1:] }
 
 // algorithms are those that metadata has a scheme for, in the order in which new
 // metadata should list them.
@@ -133,8 +136,9 @@ func (r *remote) Public(ctx context.Context) (crypto.PublicKey, []string, error)
 	if err != nil {
 		return nil, nil, r.failure(err)
 	}
-	if arn := aws.ToString(found.KeyId); arn == "" || strings.Contains(r.id, "key/") && arn != r.id {
-		return nil, nil, corrupt("it is of key %.200q", arn)
+	id := last(aws.ToString(found.KeyId))
+	if id == "" || strings.Contains(r.id, "key/") && id != last(r.id) {
+		return nil, nil, corrupt("it is of key %.200q", id)
 	}
 	if found.KeyUsage != types.KeyUsageTypeSignVerify {
 		return nil, nil, &kms.Failure{Cause: kms.Unsuited, Detail: "its usage is " + kms.Line(string(found.KeyUsage)) + ", not SIGN_VERIFY"}
@@ -144,7 +148,7 @@ func (r *remote) Public(ctx context.Context) (crypto.PublicKey, []string, error)
 		return nil, nil, corrupt("what came is no public key")
 	}
 	r.mu.Lock()
-	r.arn, r.spec = aws.ToString(found.KeyId), string(found.KeySpec)
+	r.found, r.spec = id, string(found.KeySpec)
 	r.mu.Unlock()
 	var schemes []string
 	for _, a := range algorithms {
@@ -183,7 +187,7 @@ func (r *remote) Sign(ctx context.Context, scheme string, message []byte) ([]byt
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case aws.ToString(answer.KeyId) != r.arn:
+	case last(aws.ToString(answer.KeyId)) != r.found:
 		return nil, corrupt("the signature is of key %.200q", aws.ToString(answer.KeyId))
 	case answer.SigningAlgorithm != in.SigningAlgorithm:
 		return nil, corrupt("the signature is in %.50q", answer.SigningAlgorithm)

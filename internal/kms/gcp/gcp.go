@@ -8,6 +8,7 @@
 package gcp
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto"
@@ -17,12 +18,14 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
+	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
 
-	"cloud.google.com/go/auth"
 	"cloud.google.com/go/auth/credentials"
 	"cloud.google.com/go/iam/apiv1/iampb"
 	kmsapi "cloud.google.com/go/kms/apiv1"
@@ -154,13 +157,16 @@ func (k *Keys) open(ctx context.Context) (*kmsapi.KeyManagementClient, error) {
 	}
 	options := k.Options
 	if len(options) == 0 {
-		who, err := credentials.DetectDefault(&credentials.DetectOptions{Scopes: []string{"https://www.googleapis.com/auth/cloudkms"}})
+		w := &witness{}
+		who, err := credentials.DetectDefault(&credentials.DetectOptions{
+			Scopes: []string{"https://www.googleapis.com/auth/cloudkms"}, Client: &http.Client{Transport: w},
+		})
 		if err != nil {
 			return nil, &kms.Failure{Cause: kms.NoCredentials, Detail: kms.Line(err.Error())}
 		}
 		// Asked for here, since gRPC would make text of what is wrong with it.
 		if _, err := who.Token(ctx); err != nil {
-			return nil, login(ctx, err)
+			return nil, w.failure(err)
 		}
 		options = []option.ClientOption{option.WithAuthCredentials(who)}
 	}
@@ -174,24 +180,45 @@ func (k *Keys) open(ctx context.Context) (*kmsapi.KeyManagementClient, error) {
 	return client, nil
 }
 
-// login is what a failed login means.
-func login(ctx context.Context, err error) error {
-	var said *auth.Error
-	if ctx.Err() != nil {
-		return ctx.Err()
+// witness sees the answers to a login: some of the errors that come of them are
+// only text.
+type witness struct {
+	mu     sync.Mutex
+	status int
+	body   []byte // of a refusal
+}
+
+// maxRefusal is more than a refusal has.
+const maxRefusal = 64 << 10
+
+func (w *witness) RoundTrip(req *http.Request) (*http.Response, error) {
+	answer, err := http.DefaultTransport.RoundTrip(req)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.status, w.body = 0, nil
+	if err != nil || answer.StatusCode < 400 {
+		return answer, err
 	}
-	if !errors.As(err, &said) || said.Response == nil {
-		return &kms.Failure{Cause: kms.NoCredentials, Detail: kms.Line(err.Error())}
-	}
+	defer answer.Body.Close()
+	w.status = answer.StatusCode
+	w.body, err = io.ReadAll(io.LimitReader(answer.Body, maxRefusal))
+	answer.Body = io.NopCloser(bytes.NewReader(w.body))
+	return answer, err
+}
+
+// failure is what a failed login means.
+func (w *witness) failure(err error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	var answer struct {
 		Error json.RawMessage `json:"error"`
 	}
-	_ = json.Unmarshal(said.Body, &answer)
-	f := &kms.Failure{Cause: kms.NoCredentials, Detail: kms.Line(fmt.Sprintf("login: HTTP status %d: %s", said.Response.StatusCode, said.Error()))}
+	_ = json.Unmarshal(w.body, &answer)
+	f := &kms.Failure{Cause: kms.NoCredentials, Detail: kms.Line("login: " + err.Error())}
 	switch refused := string(answer.Error); {
-	case said.Temporary() || said.Response.StatusCode >= 500:
+	case w.status >= 500, w.status == http.StatusTooManyRequests, w.status == http.StatusRequestTimeout, errors.As(err, new(*url.Error)):
 		f.Cause = kms.Unavailable
-	case said.Response.StatusCode == 403, refused == `"unauthorized_client"`, refused == `"access_denied"`:
+	case w.status == http.StatusForbidden, refused == `"unauthorized_client"`, refused == `"access_denied"`:
 		f.Cause = kms.Denied
 	}
 	return f

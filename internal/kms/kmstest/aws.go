@@ -1,6 +1,7 @@
 package kmstest
 
 import (
+	"cmp"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
@@ -41,6 +42,8 @@ var amazonAlgorithms = map[string]string{
 	kms.PKCS1v256: "RSASSA_PKCS1_V1_5_SHA_256", kms.PKCS1v384: "RSASSA_PKCS1_V1_5_SHA_384", kms.PKCS1v512: "RSASSA_PKCS1_V1_5_SHA_512",
 }
 
+var amazonSpecs = map[string]string{kms.P256: "ECC_NIST_P256", kms.P384: "ECC_NIST_P384", kms.Ed25519: "ECC_NIST_EDWARDS25519"}
+
 // amazonFaults are status, code and message.
 var amazonFaults = map[Fault][3]string{
 	Denied:    {"400", "AccessDeniedException", "User: arn:aws:sts::123456789012:assumed-role/r/s is not authorized to perform this on this resource"},
@@ -71,6 +74,10 @@ func (a amazon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fault := a.service.begin(r.Context(), operation)
 	if said, ok := amazonFaults[fault]; ok {
 		answerAWS(w, said[0], said[1], said[2])
+		return
+	}
+	if fault == Echo {
+		answerAWS(w, "400", "AccessDeniedException", repeat(r))
 		return
 	}
 	if fault == Garbage {
@@ -106,7 +113,7 @@ func (a amazon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				list = append(list, algorithm)
 			}
 		}
-		out["PublicKey"], out["SigningAlgorithms"], out["KeyUsage"], out["KeySpec"] = der, list, "SIGN_VERIFY", "SPEC_OF_"+k.Scheme
+		out["PublicKey"], out["SigningAlgorithms"], out["KeyUsage"], out["KeySpec"] = der, list, "SIGN_VERIFY", cmp.Or(amazonSpecs[k.Scheme], "RSA_2048")
 	} else {
 		scheme := ""
 		for s, algorithm := range amazonAlgorithms {

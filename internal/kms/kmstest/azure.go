@@ -32,7 +32,8 @@ import (
 // AzureHost is the vault that [Azure] serves.
 const AzureHost = "tuf.vault.azure.net"
 
-const azureToken = "eyJ.token-of-a-test.x"
+// AzureToken is the login that [Azure] accepts.
+const AzureToken = "eyJ.token-of-a-test.x"
 
 // Azure serves keys as Azure Key Vault does, and returns what a client needs: a
 // transport that finds the server by the vault's own name, and a login that it
@@ -55,7 +56,7 @@ func Azure(t testing.TB, s *Service) (azcore.TokenCredential, policy.Transporter
 		},
 	}
 	t.Cleanup(transport.CloseIdleConnections)
-	return AzureLogin(azureToken), &http.Client{Transport: transport}
+	return AzureLogin(AzureToken), &http.Client{Transport: transport}
 }
 
 // AzureLogin is a login that gives a token.
@@ -134,7 +135,11 @@ func (v keyVault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answerAzure(w, said[0], said[1], said[2], said[3])
 		return
 	}
-	if fault == LoggedOut || r.Header.Get("Authorization") != "Bearer "+azureToken {
+	if fault == Echo {
+		answerAzure(w, "403", "Forbidden", "", repeat(r))
+		return
+	}
+	if fault == LoggedOut || r.Header.Get("Authorization") != "Bearer "+AzureToken {
 		answerAzure(w, "401", "Unauthorized", "", "AKV10022: Invalid token.")
 		return
 	}

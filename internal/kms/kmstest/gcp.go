@@ -6,6 +6,7 @@ import (
 	"crypto/sha512"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"hash/crc32"
 	"net"
 	"slices"
@@ -18,6 +19,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	grpcmetadata "google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -73,6 +75,9 @@ func googleFault(ctx context.Context, s *Service, operation string) (Fault, erro
 	switch fault {
 	case Denied:
 		return fault, status.Error(codes.PermissionDenied, "Permission 'cloudkms.cryptoKeyVersions.useToSign' denied on resource (or it may not exist).")
+	case Echo:
+		sent, _ := grpcmetadata.FromIncomingContext(ctx)
+		return fault, status.Error(codes.PermissionDenied, fmt.Sprint(sent))
 	case LoggedOut:
 		return fault, status.Error(codes.Unauthenticated, "Request had invalid authentication credentials.")
 	case Throttled:

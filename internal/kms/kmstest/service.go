@@ -15,6 +15,8 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"fmt"
+	"net/http"
+	"net/http/httputil"
 	"slices"
 	"strings"
 	"sync"
@@ -41,6 +43,7 @@ const (
 	Disabled     Fault = "disabled version" // of the key
 	Destroyed    Fault = "destroyed version"
 	Gone         Fault = "key not found"
+	Echo         Fault = "echo" // refuses, and repeats all that it was sent
 )
 
 // Service is what lies behind a protocol: keys, and what is broken. It is safe
@@ -200,6 +203,15 @@ func (k *Key) sign(fault Fault, scheme string, message []byte) ([]byte, error) {
 		sig = flip(sig)
 	}
 	return sig, err
+}
+
+// repeat is a request as text.
+func repeat(r *http.Request) string {
+	text, err := httputil.DumpRequest(r, true)
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
 }
 
 func flip(data []byte) []byte {

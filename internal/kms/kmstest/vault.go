@@ -59,6 +59,10 @@ func (v transit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answerVault(w, said[0], said[1])
 		return
 	}
+	if fault == Echo {
+		answerVault(w, "403", repeat(r))
+		return
+	}
 	if r.Header.Get("X-Vault-Token") != VaultToken || operation == "lookup" && v.service.loggedOut() {
 		answerVault(w, "403", "permission denied")
 		return
