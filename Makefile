@@ -63,7 +63,7 @@ bench: need-go need-git ## measure what people wait for
 	$(GO) run ./internal/bench
 
 # cosign has some five hundred modules, so it is not built in every run of CI.
-COSIGN := v2.6.1
+COSIGN := v2.6.0
 interop: need-go need-git ## build cosign, and have it and python-tuf update from what is published
 	GOBIN=$(CURDIR)/build/interop $(GO) install github.com/sigstore/cosign/v2/cmd/cosign@$(COSIGN)
 	TUFOPS_COSIGN=$(CURDIR)/build/interop/cosign TUFOPS_REQUIRE_PYTHON_TUF=1 $(GO) test -count=1 -v -run '^(TestCosign|TestPythonTUF.*)$$' ./publish

@@ -45,6 +45,9 @@ type CheckOptions struct {
 	Artifacts    []string // these must be there
 	AllArtifacts bool     // and everything that any targets role lists
 
+	// Seen is what earlier checks saw, and is brought up to date. Nil: not asked.
+	Seen *Seen
+
 	Fetcher Fetcher          // nil: [NewFetcher]
 	Now     func() time.Time // nil: time.Now; asked once
 	Logger  *slog.Logger     // nil: no log
@@ -65,6 +68,7 @@ const (
 	CheckUpdate      = "update"        // a client can update to this one
 	CheckSource      = "source"        // what is served is what was to be published
 	CheckArtifacts   = "artifacts"     // artifacts are there and are what was signed
+	CheckSeen        = "seen"          // nothing is older or other than before
 )
 
 // beforeAll is a reference time at which nothing has expired, whatever date
@@ -100,6 +104,7 @@ func Check(ctx context.Context, o CheckOptions) (*CheckReport, error) {
 	}
 	k.compare(ctx)
 	k.artifacts(ctx)
+	k.history()
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("check %s: %w", redact(o.MetadataURL), err)
 	}
@@ -162,6 +167,9 @@ func newChecker(o CheckOptions) (*checker, error) {
 		if _, err := parseAnchor(o.Root); err != nil {
 			return nil, &AnchorError{File: o.RootFile, Err: err}
 		}
+	}
+	if s := o.Seen; s != nil && s.MetadataURL != "" && s.MetadataURL != redact(o.MetadataURL) {
+		return nil, &SeenFileError{File: "of earlier checks", Err: fmt.Errorf("it is of %s, and %s is checked", s.MetadataURL, redact(o.MetadataURL))}
 	}
 	if o.SourceDir != "" {
 		for _, role := range []string{metadata.Root, metadata.Timestamp} {

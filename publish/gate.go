@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 )
 
@@ -68,11 +69,7 @@ func (r *runner) decide(ctx context.Context) *gate {
 	needed := false
 	for _, p := range r.to {
 		content, err := p.gets(ctx)
-		if err != nil && ctx.Err() != nil {
-			fail("interrupted", err)
-			return g
-		}
-		needed = needed || content // a destination that cannot be looked at says so when its turn comes
+		needed = needed || content || err != nil // what keeps it from being looked at now may be over when its turn comes
 	}
 	stage := r.publisher(*r.options.Stage)
 	stage.open = true
@@ -83,8 +80,14 @@ func (r *runner) decide(ctx context.Context) *gate {
 		fail("stage", err)
 	}
 	r.report.Stage = stage.report
-	if g.err != nil || !needed || r.options.DryRun {
-		g.open = g.err == nil
+	switch {
+	case g.err != nil:
+		return g
+	case r.options.DryRun || len(r.options.Checks) == 0:
+		g.open = true
+		return g
+	case !needed:
+		fail("not checked", errors.New("the destination has changed since it was found to need nothing but a fresh timestamp"))
 		return g
 	}
 	staged := Staged{URL: stage.report.URL, Commit: string(r.options.Commit)}
@@ -109,6 +112,7 @@ func (r *runner) decide(ctx context.Context) *gate {
 func (p *publisher) gets(ctx context.Context) (bool, error) {
 	quiet := *p.report
 	look := &publisher{options: p.options, tree: p.tree, from: p.from, report: &quiet}
+	look.options.Log = slog.New(slog.DiscardHandler)
 	l, err := look.look(ctx)
 	if err != nil || l.current && !p.options.Deep {
 		return false, err

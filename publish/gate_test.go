@@ -123,4 +123,50 @@ func TestStages(t *testing.T) {
 	if !errors.As(err, &held) || !errors.As(err, &failed) || failed.URL != "two:" || report.Destinations[0].Error != "" || !same(one, stage) {
 		t.Errorf("one of two behind: %v", err)
 	}
+
+	// A destination that could not be looked at before may need anything.
+	red["old"], red["new"] = true, false
+	two = one.Clone()
+	r.AddTarget(metadata.Targets, "d.txt", "d")
+	r.Publish(metadata.Targets)
+	commit = r.Commit(t, "one more")
+	asked, before = nil, one.Content()
+	_, err = publish.Run(t.Context(), publish.Options{Commit: commit, Publishable: r.Publishable(t, commit),
+		Stage: &publish.Destination{URL: "stage:", Store: stage}, Checks: []publish.Check{check("old")},
+		To: []publish.Destination{{URL: "one:", Store: &shaky{Store: one, fails: 1}}}})
+	if !errors.As(err, &held) || len(asked) != 1 || !maps.Equal(one.Content(), before) {
+		t.Errorf("looked at in vain: %v, asked %v", err, asked)
+	}
+	// And one that changes after it was looked at goes unchecked, so it waits.
+	red["old"] = false
+	if _, err := publishIt(commit, stage); err != nil {
+		t.Fatal(err)
+	}
+	r.Publish(metadata.Timestamp)
+	commit = r.Commit(t, "one more timestamp")
+	asked = nil
+	_, err = publish.Run(t.Context(), publish.Options{Commit: commit, Publishable: r.Publishable(t, commit),
+		Stage: &publish.Destination{URL: "stage:", Store: &storetest.Faulty{Store: stage, Before: func(string) {
+			for name := range one.Content() {
+				if strings.HasSuffix(name, ".d.txt") {
+					one.Remove(name)
+				}
+			}
+		}}}, Checks: []publish.Check{check("old")}, To: []publish.Destination{{URL: "one:", Store: one}}})
+	if !errors.As(err, &held) || asked != nil || !strings.Contains(err.Error(), "not checked") {
+		t.Errorf("changed after it was looked at: %v, asked %v", err, asked)
+	}
+}
+
+// shaky is a store that cannot be listed so many times.
+type shaky struct {
+	publish.Store
+	fails int
+}
+
+func (s *shaky) List(ctx context.Context, prefix string) ([]publish.Object, error) {
+	if s.fails--; s.fails >= 0 {
+		return nil, errors.New("the line is dead")
+	}
+	return s.Store.List(ctx, prefix)
 }

@@ -163,7 +163,8 @@ func TestCosign(t *testing.T) {
 	for _, role := range r.Roles {
 		role.Expire(time.Now().AddDate(0, 1, 0)) // cosign knows no other clock
 	}
-	r.AddTarget(metadata.Targets, "trusted_root.json", `{"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1"}`)
+	const trustedRoot = `{"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1"}`
+	r.AddTarget(metadata.Targets, "trusted_root.json", trustedRoot)
 	r.Publish(metadata.Root, metadata.Targets)
 	store := &storetest.Memory{}
 	mustRun(t, r, r.Commit(t, "for cosign"), store)
@@ -177,8 +178,21 @@ func TestCosign(t *testing.T) {
 	cmd := exec.Command(program, "initialize", "--mirror", url, "--root", anchor)
 	cmd.Env = append(os.Environ(), "HOME="+home, "TUF_ROOT="+filepath.Join(home, "tuf"))
 	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), `"version": 3`) {
+	if err != nil {
 		t.Errorf("cosign initialize: %v\n%s", err, out)
+	}
+	// What it has now is what was published: the newest root, and the artifact.
+	for name, want := range map[string]string{
+		"root.json": string(r.Current(metadata.Root)), "timestamp.json": string(r.Current(metadata.Timestamp)), "targets/trusted_root.json": trustedRoot,
+	} {
+		found, _ := filepath.Glob(filepath.Join(home, "tuf", "*", filepath.FromSlash(name)))
+		if len(found) != 1 {
+			t.Errorf("cosign has %d files %s", len(found), name)
+			continue
+		}
+		if got, err := os.ReadFile(found[0]); err != nil || string(got) != want {
+			t.Errorf("cosign has another %s: %v", name, err)
+		}
 	}
 }
 

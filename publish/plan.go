@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/md5"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -63,10 +64,14 @@ type live struct {
 }
 
 func (l *live) root() *metadata.Document {
-	if len(l.roots) == 0 {
-		return nil
+	var last *metadata.Document
+	for _, root := range l.roots {
+		if last != nil && root.Version() != last.Version()+1 {
+			break
+		}
+		last = root
 	}
-	return l.roots[len(l.roots)-1]
+	return last
 }
 
 // object is a small file as it was read; its version is empty where there is
@@ -217,22 +222,27 @@ func (p *publisher) examine(ctx context.Context, l *live) error {
 func (p *publisher) compare(ctx context.Context, files []File, there map[string]Object) (differ []File, err error) {
 	var mu sync.Mutex
 	err = p.each(ctx, files, func(ctx context.Context, f File, ours io.Reader) error {
-		name, same := ObjectName(f), false
-		if sum := there[name].MD5; len(sum) == md5.Size && !p.options.Deep {
-			h := md5.New()
-			if _, err := io.Copy(h, ours); err != nil {
-				return fmt.Errorf("compare %s: %w", name, err)
-			}
-			same = bytes.Equal(h.Sum(nil), sum)
-		} else {
+		name := ObjectName(f)
+		sum := there[name].MD5
+		listed := len(sum) == md5.Size && !p.options.Deep
+		digest, content := md5.New(), sha256.New()
+		if _, err := io.Copy(io.MultiWriter(digest, content), ours); err != nil {
+			return fmt.Errorf("compare %s: %w", name, err)
+		}
+		// A digest that differs may be that of something else, such as of the object
+		// as it is encrypted. Only its content accuses somebody of having altered it.
+		same := listed && bytes.Equal(digest.Sum(nil), sum)
+		if !same {
 			theirs, _, err := p.from.Get(ctx, name)
 			if err != nil {
 				return fmt.Errorf("compare %s: %w", name, err)
 			}
 			defer theirs.Close()
-			if same, err = equal(ours, theirs); err != nil {
+			have := sha256.New()
+			if _, err := io.Copy(have, theirs); err != nil {
 				return fmt.Errorf("compare %s: %w", name, err)
 			}
+			same = bytes.Equal(have.Sum(nil), content.Sum(nil))
 		}
 		if !same {
 			mu.Lock()
@@ -331,7 +341,8 @@ func (p *publisher) examineTimestamp(l *live) {
 			l.valid = doc
 			return
 		}
-		if root := l.root(); root != nil && root != newest && verifies(root, metadata.Timestamp, doc) == nil {
+		// Any live root: what stands between two of them may have been removed.
+		if slices.ContainsFunc(l.roots, func(root *metadata.Document) bool { return verifies(root, metadata.Timestamp, doc) == nil }) {
 			// Our root changes the online keys. Clients forget the versions that
 			// the old ones have signed: it is how a repository recovers when the
 			// online key was stolen.
@@ -502,6 +513,9 @@ func (p *publisher) plan(l *live) (*plan, error) {
 	case len(l.altered) > 0 || l.foreign != nil:
 		pages = nil // so that the next run looks at everything again, and fails again
 	}
+	// From the newest back: a client at the live root finds either none of them or
+	// all, and cannot stop at one that the next was made to cure.
+	slices.Reverse(roots)
 	if order == timestampFirst {
 		pl.files = slices.Concat(before, timestamp, roots, pages)
 	} else {
@@ -562,21 +576,11 @@ func (p *publisher) order(l *live) order {
 		}
 		return true
 	}
-	liveServesNew, newServesAll := true, serves(l.root(), after)
-	var broken int64
-	for _, r := range pub.Roots() {
-		// A client can stop at any root of the chain while it is being written.
-		if r.Document.Version() <= l.root().Version() {
-			continue
-		}
-		if !serves(r.Document, before) {
-			if liveServesNew {
-				broken = r.Document.Version()
-			}
-			liveServesNew = false
-		}
-		newServesAll = newServesAll && serves(r.Document, after)
-	}
+	// Roots are written from the newest back, so the first of them that clients at
+	// the live root can reach is the newest: they stop at none in between.
+	newest := pub.Root()
+	liveServesNew := newest.Version() <= l.root().Version() || serves(newest, before)
+	newServesAll := serves(l.root(), after) && serves(newest, after)
 	why := ""
 	switch newer := p.goesBack(l.valid, l.snapshot); {
 	case liveServesNew:
@@ -587,12 +591,12 @@ func (p *publisher) order(l *live) order {
 		why = fmt.Sprintf("it goes back from %s version %d", newer.What, newer.Live)
 	default:
 		p.note(NoteTimestampFirst, "root version %d does not accept what is live; timestamp version %d, which old and new root accept, goes out before it",
-			broken, pub.Timestamp().Version())
+			newest.Version(), pub.Timestamp().Version())
 		return timestampFirst
 	}
 	p.note(NoteWindow, "root version %d does not accept what is live, and clients at root version %d would not accept timestamp version %d before it (%s): "+
 		"roots and timestamp go together, and a client that updates just in between fails once",
-		broken, l.root().Version(), pub.Timestamp().Version(), why)
+		newest.Version(), l.root().Version(), pub.Timestamp().Version(), why)
 	return together
 }
 

@@ -1,10 +1,15 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
 
+	"github.com/google/renameio/v2"
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/tufops/tufops/client"
@@ -28,11 +33,16 @@ func checkCommand(env cli.Env, metadataDir, metadataURL, at urfave.StringFlag) *
 			"Ends with 0 if the repository is good (a warning is no fault), else with 1. In a\n" +
 			"GitHub Actions step it writes a summary, and the output result: passed, failed\n" +
 			"or unreachable.\n\n" +
+			"With --state it also fails on what is older than before, or has other bytes\n" +
+			"under the same version. --watch goes on until it is interrupted, and\n" +
+			"--format prometheus with --output writes a file for a collector.\n\n" +
 			"Examples:\n" +
 			"  tufops-client check --metadata-url https://tuf.example.org/metadata\n" +
 			"  tufops-client check --metadata-url https://tuf.example.org/metadata \\\n" +
 			"    --initial-root root.json --compare-source metadata --valid-days 2 \\\n" +
-			"    --offline-valid-days 20 --expected-artifact trusted_root.json",
+			"    --offline-valid-days 20 --expected-artifact trusted_root.json\n" +
+			"  tufops-client check --metadata-url https://tuf.example.org/metadata \\\n" +
+			"    --initial-root root.json --state seen.json --watch 10m",
 		Flags: []urfave.Flag{
 			&metadataURL,
 			&urfave.StringFlag{Name: "artifact-url", Usage: "the repository's artifacts are at `URL` (default: targets beside the metadata)"},
@@ -45,7 +55,10 @@ func checkCommand(env cli.Env, metadataDir, metadataURL, at urfave.StringFlag) *
 			&urfave.BoolFlag{Name: "all-artifacts", Usage: "every artifact is there"},
 			&metadataDir,
 			&at,
-			&urfave.StringFlag{Name: "format", Value: "text", Usage: "print `text|json`"},
+			&urfave.StringFlag{Name: "format", Value: "text", Usage: "print `text|json|prometheus`"},
+			&urfave.StringFlag{Name: "output", Usage: "write to `FILE` instead of standard output"},
+			&urfave.StringFlag{Name: "state", Usage: "remember in `FILE` what was seen, and fail on what is older or other than that"},
+			&urfave.DurationFlag{Name: "watch", Usage: "check again every `TIME`, like 10m, until interrupted"},
 		},
 		Action: func(c *urfave.Context) error { return check(c, env) },
 	}
@@ -57,8 +70,15 @@ func check(c *urfave.Context, env cli.Env) error {
 		return err
 	}
 	format := c.String("format")
-	if format != "text" && format != "json" {
-		return cli.Usagef("--format is text or json, not %q", format)
+	if format != "text" && format != "json" && format != "prometheus" {
+		return cli.Usagef("--format is text, json or prometheus, not %q", format)
+	}
+	every := c.Duration("watch")
+	switch {
+	case every < 0:
+		return cli.Usagef("--watch is a time like 10m, not %v", every)
+	case every > 0 && c.String("state") == "":
+		return cli.Usagef("--watch needs --state")
 	}
 	for _, flag := range []string{"valid-days", "offline-valid-days"} {
 		if n := c.Int(flag); n < 0 || n > maxDays {
@@ -89,19 +109,78 @@ func check(c *urfave.Context, env cli.Env) error {
 	} else {
 		common.Log.Info("trusting the repository's own 1.root.json on first use; --initial-root FILE says which root you trust")
 	}
-	report, err := client.Check(c.Context, o)
-	if err != nil {
+	once := func() (*client.CheckReport, error) {
+		file := c.String("state")
+		if file != "" {
+			if o.Seen, err = client.ReadSeen(file); err != nil {
+				return nil, err
+			}
+		}
+		report, err := client.Check(c.Context, o)
+		if err != nil {
+			return nil, err
+		}
+		text, err := render(report, format)
+		if err != nil {
+			return nil, err
+		}
+		if file != "" {
+			err = o.Seen.Write(file)
+		}
+		// The verdict first, whatever becomes of the rest.
+		if output := c.String("output"); output == "" {
+			fmt.Fprint(env.Stdout, text)
+		} else if werr := renameio.WriteFile(output, []byte(text), 0o644, renameio.WithTempDir(filepath.Dir(output))); werr != nil {
+			err = errors.Join(err, cli.WithHint(fmt.Errorf("write %s: %w", output, reason(werr)), "name a file in a directory that exists and that you may write to"))
+		}
+		return report, err
+	}
+	if every > 0 {
+		return watch(c.Context, common.Log, every, once)
+	}
+	report, err := once()
+	if report == nil {
 		return err
 	}
-	if format == "json" {
+	return errors.Join(report.Err(), err, cli.AddSummary(env, report.Markdown()), cli.SetOutput(env, "result", report.Result))
+}
+
+func render(report *client.CheckReport, format string) (string, error) {
+	switch format {
+	case "json":
 		doc, err := json.MarshalIndent(report, "", "  ")
-		if err != nil {
+		return string(escape.JSON(doc)) + "\n", err
+	case "prometheus":
+		return report.Prometheus(), nil
+	}
+	return report.Text(), nil
+}
+
+// watch checks again and again until it is interrupted, which is no fault. It logs
+// each change of the verdict.
+func watch(ctx context.Context, log *slog.Logger, every time.Duration, once func() (*client.CheckReport, error)) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	last := ""
+	for {
+		report, err := once()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
 			return err
 		}
-		fmt.Fprintf(env.Stdout, "%s\n", escape.JSON(doc))
-	} else {
-		fmt.Fprint(env.Stdout, report.Text())
+		if summary := report.Summary(); summary != last {
+			if last = summary; report.Err() != nil {
+				log.Error(escape.Terminal(summary))
+			} else {
+				log.Info(escape.Terminal(summary))
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
 	}
-	// The verdict first, whatever becomes of the rest.
-	return errors.Join(report.Err(), cli.AddSummary(env, report.Markdown()), cli.SetOutput(env, "result", report.Result))
 }

@@ -49,6 +49,7 @@ Example:
 			delegateCommand(m),
 			importCommand(m),
 			keysCommand(m.Env),
+			cli.ManCommand("tufops-sign"),
 		},
 	}
 }

@@ -329,7 +329,6 @@ func (t *Tokens) sign(ctx context.Context, m *p11.Ctx, k key, payload []byte, p 
 		if pin, err = login(ctx, m, session, k, p); err != nil {
 			return nil, err
 		}
-		defer m.Logout(session)
 	}
 	objects, err := t.objects(m, session, p11.CKO_PRIVATE_KEY, k.id)
 	if err != nil {
