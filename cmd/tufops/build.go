@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 
 	urfave "github.com/urfave/cli/v2"
@@ -50,7 +52,11 @@ func build(c *urfave.Context, env cli.Env) error {
 			return findingError{f}
 		}
 	}
-	tree, err := publish.NewTree(c.Context, published, nil)
+	attested, err := attestations(c.Context, published)
+	if err != nil {
+		return err
+	}
+	tree, err := publish.NewTree(c.Context, published, attested)
 	if err != nil {
 		return err
 	}
@@ -81,6 +87,21 @@ func build(c *urfave.Context, env cli.Env) error {
 	report(c.String("metadata"), metadata)
 	report(c.String("artifacts"), artifacts)
 	return nil
+}
+
+// attestations is how the status page tells which keys live in a device: as the
+// policy of the same commit has it, and with no policy that can be read as Yubico
+// has it. Where nothing lies in keys/ the page says nothing, so it is nil.
+func attestations(ctx context.Context, p *repository.Published) (repository.Attestation, error) {
+	state, err := p.Repository().At(ctx, p.Commit())
+	if err != nil || len(state.Files("keys")) == 0 {
+		return nil, err
+	}
+	policy, err := p.Repository().Policy(ctx, p.Commit())
+	if unusable := (*repository.PolicyError)(nil); err != nil && !errors.As(err, &unusable) {
+		return nil, err
+	}
+	return policy.Attested, nil
 }
 
 // publishedHead works out what HEAD's commit publishes. The caller closes the

@@ -88,6 +88,9 @@ func publishTo(c *urfave.Context, env cli.Env) error {
 	if options.Publishable, err = published.Publishable(); err != nil {
 		return cli.WithNote(err, "nothing was published")
 	}
+	if options.Attested, err = attestations(c.Context, published); err != nil {
+		return cli.WithNote(err, "nothing was published")
+	}
 	for _, f := range published.Findings() {
 		common.Log.Warn(f.Message, "rule", f.Rule)
 	}

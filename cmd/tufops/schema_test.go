@@ -37,7 +37,7 @@ func TestSchemas(t *testing.T) {
 		"online-sign-targets":   {nil, onlineSignTargetsDocuments},
 		"keys-check":            {nil, keysCheckDocuments},
 		"publish":               {[]string{"error", "stage", "read_back", "prune"}, publishDocuments},
-		"published-status": {[]string{"next_signing", "issued", "commit", "delegator", "paths", "path_hash_prefixes", "terminating", "signer", "field", "from", "to", "role", "file",
+		"published-status": {[]string{"attested", "next_signing", "issued", "commit", "delegator", "paths", "path_hash_prefixes", "terminating", "signer", "field", "from", "to", "role", "file",
 			"sigstore", "id", "url", "subject", "operator", "api_version", "start", "end", "key", "log_id", "certificates", "problem", "count"}, publishedStatusDocuments},
 		"trust-show":     {[]string{"id", "url", "subject", "operator", "api_version", "start", "end", "key", "log_id", "certificates", "problem", "count"}, trustShowDocuments},
 		"trust-validate": {[]string{"path", "line", "profile"}, trustValidateDocuments},
@@ -52,8 +52,8 @@ func TestSchemas(t *testing.T) {
 				s.Done(t, "lowered")
 			case "keys-check": // a file tells neither
 				s.Done(t, "version", "protection")
-			case "published-status": // nor does build, and it sees no attestation
-				s.Done(t, "lowered", "reason", "attested")
+			case "published-status": // nor does build
+				s.Done(t, "lowered", "reason")
 			case "trust-edit": // which begins with what can be read, and leaves it so
 				s.Done(t, "problem")
 			case "signing-event": // of the verdict in it the test of status sees all
@@ -302,6 +302,11 @@ func publishedStatusDocuments(t *testing.T, check func(string)) {
 	w.Edit("targets", nil).Sign("targets", "alice", "bob")
 	w.Commit("targets in no snapshot")
 	build(`"state": "failing"`)
+
+	// Of keys that keys/ says nothing of; before, there was no keys/ at all.
+	w.WriteFile("keys/of-nobody/note.txt", "-")
+	w.Commit("something in keys/")
+	build(`"attested": false`)
 }
 
 // odd is a trusted root in which every field of an instance is set somewhere, and
