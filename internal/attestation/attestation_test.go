@@ -110,7 +110,10 @@ func TestRealSets(t *testing.T) {
 // TestRealSetsChanged: of a real set no bit can be changed, and no part
 // exchanged. Some bits are enough for most runs; soaking takes all.
 func TestRealSetsChanged(t *testing.T) {
-	seed := mathrand.Uint64()
+	seed := uint64(1)
+	if os.Getenv("TUFOPS_SOAK") != "" {
+		seed = mathrand.Uint64()
+	}
 	t.Logf("seed %d", seed)
 	random := mathrand.New(mathrand.NewPCG(seed, 0))
 	sets := realSets(t)
