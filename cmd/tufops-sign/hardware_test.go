@@ -49,12 +49,13 @@ func (w *world) did(serial, want string) {
 	}
 }
 
-// says asserts what a command said, in this order.
+// says asserts what a command said, in this order, wherever its lines break.
 func (w *world) says(text string, want ...string) {
 	w.t.Helper()
-	rest := text
+	flat := func(s string) string { return strings.Join(strings.Fields(s), " ") }
+	rest := flat(text)
 	for _, words := range want {
-		_, after, ok := strings.Cut(rest, words)
+		_, after, ok := strings.Cut(rest, flat(words))
 		if !ok {
 			w.t.Errorf("does not say %q (in this order):\n%s", words, text)
 			return

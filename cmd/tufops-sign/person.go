@@ -65,12 +65,12 @@ func (p *person) Secret(ctx context.Context, question string) (string, error) {
 	}
 	answer, err := p.wait(ctx, func() (string, error) {
 		secret, err := term.ReadPassword(fd)
-		fmt.Fprintln(p.out)
 		return string(secret), err
 	})
 	if ctx.Err() != nil { // the read is still waiting, with echo off
-		err = errors.Join(err, term.Restore(fd, state))
+		return "", errors.Join(ctx.Err(), term.Restore(fd, state))
 	}
+	fmt.Fprintln(p.out) // the person's own was not shown
 	return answer, err
 }
 
