@@ -94,6 +94,8 @@ func checkKeys(c *urfave.Context, env cli.Env) error {
 	if err != nil {
 		return err
 	}
+	keys, loggedOut := onlineKeys(env)
+	defer loggedOut()
 	checked := []onlinesign.CheckedKey{}
 	good := true
 	for _, one := range list {
@@ -102,9 +104,9 @@ func checkKeys(c *urfave.Context, env cli.Env) error {
 		}
 		var k onlinesign.CheckedKey
 		if c.Bool("expect-denied") {
-			k, err = onlinesign.CheckDenied(c.Context, onlineKeys(env), one)
+			k, err = onlinesign.CheckDenied(c.Context, keys, one)
 		} else {
-			k, err = onlinesign.Check(c.Context, onlineKeys(env), policy, one)
+			k, err = onlinesign.Check(c.Context, keys, policy, one)
 		}
 		if err != nil {
 			return err

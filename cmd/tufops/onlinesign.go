@@ -17,6 +17,7 @@ import (
 	"github.com/tufops/tufops/internal/cli"
 	"github.com/tufops/tufops/internal/escape"
 	"github.com/tufops/tufops/internal/github"
+	"github.com/tufops/tufops/internal/kms/actions"
 	"github.com/tufops/tufops/internal/kms/file"
 	"github.com/tufops/tufops/internal/kms/services"
 	"github.com/tufops/tufops/internal/metadata"
@@ -25,9 +26,11 @@ import (
 	"github.com/tufops/tufops/signingevent"
 )
 
-// onlineKeys are the key services of this build.
-func onlineKeys(env cli.Env) onlinesign.Keys {
-	return realTime{env, services.New(env.Getenv(file.PrefixVariable))}
+// onlineKeys are the key services of this build. What logging in to them leaves
+// on disk is removed by done.
+func onlineKeys(env cli.Env) (keys onlinesign.Keys, done func()) {
+	job := &actions.Keys{Keys: services.New(env.Getenv(file.PrefixVariable)), Getenv: env.Getenv}
+	return realTime{env, job}, func() { _ = job.Close() }
 }
 
 // realTime keeps keys of other machines from signing what a simulated clock
@@ -85,8 +88,10 @@ func onlineSign(c *urfave.Context, env cli.Env) error {
 	if err != nil {
 		return err
 	}
+	keys, loggedOut := onlineKeys(env)
+	defer loggedOut()
 	o := onlinesign.Options{
-		Repository: repo, Keys: onlineKeys(env), Now: common.Now(), Remote: to, DryRun: c.Bool("dry-run"), Log: common.Log,
+		Repository: repo, Keys: keys, Now: common.Now(), Remote: to, DryRun: c.Bool("dry-run"), Log: common.Log,
 	}
 	for _, url := range c.StringSlice("live") {
 		o.Live = append(o.Live, liveAt(url))
@@ -263,8 +268,10 @@ func onlineSignTargets(c *urfave.Context, env cli.Env) error {
 	if err != nil {
 		return err
 	}
+	keys, loggedOut := onlineKeys(env)
+	defer loggedOut()
 	done, err := onlinesign.SignTargets(c.Context, onlinesign.Options{
-		Repository: repo, Keys: onlineKeys(env), Now: common.Now(), Remote: to, DryRun: c.Bool("dry-run"), Log: common.Log,
+		Repository: repo, Keys: keys, Now: common.Now(), Remote: to, DryRun: c.Bool("dry-run"), Log: common.Log,
 	}, c.String("base"), c.Args().Slice())
 	if err != nil {
 		return err

@@ -197,6 +197,29 @@ func TestOnlineSignSimulatedClock(t *testing.T) {
 	}
 }
 
+// TestOnlineSignLogsIn: the inputs of the action that name a cloud identity are
+// what the program logs in with.
+func TestOnlineSignLogsIn(t *testing.T) {
+	w := onlinesigntest.New(t, repository.OnlineConfig{})
+	local := w.Upstream.Clone("local")
+	for uri, input := range map[string]string{
+		"gcpkms:projects/p/locations/global/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1": "TUFOPS_GCP_WORKLOAD_IDENTITY_PROVIDER",
+		"awskms:arn:aws:kms:eu-central-1:123456789012:key/1":                             "TUFOPS_AWS_ROLE_TO_ASSUME",
+	} {
+		key, err := metadata.NewKey(onlinesigntest.Person("machine").Public(), "", uri)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Rotate(key)
+		head := w.Upstream.Head("main")
+		value := map[bool]string{true: "projects/1/locations/global/workloadIdentityPools/p/providers/p", false: "arn:aws:iam::1:role/r"}[strings.HasPrefix(uri, "gcp")]
+		status, _, stderr := tufops(t, w, map[string]string{"TUFOPS_NOW": "", input: value}, "-C", local.Dir, "online-sign", "--push")
+		if status != 1 || !strings.Contains(stderr, uri) || !strings.Contains(stderr, "id-token: write") || w.Upstream.Head("main") != head {
+			t.Errorf("%s: status %d, stderr %q", input, status, stderr)
+		}
+	}
+}
+
 func TestOnlineSignTargetsCommand(t *testing.T) {
 	w := onlinesigntest.New(t, repository.OnlineConfig{})
 	key := w.OnlineKey("npm.pem")

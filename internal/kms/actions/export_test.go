@@ -1,0 +1,4 @@
+package actions
+
+// Pause is how long a Keys waits before it asks GitHub again.
+var Pause = &pause
