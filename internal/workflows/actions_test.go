@@ -26,7 +26,7 @@ var inputs = map[string]map[string]string{
 	"create-signing-events": {"token": "required"},
 	"online-sign": {"token": "required", "live": "", "event": "", "gcp_workload_identity_provider": "", "gcp_service_account": "", "aws_region": "",
 		"aws_role_to_assume": "", "azure_client_id": "", "azure_tenant_id": "", "azure_subscription_id": ""},
-	"online-sign-targets": {"token": "required", "targets_to_sign": "", "gcp_workload_identity_provider": "", "gcp_service_account": "",
+	"online-sign-targets": {"token": "required", "event": "", "targets_to_sign": "", "gcp_workload_identity_provider": "", "gcp_service_account": "",
 		"aws_region": "", "aws_role_to_assume": "", "azure_client_id": "", "azure_tenant_id": "", "azure_subscription_id": ""},
 	"upload-repository": {"gh_pages": "false", "metadata_path": "metadata", "artifacts_path": "targets", "ref": ""},
 	"test-repository": {"metadata_url": "", "artifact_url": "", "update_base_url": "", "expected_artifact": "", "compare_source": "true",
