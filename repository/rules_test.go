@@ -347,6 +347,17 @@ func ruleCases() []ruleCase {
 			bumpTargets(w, func(s object) { s["targets"].(object)["a.txt"].(object)["custom"] = nil })
 		},
 			[]string{"targets metadata-invalid error"}, false},
+		{"a number that go-tuf reads as another one", func(w *World) {
+			bumpTargets(w, func(s object) { s["x-note"] = []any{object{"n": int64(1<<53 + 1)}} })
+		}, []string{"targets metadata-invalid error"}, false},
+		{"a negative one, in custom", func(w *World) {
+			bumpTargets(w, func(s object) {
+				s["targets"].(object)["a.txt"].(object)["custom"] = object{"n": int64(-1<<53 - 1)}
+			})
+		}, []string{"targets metadata-invalid error"}, false},
+		{"the largest number that all read", func(w *World) {
+			bumpTargets(w, func(s object) { s["x-note"] = []any{object{"n": int64(1 << 53)}} })
+		}, nil, true},
 		{"custom holds a null", func(w *World) {
 			bumpTargets(w, func(s object) { s["targets"].(object)["a.txt"].(object)["custom"] = object{"x": nil} })
 		}, nil, true},
