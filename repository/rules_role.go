@@ -97,7 +97,7 @@ var (
 		Title:   "metadata that cannot be read",
 		Stops:   "a file that no client can read is signed and published",
 		Source:  "broken roots in main stopped a deployment for weeks in 2022, sigstore/root-signing#118",
-		Breaks:  "a metadata file is no regular file, not JSON, not of its type, lacks a field, or has something that not every client reads: a date in another form, a signature that is not hex, null for delegations or custom, a number beyond 2^53, a root with other than the four roles",
+		Breaks:  "a metadata file is no regular file, not JSON, not of its type, lacks a field, or has something that not every client reads: a date in another form, a signature that is not hex, null for delegations or custom, a number beyond 2^53, a public key that is no text, a root with other than the four roles",
 		Example: "it holds metadata of type snapshot, not targets",
 		Hint:    "restore the file from main, or fix the place that the message names",
 	})
@@ -272,6 +272,7 @@ func (v view) clientForm(f *findings) {
 		f.add(metadataInvalid, v.file(), "write a smaller number, or a text",
 			"%s is %.40s: clients built with go-tuf read numbers beyond 2^53 as others, and refuse the signatures", path, number)
 	}
+	v.keyForm(f)
 	switch v.doc.Type() {
 	case metadata.Root: // python-tuf reads no root with a role more
 		for _, role := range sortedKeys(v.doc.Signed()["roles"].(metadata.Object)) {
@@ -291,6 +292,25 @@ func (v view) clientForm(f *findings) {
 				f.add(metadataInvalid, v.file(), "remove the field", "custom of the artifact %q is null: clients refuse the whole file", target)
 				break
 			}
+		}
+	}
+}
+
+// keyForm stops a key whose public part is there and no text. Whether anybody can
+// use it is the business of other rules: the file that holds it is read by none.
+func (v view) keyForm(f *findings) {
+	holder := v.doc.Signed()
+	if v.doc.Type() == metadata.Targets {
+		holder, _ = holder["delegations"].(metadata.Object)
+	}
+	keys, _ := holder["keys"].(metadata.Object)
+	for _, id := range sortedKeys(keys) {
+		key, _ := keys[id].(metadata.Object)
+		value, _ := key["keyval"].(metadata.Object)
+		public, there := value["public"]
+		if _, ok := public.(string); there && !ok {
+			f.add(metadataInvalid, v.file(), "make it a text, or remove the key", "the public part of key %.12s is %.40s, which is no text: clients refuse the whole file", id, metadata.Write(public))
+			break
 		}
 	}
 }
