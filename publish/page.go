@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tufops/tufops/internal/escape"
@@ -49,19 +50,22 @@ func digest(s string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-var index = template.Must(template.New("index").Funcs(template.FuncMap{
-	"show":   escape.Terminal, // the template escapes markup, this what cannot be seen
-	"link":   link,
-	"when":   func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04") },
-	"day":    func(t time.Time) string { return t.UTC().Format("2 Jan 2006") },
-	"clock":  func(t time.Time) string { return t.UTC().Format("15:04") },
-	"stamp":  func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
-	"size":   size,
-	"long":   func(s string) bool { return len(s) > 40 },
-	"plural": plural,
-	"list":   list,
-	"kinds":  func(kind string) string { return kindNames[kind] },
-}).Parse(indexText))
+// index is parsed when a page is drawn: most runs of the program draw none.
+var index = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("index").Funcs(template.FuncMap{
+		"show":   escape.Terminal, // the template escapes markup, this what cannot be seen
+		"link":   link,
+		"when":   func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04") },
+		"day":    func(t time.Time) string { return t.UTC().Format("2 Jan 2006") },
+		"clock":  func(t time.Time) string { return t.UTC().Format("15:04") },
+		"stamp":  func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
+		"size":   size,
+		"long":   func(s string) bool { return len(s) > 40 },
+		"plural": plural,
+		"list":   list,
+		"kinds":  func(kind string) string { return kindNames[kind] },
+	}).Parse(indexText))
+})
 
 // page is what the template is given.
 type page struct {
@@ -128,7 +132,7 @@ func pages(s Status) ([]File, error) {
 		return nil, fmt.Errorf("write %s: %w", statusName, err)
 	}
 	var html bytes.Buffer
-	if err := index.Execute(&html, pageOf(s)); err != nil {
+	if err := index().Execute(&html, pageOf(s)); err != nil {
 		return nil, fmt.Errorf("write the status page: %w", err)
 	}
 	return []File{

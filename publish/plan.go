@@ -404,7 +404,7 @@ func (p *publisher) publishedBy(ctx context.Context, l *live, role string, versi
 		}
 	}
 	shown := slices.ContainsFunc(s.Roles, func(r RoleStatus) bool { return r.Role == role && r.Version == version })
-	if !shown || !commitName.MatchString(s.Commit) {
+	if !shown || !commitName().MatchString(s.Commit) {
 		return "status.json there does not know this version, so it was signed or uploaded by hand, or a run is still at work"
 	}
 	text := fmt.Sprintf("status.json there names commit %.12s, built on %s", s.Commit, s.Generated.UTC().Format(metadata.TimeFormat))
@@ -415,7 +415,7 @@ func (p *publisher) publishedBy(ctx context.Context, l *live, role string, versi
 	return text
 }
 
-var commitName = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
+var commitName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`) })
 
 func (p *publisher) pageFiles() []File {
 	return slices.DeleteFunc(slices.Clone(p.tree.files), func(f File) bool { return f.Class != Page })
