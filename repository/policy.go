@@ -63,8 +63,13 @@ type Policy struct {
 	// EnforceTrust lets mistakes in Sigstore's trust material keep an event from
 	// being complete. Without it they are warnings: a repository that is taken over
 	// goes on with the verdicts that it had, nine of which in the history of
-	// Sigstore's staging were mistakes (docs/trust-material.md).
+	// Sigstore's staging were mistakes (docs/trust-material.md). A file that no
+	// client can read is an error in any case, until everybody has signed it.
 	EnforceTrust bool
+	// RefuseUnreadable makes trust material that no client can read an error also
+	// where everybody has signed it. It stands in no file: the machine of a person
+	// who is about to sign says so to itself.
+	RefuseUnreadable bool
 	// Rules are the decisions about single rules, by name.
 	Rules map[string]Decision
 }

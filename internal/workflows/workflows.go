@@ -67,6 +67,10 @@ func (a Actions) uses(name string) string {
 	return a.Repository + "/.github/actions/" + name + "@" + a.Ref
 }
 
+// Policy is the file in which maintainers write what they decide. It is theirs:
+// one that is there is left as it is.
+const Policy = ".tufops.yaml"
+
 //go:embed all:files
 var embedded embed.FS
 
@@ -94,7 +98,7 @@ func Files(a Actions) ([]File, error) {
 		switch {
 		case path.Ext(name) == ".yml":
 			data = []byte(fill.Replace(string(data)))
-		case strings.HasPrefix(name, "files/docs/"):
+		case strings.HasPrefix(name, "files/docs/"), name == "files/"+Policy:
 			data = []byte(strings.NewReplacer("REPOSITORY", a.Repository, "REF", a.Ref, "VERSION", a.Version).Replace(string(data)))
 		}
 		files = append(files, File{strings.TrimPrefix(name, "files/"), data})
@@ -121,8 +125,8 @@ func (e *DiffersError) Hint() string {
 func (e *DiffersError) Note() string { return "nothing was written" }
 
 // Missing returns those of the files that are not in the checkout yet. One that is
-// there with the same content is left out; those with other content are a
-// [*DiffersError].
+// there with the same content is left out, and so is a [Policy] with any; others
+// with other content are a [*DiffersError].
 func Missing(top string, files []File) ([]File, error) {
 	var missing []File
 	differs := new(DiffersError)
@@ -133,7 +137,7 @@ func Missing(top string, files []File) ([]File, error) {
 			missing = append(missing, f)
 		case err != nil:
 			return nil, err
-		case !bytes.Equal(data, f.Data):
+		case f.Path != Policy && !bytes.Equal(data, f.Data):
 			differs.Paths = append(differs.Paths, f.Path)
 		}
 	}
