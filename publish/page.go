@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tufops/tufops/internal/escape"
@@ -54,19 +55,22 @@ func digest(s string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-var index = template.Must(template.New("index").Funcs(template.FuncMap{
-	"show":   escape.Terminal, // the template escapes markup, this what cannot be seen
-	"link":   link,
-	"when":   func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04") },
-	"day":    func(t time.Time) string { return t.UTC().Format("2 Jan 2006") },
-	"clock":  func(t time.Time) string { return t.UTC().Format("15:04") },
-	"stamp":  func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
-	"size":   size,
-	"long":   func(s string) bool { return len(s) > 40 },
-	"plural": plural,
-	"list":   list,
-	"kinds":  func(kind string) string { return kindNames[kind] },
-}).Parse(indexText))
+// index is parsed when a page is drawn: most runs of the program draw none.
+var index = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("index").Funcs(template.FuncMap{
+		"show":   escape.Terminal, // the template escapes markup, this what cannot be seen
+		"link":   link,
+		"when":   func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04") },
+		"day":    func(t time.Time) string { return t.UTC().Format("2 Jan 2006") },
+		"clock":  func(t time.Time) string { return t.UTC().Format("15:04") },
+		"stamp":  func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
+		"size":   size,
+		"long":   func(s string) bool { return len(s) > 40 },
+		"plural": plural,
+		"list":   list,
+		"kinds":  func(kind string) string { return kindNames[kind] },
+	}).Parse(indexText))
+})
 
 // page is what the template is given.
 type page struct {
@@ -146,7 +150,7 @@ func draw(name string, s Status) ([]byte, error) {
 		return append(doc, '\n'), err
 	}
 	var html bytes.Buffer
-	err := index.Execute(&html, pageOf(s))
+	err := index().Execute(&html, pageOf(s))
 	return html.Bytes(), err
 }
 
@@ -157,7 +161,9 @@ type drawing struct {
 	Versions  map[string]int64 // of the roles that it shows, as far as it is asked for them
 }
 
-var indexDrawing = regexp.MustCompile(`<body data-commit="([^"]*)" data-generated="([^"]*)" data-root="([0-9]+)" data-timestamp="([0-9]+)">`)
+var indexDrawing = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`<body data-commit="([^"]*)" data-generated="([^"]*)" data-root="([0-9]+)" data-timestamp="([0-9]+)">`)
+})
 
 // drawingOf reads what a page at a destination says of its making: of status.json
 // without the timestamp. It is what a stranger can write there; what makes no
@@ -171,13 +177,13 @@ func drawingOf(name string, data []byte) drawing {
 		for _, r := range s.Roles {
 			d.Versions[r.Role] = r.Version
 		}
-	} else if m := indexDrawing.FindSubmatch(data); m != nil {
+	} else if m := indexDrawing().FindSubmatch(data); m != nil {
 		d.Commit = string(m[1])
 		d.Generated, _ = time.Parse(time.RFC3339, string(m[2]))
 		d.Versions[metadata.Root], _ = strconv.ParseInt(string(m[3]), 10, 64)
 		d.Versions[metadata.Timestamp], _ = strconv.ParseInt(string(m[4]), 10, 64)
 	}
-	if !commitName.MatchString(d.Commit) {
+	if !commitName().MatchString(d.Commit) {
 		d.Commit = ""
 	}
 	d.Generated = d.Generated.UTC().Truncate(time.Second)

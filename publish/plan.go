@@ -417,7 +417,7 @@ func (p *publisher) publishedBy(ctx context.Context, l *live, role string, versi
 	return text
 }
 
-var commitName = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
+var commitName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`) })
 
 // goesBack reports what of a live timestamp and snapshot is newer than ours;
 // nil: nothing, so clients that have them accept ours.
