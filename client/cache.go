@@ -102,11 +102,13 @@ func readFile(path string, max int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, max+1))
-	if err == nil && int64(len(data)) > max {
+	// A buffer of the stated size takes one read, and one more for the end.
+	data := bytes.NewBuffer(make([]byte, 0, min(info.Size(), max)+bytes.MinRead))
+	_, err = data.ReadFrom(io.LimitReader(f, max+1))
+	if err == nil && int64(data.Len()) > max {
 		err = fmt.Errorf("%s is longer than %d bytes", path, max)
 	}
-	return data, err
+	return data.Bytes(), err
 }
 
 // save writes a verified file: all of it or nothing, whatever happens
