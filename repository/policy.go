@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"gopkg.in/yaml.v3"
 
@@ -356,7 +357,7 @@ func (f policyFile) onlineKeys() ([]string, error) {
 		switch {
 		case slices.Contains(f.OnlineKeys[:i], u):
 			return nil, fmt.Errorf("online-keys lists %q twice", u)
-		case !onlineKeysForm.MatchString(u) || !plainURI(u) || strings.HasPrefix(u, "azurekms:") && !strings.HasPrefix(u, "azurekms://"):
+		case !onlineKeysForm().MatchString(u) || !plainURI(u) || strings.HasPrefix(u, "azurekms:") && !strings.HasPrefix(u, "azurekms://"):
 			return nil, fmt.Errorf("online-keys lists %q, which is no beginning of a key's URI: write SERVICE: and what follows, up to a / or a : (gcpkms:projects/example/, azurekms://example.vault.azure.net/, hv:), or a whole URI", u)
 		}
 	}
@@ -364,7 +365,9 @@ func (f policyFile) onlineKeys() ([]string, error) {
 }
 
 // onlineKeysForm is a service, its host if it stands in the URI, and what follows.
-var onlineKeysForm = regexp.MustCompile(`^([a-z][a-z0-9]*://[A-Za-z0-9.-]+/.*|[a-z][a-z0-9]*:(/?[^/].*)?)$`)
+var onlineKeysForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([a-z][a-z0-9]*://[A-Za-z0-9.-]+/.*|[a-z][a-z0-9]*:(/?[^/].*)?)$`)
+})
 
 // plainURI reports whether a URI means what it looks like: no dots that lead
 // upwards, nothing encoded, no query, no account.

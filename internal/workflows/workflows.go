@@ -25,7 +25,7 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/google/renameio/v2"
+	"github.com/tufops/tufops/internal/wholefile"
 )
 
 // Names are the actions that there are, which are those of tuf-on-ci with the same
@@ -178,7 +178,7 @@ func read(top, name string) ([]byte, error) {
 }
 
 // write replaces a file of the checkout, or makes it. Permissions of one that is
-// there stay as they are, which renameio.WriteFile sees to.
+// there stay as they are, which wholefile.Write sees to.
 func write(top, name string, data []byte) error {
 	info, err := lstat(top, name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -192,7 +192,7 @@ func write(top, name string, data []byte) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	if err := renameio.WriteFile(file, data, 0o644, renameio.WithTempDir(dir)); err != nil {
+	if err := wholefile.Write(file, data, 0o644); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil
