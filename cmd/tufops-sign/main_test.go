@@ -13,9 +13,9 @@ import (
 )
 
 // In scripts the program is this one.
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"tufops-sign": func() { os.Exit(cli.Main(run)) }})
-}
+func TestMain(m *testing.M) { testscript.Main(m, programs) }
+
+var programs = map[string]func(){"tufops-sign": func() { os.Exit(cli.Main(run)) }}
 
 func TestHelp(t *testing.T) {
 	for _, problem := range cli.CheckHelp(newApp(machine{})) {

@@ -63,7 +63,8 @@ func TestScripts(t *testing.T) {
 						"UPSTREAM": w.upstream.Dir, "KEYS": w.keys, "TUFOPS_NOW": w.now.Format(time.RFC3339),
 						"CRYPTO_SIGNER_PATH_PREFIX": w.keys, "XDG_STATE_HOME": w.state("alice"),
 						"GIT_CONFIG_GLOBAL": os.DevNull, "GIT_CONFIG_NOSYSTEM": "1",
-						"ALICE": w.people["alice"].Dir, "BOB": w.people["bob"].Dir,
+						"ROOT_SHA256": digestOf(w.document("main", "root").Payload()),
+						"ALICE":       w.people["alice"].Dir, "BOB": w.people["bob"].Dir,
 					} {
 						env.Setenv(name, value)
 					}
