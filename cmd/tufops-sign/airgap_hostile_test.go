@@ -151,7 +151,7 @@ func (w *world) nothingSigned(t *testing.T, file, want string, more ...string) a
 // file, change it. A forger signs nothing here either.
 func TestAirGapHostileFile(t *testing.T) {
 	w := established(t)
-	w.commitArtifact("sign/x", "file.txt", []byte("something to read\n"))
+	w.artifacts("sign/x", map[string][]byte{"file.txt": []byte("something to read\n")})
 	w.ok("bob", "sign", "sign/x")
 	w.commitFiles("main", "a readme", map[string][]byte{"README": []byte("another\n")}) // there is something to merge
 	knows := w.knows()
@@ -227,7 +227,7 @@ func TestAirGapHostileFile(t *testing.T) {
 		"head left out":      {func(f *forgery) { delete(f.objects, f.get("head")) }, "the file lacks git object"},
 		"main left out":      {func(f *forgery) { delete(f.objects, f.get("main")) }, "the file lacks git object"},
 		"all left out":       {func(f *forgery) { clear(f.objects) }, "the file lacks git object"},
-		"history left out":   {func(f *forgery) { f.alter(t, "\nUpdate targets metadata", func([]byte) []byte { return nil }) }, "the file lacks git object"},
+		"history left out":   {func(f *forgery) { f.alter(t, "\nartifacts\n", func([]byte) []byte { return nil }) }, "the file lacks git object"},
 		"another repository": {func(f *forgery) { f.set("repository", "/tmp/other") }, "this machine knows no root of /tmp/other"},
 		"event no branch":    {func(f *forgery) { f.set("event", "sign/../../etc/passwd") }, "is not the branch of a signing event"},
 		"event main":         {func(f *forgery) { f.set("event", "main") }, "is not the branch of a signing event"},

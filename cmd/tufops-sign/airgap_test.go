@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/tufops/tufops/internal/cli"
+	"github.com/tufops/tufops/internal/metadata"
+	"github.com/tufops/tufops/trustroot/trustroottest"
 )
 
 // away runs the program on alice's other machine, which has a key file, no clone,
@@ -50,6 +52,18 @@ func (w *world) exported(event string) string {
 	return file
 }
 
+// artifacts puts artifacts on an event, with the metadata that lists them.
+func (w *world) artifacts(event string, files map[string][]byte) {
+	w.t.Helper()
+	all, listed := map[string][]byte{}, metadata.Object{}
+	for name, data := range files {
+		all["targets/"+name] = data
+		listed[name] = metadata.Object{"length": int64(len(data)), "hashes": metadata.Object{"sha256": digestOf(data)}}
+	}
+	all["metadata/targets.json"] = w.edited("main", "targets", func(s metadata.Object) { s["version"], s["targets"] = int64(2), listed })
+	w.commitFiles(event, "artifacts", all)
+}
+
 // knows makes the other machine know the root of main.
 func (w *world) knows() []string {
 	return []string{"--root-sha256", digestOf(w.document("main", "root").Payload())}
@@ -71,7 +85,7 @@ func roleReview(text string) string {
 
 func TestAirGap(t *testing.T) {
 	w := established(t)
-	w.commitArtifact("sign/x", "file.txt", []byte("something to read\n"))
+	w.artifacts("sign/x", map[string][]byte{"file.txt": []byte("something to read\n"), "trusted_root.json": trustroottest.Bytes(trustroottest.Root())})
 	w.ok("bob", "sign", "sign/x")
 	event := w.exported("sign/x")
 	upstream := w.upstream.Run("for-each-ref")
@@ -94,7 +108,7 @@ func TestAirGap(t *testing.T) {
 		t.Fatalf("sign-file: status %d\n%s%s", a.status, a.stdout, a.stderr)
 	}
 	review := w.run("alice", "", "review", "sign/x")
-	if here, there := roleReview(review.stdout), roleReview(a.stdout); here != there || !strings.Contains(there, "+something to read") {
+	if here, there := roleReview(review.stdout), roleReview(a.stdout); here != there || !strings.Contains(there, "+something to read") || !strings.Contains(there, "      meaning\n") {
 		t.Errorf("the review is another one:\n%s\n--- there:\n%s", here, there)
 	}
 	if !strings.Contains(strings.Join(strings.Fields(a.stdout), " "), "not looked at, as this machine has no network: the root that clients get now") {
