@@ -379,8 +379,8 @@ type RoleStatus struct {
 	Invites         []string         `json:"invites"` // people invited to a role that this role delegates
 	Artifacts       []ArtifactChange `json:"artifacts"`
 	Findings        []Finding        `json:"findings"`
-	// Attestations are what keys/ says of keys that may sign the role, or that its
-	// file names.
+	// Attestations are what keys/ says of people's keys that may sign the role, or
+	// that its file names; none where it says nothing of any.
 	Attestations []KeyAttestation `json:"attestations,omitempty"`
 
 	baseline *metadata.Document

@@ -86,7 +86,7 @@ func attestation(a repository.KeyAttestation) string {
 	if a.Holds {
 		return fmt.Sprintf("%s (key %.8s): %s", a.Owner, a.KeyID, a.Text)
 	}
-	return fmt.Sprintf("%s (key %.8s): does not hold: %s", a.Owner, a.KeyID, a.Text)
+	return fmt.Sprintf("%s (key %.8s): not attested: %s", a.Owner, a.KeyID, a.Text)
 }
 
 // ProfileText says for a terminal which demands of a profile are met.
@@ -373,7 +373,7 @@ func Markdown(s *repository.Status) string {
 			}
 		}
 		if len(r.Attestations) > 0 {
-			fmt.Fprintf(&b, "\nAttested keys of %s:\n\n", code(r.Role))
+			fmt.Fprintf(&b, "\nAttestations of the keys of %s:\n\n", code(r.Role))
 			for _, a := range r.Attestations {
 				fmt.Fprintf(&b, "* %s", plain(attestation(a)))
 				if a.Note != "" {
