@@ -73,6 +73,9 @@ func Text(s *repository.Status) string {
 	for _, q := range s.Silenced {
 		fmt.Fprintf(&b, "\nNot shown, by .tufops.yaml on main: %d of %s\n    reason: %s\n", q.Findings, q.Rule, t(q.Reason))
 	}
+	for _, o := range s.Overridden {
+		fmt.Fprintf(&b, "\nCommit %.12s, by %s, says that they signed in spite of %s; nothing is decided by that\n    reason: %s\n", o.Commit, t(o.Author), o.Rule, t(o.Reason))
+	}
 	if s.Profile != nil {
 		fmt.Fprintf(&b, "\n%s\n", ProfileText(s.Profile))
 	}
@@ -393,6 +396,9 @@ func Markdown(s *repository.Status) string {
 	}
 	for _, q := range s.Silenced {
 		fmt.Fprintf(&b, "\nNot shown, by .tufops.yaml on main: %d of %s (%s)\n", q.Findings, code(q.Rule), plain(q.Reason))
+	}
+	for _, o := range s.Overridden {
+		fmt.Fprintf(&b, "\nCommit %.12s, by %s, says that they signed in spite of %s (%s). Nothing is decided by that.\n", o.Commit, plain(o.Author), code(o.Rule), plain(o.Reason))
 	}
 	markdownRehearsal(&b, s.Rehearsal)
 	fmt.Fprintf(&b, "\n<sub>commit %.12s, known-good %.12s</sub>\n", s.Commit, s.Base)
