@@ -25,7 +25,7 @@ var (
 		Title:   "a key that clients cannot use",
 		Stops:   "deployed clients cannot verify the key",
 		Source:  "sigstore/root-signing-staging#25: a P-384 online key broke cosign; the key type of root v9, cosign#3614",
-		Breaks:  "a key that the event adds cannot be decoded, or has a type and scheme that key-types in .tufops.yaml does not list; without that list, one that this program does not write. Keys that are there already may be of every type. A root on main that lists one for a role of its own is held back",
+		Breaks:  "a key that the event adds cannot be decoded, or has a type and scheme that key-types in .tufops.yaml does not list; without that list, one that clients built with go-tuf do not read, as ML-DSA. A warning where key-types lists such a one. Keys that are there already may be of every type. A root on main that lists a key that can verify nothing for a role of its own is held back",
 		Example: "the new key of @dave has type ml-dsa and scheme ml-dsa-65/1, which deployed clients may not verify",
 		Hint:    "use an ECDSA P-256 key",
 	})
@@ -210,7 +210,12 @@ func (v view) keyUnused(f *findings) {
 }
 
 // writtenTypes are the key types that new keys may have, by type and scheme.
-var writtenTypes = []string{"ecdsa/ecdsa-sha2-nistp256", "ecdsa/ecdsa-sha2-nistp384", "ed25519/ed25519", "rsa/rsassa-pss-sha256"}
+// newTypes are those that go-tuf does not read: they may where the policy names
+// them.
+var (
+	writtenTypes = []string{"ecdsa/ecdsa-sha2-nistp256", "ecdsa/ecdsa-sha2-nistp384", "ed25519/ed25519", "rsa/rsassa-pss-sha256"}
+	newTypes     = []string{"ml-dsa/ml-dsa-44/1", "ml-dsa/ml-dsa-65/1", "ml-dsa/ml-dsa-87/1"}
+)
 
 // keyTypeNotAllowed stops a key that deployed clients cannot use: go-tuf verifies
 // no role that lists one, whoever else has signed. It judges key material that
@@ -229,6 +234,8 @@ func (v view) keyTypeNotAllowed(f *findings) {
 			f.add(keyTypeNotAllowed, v.file(), "use an ECDSA P-256 key", "the new key of %s has type %s and scheme %s, which %s", holderOf(k), k.Type, k.Scheme, why)
 		case k.Unusable != nil:
 			f.add(keyTypeNotAllowed, v.file(), "remove the key and add it again with tufops-sign delegate", "the new key of %s (keyid %s) can verify nothing: %v", holderOf(k), k.ID, k.Unusable)
+		case slices.Contains(newTypes, k.Type+"/"+k.Scheme):
+			f.addAs(keyTypeNotAllowed, LevelWarning, v.file(), "see that nobody depends on such clients; else use an ECDSA P-256 key", "the new key of %s has type %s and scheme %s: clients that are built with go-tuf will verify no role that lists it. key-types in %s allows that", holderOf(k), k.Type, k.Scheme, PolicyFile)
 		}
 	}
 	v.listing(func(d metadata.Delegation, id string) {

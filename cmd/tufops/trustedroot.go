@@ -12,11 +12,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/renameio/v2"
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/tufops/tufops/internal/cli"
 	"github.com/tufops/tufops/internal/escape"
+	"github.com/tufops/tufops/internal/wholefile"
 	"github.com/tufops/tufops/repository"
 	"github.com/tufops/tufops/signingevent"
 	"github.com/tufops/tufops/trustroot"
@@ -561,7 +561,7 @@ func (f trustFile) edit(c *urfave.Context, kind trustroot.Kind, after []byte, do
 	if info, err := os.Stat(f.path); err == nil {
 		mode = info.Mode().Perm()
 	}
-	if err := renameio.WriteFile(f.path, after, mode); err != nil {
+	if err := wholefile.Write(f.path, after, mode); err != nil {
 		return fmt.Errorf("write %s: %w", f.path, err)
 	}
 	done.Written = true
