@@ -97,12 +97,12 @@ func (b *bench) publish(ctx context.Context, rounds int) error {
 		drawn.AddTarget(metadata.Targets, fmt.Sprintf("%05d.bin", i), strings.Repeat(fmt.Sprintf("%09d\n", i), publishedSize/10))
 	}
 	drawn.Publish(metadata.Targets)
-	first, err := b.commitDrawn(ctx, clone, drawn)
+	first, err := b.commitDrawn(ctx, clone, drawn, "")
 	if err != nil {
 		return err
 	}
 	drawn.Publish(metadata.Timestamp)
-	second, err := b.commitDrawn(ctx, clone, drawn)
+	second, err := b.commitDrawn(ctx, clone, drawn, first)
 	if err != nil {
 		return err
 	}
@@ -214,10 +214,15 @@ func bareUploads(ctx context.Context, store publish.Store, files map[string][]by
 	return nil
 }
 
-// commitDrawn commits what is drawn, in the layout that people sign in.
-func (b *bench) commitDrawn(ctx context.Context, clone string, drawn *clienttest.Repo) (git.OID, error) {
+// commitDrawn commits what is drawn, in the layout that people sign in, after
+// another commit if there is one.
+func (b *bench) commitDrawn(ctx context.Context, clone string, drawn *clienttest.Repo, after git.OID) (git.OID, error) {
 	var in bytes.Buffer
-	fmt.Fprintf(&in, "commit refs/heads/main\ncommitter Bench <bench@example.com> %d +0000\ndata 5\ndrawn\ndeleteall\n", clienttest.Now.Unix())
+	fmt.Fprintf(&in, "commit refs/heads/main\ncommitter Bench <bench@example.com> %d +0000\ndata 5\ndrawn\n", clienttest.Now.Unix())
+	if after != "" {
+		fmt.Fprintf(&in, "from %s\n", after)
+	}
+	fmt.Fprintln(&in, "deleteall")
 	file := func(name string, data []byte) {
 		fmt.Fprintf(&in, "M 100644 inline %s\ndata %d\n%s\n", name, len(data), data)
 	}
