@@ -49,12 +49,12 @@ var rooms = []room{
 	{"signingevent", core, "one event from push to ready"},
 	{"onlinesign", core, "holds the online keys and no storage"},
 	{"publish", append([]string{"client", "internal/gotuf"}, core...), "holds the storage and no keys; rehearses with our client and go-tuf's"},
-	{"signer", core, "trusts the machine it runs on and nothing else"},
+	{"signer", append([]string{"internal/wholefile"}, core...), "trusts the machine it runs on and nothing else"},
 
 	{"rehearsal", []string{"client", "repository", "internal/metadata", "internal/git", "internal/gotuf", "internal/escape"},
 		"tries an event on clients; holds no real key and no storage"},
 
-	{"client", []string{"trustroot", "internal/metadata", "internal/escape"},
+	{"client", []string{"trustroot", "internal/metadata", "internal/wholefile", "internal/escape"},
 		"knows a TUF repository as files behind a URL, so it cannot lean on the git checkout that it is there to check"},
 
 	{"repository", []string{"trustroot", "internal/metadata", "internal/attestation", "internal/git", "internal/escape"},
@@ -70,14 +70,15 @@ var rooms = []room{
 	// import adapters, so no room depends on a vendor.
 	{"internal/github", []string{"signingevent", "internal/escape"}, "adapter"},
 	{"internal/kms", []string{"onlinesign", "internal/metadata", "internal/escape"}, "adapter"},
-	{"internal/objstore", []string{"publish", "internal/escape"}, "adapter"},
+	{"internal/objstore", []string{"publish", "internal/wholefile", "internal/escape"}, "adapter"},
 	{"internal/yubikey", []string{"signer", "internal/metadata", "internal/attestation", "internal/escape"}, "adapter"},
 	{"internal/pkcs11", []string{"signer", "internal/metadata", "internal/escape"}, "adapter"},
 
-	{"internal/workflows", nil, "files for a forge that runs them; knows neither git nor TUF"},
+	{"internal/workflows", []string{"internal/wholefile"}, "files for a forge that runs them; knows neither git nor TUF"},
 	{"schema", nil, "data: what the programs print, for those who read it"},
 
 	{"internal/cli", []string{"internal/escape"}, "the frame of the programs; knows no command"},
+	{"internal/wholefile", nil, "files that appear whole; knows nothing of what is in them"},
 	{"internal/escape", nil, "makes text from strangers safe to show"},
 }
 

@@ -16,7 +16,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
-	"github.com/google/renameio/v2"
+
+	"github.com/tufops/tufops/internal/wholefile"
 )
 
 // The files of a cache directory. Those that end in .json at the top are the
@@ -101,11 +102,13 @@ func readFile(path string, max int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, max+1))
-	if err == nil && int64(len(data)) > max {
+	// A buffer of the stated size takes one read, and one more for the end.
+	data := bytes.NewBuffer(make([]byte, 0, min(info.Size(), max)+bytes.MinRead))
+	_, err = data.ReadFrom(io.LimitReader(f, max+1))
+	if err == nil && int64(data.Len()) > max {
 		err = fmt.Errorf("%s is longer than %d bytes", path, max)
 	}
-	return data, err
+	return data.Bytes(), err
 }
 
 // save writes a verified file: all of it or nothing, whatever happens
@@ -148,10 +151,11 @@ func (s *cache) write(name string, data []byte, durable bool) error {
 
 // replace lets a file appear whole under its name.
 func (s *cache) replace(path string, data []byte, durable bool) error {
-	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithPermissions(0o644))
+	f, err := wholefile.Create(path, "", 0o644)
 	if err != nil {
 		return err
 	}
+	defer f.Discard()
 	_, err = f.Write(data)
 	if err == nil && durable {
 		if s.sync != nil {
@@ -160,14 +164,10 @@ func (s *cache) replace(path string, data []byte, durable bool) error {
 			err = f.Sync()
 		}
 	}
-	// f.CloseAtomicallyReplace would sync every file.
-	if err = errors.Join(err, f.File.Close()); err == nil {
-		if err = os.Rename(f.Name(), path); err == nil {
-			return nil
-		}
+	if err != nil {
+		return err
 	}
-	_ = f.Cleanup()
-	return err
+	return f.Commit()
 }
 
 func (s *cache) remove(name string) error {

@@ -8,13 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"strings"
-
-	"github.com/google/renameio/v2"
 
 	"github.com/tufops/tufops/internal/escape"
 	"github.com/tufops/tufops/internal/metadata"
+	"github.com/tufops/tufops/internal/wholefile"
 )
 
 // Seen is what earlier checks of a repository saw, so that the next one notices
@@ -64,7 +62,7 @@ func (s *Seen) Write(file string) error {
 	if err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(file, append(data, '\n'), 0o644, renameio.WithTempDir(filepath.Dir(file))); err != nil {
+	if err := wholefile.Write(file, append(data, '\n'), 0o644); err != nil {
 		return &CacheError{Do: "write", Path: file, Err: reason(err)}
 	}
 	return nil

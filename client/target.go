@@ -11,9 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/google/renameio/v2"
-
 	"github.com/tufops/tufops/internal/metadata"
+	"github.com/tufops/tufops/internal/wholefile"
 )
 
 // TargetInfo is what the repository's signers say of one artifact.
@@ -192,15 +191,18 @@ func (c *Client) Download(ctx context.Context, path, dir string) (Download, erro
 		return Download{}, trouble(err)
 	}
 	err = c.transfer(ctx, from, func(source string, r io.Reader) error {
-		f, err := renameio.NewPendingFile(d.File, renameio.WithTempDir(dir), renameio.WithPermissions(0o644))
+		f, err := wholefile.Create(d.File, "", 0o644)
 		if err != nil {
 			return trouble(err)
 		}
-		defer f.Cleanup()
+		defer f.Discard()
 		if err := info.copy(diskWriter{f, trouble}, r, source); err != nil {
 			return err
 		}
-		if err := f.CloseAtomicallyReplace(); err != nil {
+		if err := f.Sync(); err != nil {
+			return trouble(err)
+		}
+		if err := f.Commit(); err != nil {
 			return trouble(err)
 		}
 		return nil

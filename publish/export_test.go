@@ -2,6 +2,9 @@ package publish
 
 import "context"
 
+// Facts are what index.html shows.
+func (t *Tree) Facts() Status { return t.status }
+
 // RehearseInOrder rehearses a plan whose files stand in another order than ours.
 func RehearseInOrder(ctx context.Context, o Options, reorder func([]File)) error {
 	published, err := o.Publishable.For(o.Commit)

@@ -10,8 +10,11 @@ import (
 	"html/template"
 	"io"
 	"net/url"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tufops/tufops/internal/escape"
@@ -21,8 +24,11 @@ import (
 
 func newReader(data []byte) io.Reader { return bytes.NewReader(data) }
 
-// statusName is the status page for machines.
-const statusName = "status.json"
+// The pages: one for people, and one for machines.
+const (
+	indexName  = "index.html"
+	statusName = "status.json"
+)
 
 // Lists that are longer than this are folded: a page is to be read from the top,
 // and a browser lays out what is folded only when it is opened.
@@ -49,19 +55,22 @@ func digest(s string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-var index = template.Must(template.New("index").Funcs(template.FuncMap{
-	"show":   escape.Terminal, // the template escapes markup, this what cannot be seen
-	"link":   link,
-	"when":   func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04") },
-	"day":    func(t time.Time) string { return t.UTC().Format("2 Jan 2006") },
-	"clock":  func(t time.Time) string { return t.UTC().Format("15:04") },
-	"stamp":  func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
-	"size":   size,
-	"long":   func(s string) bool { return len(s) > 40 },
-	"plural": plural,
-	"list":   list,
-	"kinds":  func(kind string) string { return kindNames[kind] },
-}).Parse(indexText))
+// index is parsed when a page is drawn: most runs of the program draw none.
+var index = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("index").Funcs(template.FuncMap{
+		"show":   escape.Terminal, // the template escapes markup, this what cannot be seen
+		"link":   link,
+		"when":   func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04") },
+		"day":    func(t time.Time) string { return t.UTC().Format("2 Jan 2006") },
+		"clock":  func(t time.Time) string { return t.UTC().Format("15:04") },
+		"stamp":  func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
+		"size":   size,
+		"long":   func(s string) bool { return len(s) > 40 },
+		"plural": plural,
+		"list":   list,
+		"kinds":  func(kind string) string { return kindNames[kind] },
+	}).Parse(indexText))
+})
 
 // page is what the template is given.
 type page struct {
@@ -123,18 +132,72 @@ type artifactGroup struct {
 // pages makes the status page. What is drawn by time is drawn as of the moment
 // that s was generated.
 func pages(s Status) ([]File, error) {
-	doc, err := json.MarshalIndent(s, "", "  ")
-	if err != nil {
-		return nil, fmt.Errorf("write %s: %w", statusName, err)
+	var files []File
+	for _, name := range []string{indexName, statusName} {
+		data, err := draw(name, s)
+		if err != nil {
+			return nil, fmt.Errorf("write %s: %w", name, err)
+		}
+		files = append(files, File{Class: Page, Name: name, Data: data, Size: int64(len(data))})
+	}
+	return files, nil
+}
+
+// draw makes one of the pages.
+func draw(name string, s Status) ([]byte, error) {
+	if name == statusName {
+		doc, err := json.MarshalIndent(s.settled(), "", "  ")
+		return append(doc, '\n'), err
 	}
 	var html bytes.Buffer
-	if err := index.Execute(&html, pageOf(s)); err != nil {
-		return nil, fmt.Errorf("write the status page: %w", err)
+	err := index().Execute(&html, pageOf(s))
+	return html.Bytes(), err
+}
+
+// drawing is what a page says of its own making.
+type drawing struct {
+	Commit    string
+	Generated time.Time
+	Versions  map[string]int64 // of the roles that it shows, as far as it is asked for them
+}
+
+var indexDrawing = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`<body data-commit="([^"]*)" data-generated="([^"]*)" data-root="([0-9]+)" data-timestamp="([0-9]+)">`)
+})
+
+// drawingOf reads what a page at a destination says of its making: of status.json
+// without the timestamp. It is what a stranger can write there; what makes no
+// sense is left out.
+func drawingOf(name string, data []byte) drawing {
+	d := drawing{Versions: map[string]int64{}}
+	if name == statusName {
+		var s Status
+		_ = json.Unmarshal(data, &s)
+		d.Commit, d.Generated = s.Commit, s.Generated
+		for _, r := range s.Roles {
+			d.Versions[r.Role] = r.Version
+		}
+	} else if m := indexDrawing().FindSubmatch(data); m != nil {
+		d.Commit = string(m[1])
+		d.Generated, _ = time.Parse(time.RFC3339, string(m[2]))
+		d.Versions[metadata.Root], _ = strconv.ParseInt(string(m[3]), 10, 64)
+		d.Versions[metadata.Timestamp], _ = strconv.ParseInt(string(m[4]), 10, 64)
 	}
-	return []File{
-		{Class: Page, Name: "index.html", Data: html.Bytes(), Size: int64(html.Len())},
-		{Class: Page, Name: statusName, Data: append(doc, '\n'), Size: int64(len(doc) + 1)},
-	}, nil
+	if !commitName().MatchString(d.Commit) {
+		d.Commit = ""
+	}
+	d.Generated = d.Generated.UTC().Truncate(time.Second)
+	return d
+}
+
+// Version is that of a top-level role.
+func (p page) Version(role string) int64 {
+	for _, r := range p.Roles {
+		if r.Role == role {
+			return r.Version
+		}
+	}
+	return 0
 }
 
 func pageOf(s Status) page {

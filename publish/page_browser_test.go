@@ -194,14 +194,15 @@ func drawings() map[string]func(testing.TB) *publish.Tree {
 func full() bool { return os.Getenv("TUFOPS_SOAK") != "" || os.Getenv("TUFOPS_SCREENSHOTS") != "" }
 
 // TestPageInBrowser: a page is quiet, asks for nothing, is open to everybody, fits
-// a phone, and shows what status.json says.
+// a phone, and shows all facts, also those that status.json leaves to the
+// timestamp.
 func TestPageInBrowser(t *testing.T) {
 	v := open(t)
 	draw := drawings()
 	for _, name := range slices.Sorted(maps.Keys(draw)) {
 		t.Run(name, func(t *testing.T) {
 			tree := draw[name](t)
-			html, status := pagesIn(t, tree)
+			html, facts := pagesIn(t, tree)
 			s := v.look(t, html, 360, "light")
 			if n := evaluate[int](t, v, beyond); n > 0 {
 				t.Errorf("%d pixels do not fit a phone", n)
@@ -210,7 +211,7 @@ func TestPageInBrowser(t *testing.T) {
 			if n := evaluate[int](t, v, beyond); n > 0 {
 				t.Errorf("unfolded, %d pixels do not fit a phone", n)
 			}
-			says(t, v, status)
+			says(t, v, facts)
 			for _, shown := range evaluate[[][2]string](t, v, `[...document.querySelectorAll('time')].map(e => [e.dateTime, e.innerText])`) {
 				at, err := time.Parse(time.RFC3339, shown[0])
 				if err != nil || !strings.HasPrefix(at.Format("2 Jan 2006, 15:04"), strings.ReplaceAll(shown[1], " 0", ", 0")[:len(at.Format("2 Jan 2006"))]) {
@@ -240,23 +241,23 @@ func (v *viewer) quiet(t *testing.T, s sight) {
 	}
 }
 
-// says checks that the page that is open and unfolded says what status.json does.
-func says(t *testing.T, v *viewer, status string) {
+// says checks that the page that is open and unfolded says what the facts do.
+func says(t *testing.T, v *viewer, facts string) {
 	t.Helper()
-	got, want := strings.Split(string(canonical(t, evaluate[json.RawMessage](t, v, readBack))), "\n"), strings.Split(expected(t, status), "\n")
+	got, want := strings.Split(string(canonical(t, evaluate[json.RawMessage](t, v, readBack))), "\n"), strings.Split(expected(t, facts), "\n")
 	for i := range min(len(got), len(want)) {
 		if got[i] != want[i] {
-			t.Errorf("where the page says\n%s\nstatus.json says\n%s", strings.Join(got[max(0, i-8):min(len(got), i+4)], "\n"), strings.Join(want[max(0, i-8):min(len(want), i+4)], "\n"))
+			t.Errorf("where the page says\n%s\nthe facts say\n%s", strings.Join(got[max(0, i-8):min(len(got), i+4)], "\n"), strings.Join(want[max(0, i-8):min(len(want), i+4)], "\n"))
 			return
 		}
 	}
 	if len(got) != len(want) {
-		t.Errorf("the page says %d lines, status.json %d", len(got), len(want))
+		t.Errorf("the page says %d lines, the facts %d", len(got), len(want))
 	}
 }
 
-// readBack makes of the page that is open and unfolded what status.json is, as far
-// as eyes can see it: text that is shown, the moments behind dates and the files
+// readBack makes of the page that is open and unfolded the facts, as far as eyes
+// can see them: text that is shown, the moments behind dates and the files
 // behind links.
 const readBack = `(() => {
 const all = (e, s) => [...e.querySelectorAll(s)];
@@ -317,7 +318,7 @@ return {
   })),
 }})()`
 
-// expected is status.json as the page shows it: text from strangers with what is
+// expected are the facts as the page shows them: text from strangers with what is
 // invisible made visible, roles in the order of the tree, changes in words, trust
 // material by itself, and of the files of an artifact the one that is linked.
 func expected(t *testing.T, text string) string {
@@ -413,7 +414,7 @@ func canonical(t *testing.T, doc []byte) []byte {
 // TestBrowserNotices: each check of a page finds a page that fails it.
 func TestBrowserNotices(t *testing.T) {
 	v := open(t)
-	good, status := pagesIn(t, team(t).tree(t))
+	good, facts := pagesIn(t, team(t).tree(t))
 	change := func(old, new string) string {
 		t.Helper()
 		if strings.Count(good, old) == 0 {
@@ -450,7 +451,7 @@ func TestBrowserNotices(t *testing.T) {
 	} {
 		v.look(t, change(other[0], other[1]), 360, "light")
 		evaluate[any](t, v, unfold)
-		if string(canonical(t, evaluate[json.RawMessage](t, v, readBack))) == expected(t, status) {
+		if string(canonical(t, evaluate[json.RawMessage](t, v, readBack))) == expected(t, facts) {
 			t.Errorf("%s in place of %s: the page says the same", other[1], other[0])
 		}
 	}
@@ -551,7 +552,7 @@ func links(t *testing.T, v *viewer, tree *publish.Tree) {
 			materials++
 		}
 	}
-	if want := len(p.Roots()) + len(p.Roles()) + len(p.Artifacts()) + materials + 4; len(all) != want { // root, timestamp, snapshot, status.json
+	if want := len(p.Roots()) + len(p.Roles()) + len(p.Artifacts()) + materials + 5; len(all) != want { // root, timestamp, snapshot; status.json and timestamp.json as data
 		t.Errorf("the page has %d links, want %d", len(all), want)
 	}
 }
@@ -562,7 +563,7 @@ func markup(t *testing.T, v *viewer) {
 	t.Helper()
 	const ours = " html head meta title style body header main footer section article div p span ul ol li dl dt dd h1 h2 h3 h4 a code br time data details summary svg rect line " +
 		" @lang @charset @http-equiv @content @name @class @id @href @datetime @value @open @role @aria-label @aria-labelledby @aria-hidden @viewBox @preserveAspectRatio " +
-		" @width @height @x @y @x1 @x2 @y1 @y2 @data-state @data-change @data-hash @data-gates @data-version @data-kind "
+		" @width @height @x @y @x1 @x2 @y1 @y2 @data-state @data-change @data-hash @data-gates @data-version @data-kind @data-commit @data-generated @data-root @data-timestamp "
 	for _, name := range evaluate[[]string](t, v, `[...new Set([...document.querySelectorAll('*')].flatMap(e => [e.localName, ...e.getAttributeNames().map(a => '@' + a)]))]`) {
 		if !strings.Contains(ours, " "+name+" ") {
 			t.Errorf("the page has %s, which the template has not", name)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/tufops/tufops/client/clienttest"
+	"github.com/tufops/tufops/internal/git"
 	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/publish"
 	"github.com/tufops/tufops/publish/publishtest"
@@ -234,7 +236,7 @@ func TestSameFactsLater(t *testing.T) {
 // TestAbsurdPeriods: a period is what somebody signed, and must not keep the page
 // from being written.
 func TestAbsurdPeriods(t *testing.T) {
-	for _, days := range []int64{-1, -1 << 62, 1 << 62, 800_000, 146_001} {
+	for _, days := range []int64{-1, -1 << 53, 1 << 53, 800_000, 146_001} {
 		d := drawn{repo: publishtest.New(t), at: publishtest.Now}
 		for _, in := range []metadata.Object{d.repo.Roles[metadata.Targets].Signed, of(d.repo, metadata.Timestamp)} {
 			in[metadata.FieldExpiryPeriod], in[metadata.FieldSigningPeriod] = days, days
@@ -496,5 +498,103 @@ func TestAttested(t *testing.T) {
 	broken := errors.New("disk on fire")
 	if _, err := publish.NewTree(t.Context(), p, func(context.Context, *repository.State, *metadata.Key) (string, error) { return "", broken }); !errors.Is(err, broken) {
 		t.Errorf("an attestation cannot be read: %v", err)
+	}
+}
+
+// TestStatusDocument: status.json holds what index.html shows but for the
+// timestamp, of which it holds what no renewal changes.
+func TestStatusDocument(t *testing.T) {
+	for name, draw := range map[string]func(testing.TB) drawn{"team": team, "expired": expiredTimestamp, "unrest": unrest, "single": single, "hostile": hostile} {
+		tree := draw(t).tree(t)
+		facts := tree.Facts()
+		var got publish.Status
+		decoder := json.NewDecoder(strings.NewReader(pageIn(t, tree, "status.json")))
+		decoder.DisallowUnknownFields()
+		if err := decoder.Decode(&got); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range facts.Roles {
+			if r.Role != metadata.Timestamp {
+				continue
+			}
+			want := publish.TimestampStatus{File: "timestamp.json", Threshold: r.Threshold, ExpiryDay: r.ExpiryDay, SignDay: r.SignDay}
+			for _, s := range r.Signers {
+				want.Signers = append(want.Signers, s.Name)
+			}
+			if got.Timestamp == nil || !reflect.DeepEqual(*got.Timestamp, want) {
+				t.Errorf("%s: of the timestamp it says %+v, want %+v", name, got.Timestamp, want)
+			}
+		}
+		for _, r := range got.Roles {
+			if slices.Contains(metadata.TopLevel, r.Role) && (r.Expires.Before(got.Health.Until) || r.Role == got.Health.Role && !r.Expires.Equal(got.Health.Until)) {
+				t.Errorf("%s: clients are served until %v by %s, and %s expires on %v", name, got.Health.Until, got.Health.Role, r.Role, r.Expires)
+			}
+		}
+		facts.Roles = slices.DeleteFunc(facts.Roles, func(r publish.RoleStatus) bool { return r.Role == metadata.Timestamp })
+		facts.Health.Until, facts.Health.Role, got.Timestamp = got.Health.Until, got.Health.Role, nil
+		one, _ := json.Marshal(facts)
+		two, _ := json.Marshal(got)
+		if string(one) != string(two) {
+			t.Errorf("%s: status.json says\n%s\nthe page shows\n%s", name, two, one)
+		}
+	}
+}
+
+// TestRenewalWrites: a renewal of the timestamp is two writes, however often it is
+// renewed: status.json stays as it is, and says what it says of any commit. What
+// somebody else made of it is replaced.
+func TestRenewalWrites(t *testing.T) {
+	r := publishtest.New(t)
+	store := &storetest.Memory{}
+	first := r.Commit(t, "first")
+	mustRun(t, r, first, store)
+	const status, index = "metadata/status.json", "metadata/index.html"
+	was := store.Content()[status]
+	var last git.OID
+	for range 3 {
+		r.Publish(metadata.Timestamp)
+		last = r.Commit(t, "timestamp")
+		before := store.Writes()
+		report := mustRun(t, r, last, store)
+		if n := store.Writes() - before; n != 2 || written(report) != "timestamp.json index.html" {
+			t.Errorf("%d writes, %s", n, written(report))
+		}
+		if store.Content()[status] != was {
+			t.Error("status.json has changed")
+		}
+		if page := store.Content()[index]; !strings.Contains(page, string(last)) || !strings.Contains(page, fmt.Sprintf(`version <span class="version">%d<`, r.Roles[metadata.Timestamp].Version())) {
+			t.Error("the page for people is not of this commit and timestamp")
+		}
+		if again := mustRun(t, r, last, store); again.Changed {
+			t.Errorf("a second run writes %s", written(again))
+		}
+	}
+
+	// It is that of an earlier commit, and of no other.
+	r.Git.Run("checkout", "-q", "--orphan", "elsewhere", string(first))
+	r.Git.Run("commit", "-q", "-m", "elsewhere")
+	elsewhere := r.Git.Run("rev-parse", "HEAD")
+	for name, commit := range map[string]string{"unknown": strings.Repeat("a", 40), "not ours": elsewhere, "no commit": "HEAD", "none": ""} {
+		store.Set(status, strings.Replace(was, string(first), commit, 1))
+		if got := written(mustRun(t, r, last, store)); got != "status.json" {
+			t.Errorf("%s: written %q, want status.json", name, got)
+		}
+	}
+	store.Set(index, strings.ReplaceAll(store.Content()[index], string(last), string(first)))
+	if got := written(mustRun(t, r, last, store)); got != "index.html" {
+		t.Errorf("the page of an earlier commit: written %q, want index.html", got)
+	}
+
+	// All else changes both.
+	r.Git.Run("checkout", "-q", string(last))
+	for _, change := range []func(){
+		func() { r.Publish(metadata.Snapshot, metadata.Timestamp) },
+		func() { r.RotateKey(metadata.Root, "root2", true) },
+		func() { of(r, metadata.Timestamp)[metadata.FieldExpiryPeriod] = int64(9); r.Publish(metadata.Root) },
+	} {
+		change()
+		if got := written(mustRun(t, r, r.Commit(t, "change"), store)); !strings.HasSuffix(got, "index.html status.json") {
+			t.Errorf("written %q, want both pages at the end", got)
+		}
 	}
 }

@@ -70,38 +70,36 @@ func treeOf(t testing.TB, p *repository.Published, attested repository.Attestati
 	return tree
 }
 
-// pagesOf are index.html and status.json of a commit, as text.
-func pagesOf(t testing.TB, p *repository.Published) (html, status string) {
+// pagesOf are index.html of a commit, and as JSON the facts that it shows.
+func pagesOf(t testing.TB, p *repository.Published) (html, facts string) {
 	t.Helper()
 	return pagesIn(t, treeOf(t, p, nil))
 }
 
-func pagesIn(t testing.TB, tree *publish.Tree) (html, status string) {
+func pagesIn(t testing.TB, tree *publish.Tree) (html, facts string) {
+	t.Helper()
+	doc, err := json.Marshal(tree.Facts())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pageIn(t, tree, "index.html"), string(doc)
+}
+
+// pageIn is one page of a tree.
+func pageIn(t testing.TB, tree *publish.Tree, name string) string {
 	t.Helper()
 	for _, f := range tree.Files() {
-		switch f.Name {
-		case "index.html":
-			html = string(f.Data)
-		case "status.json":
-			status = string(f.Data)
+		if f.Class == publish.Page && f.Name == name {
+			return string(f.Data)
 		}
 	}
-	if html == "" || status == "" {
-		t.Fatal("the tree has no pages")
-	}
-	return html, status
+	t.Fatalf("the tree has no page %s", name)
+	return ""
 }
 
 func statusOf(t testing.TB, p *repository.Published) publish.Status {
 	t.Helper()
-	_, text := pagesOf(t, p)
-	var s publish.Status
-	decoder := json.NewDecoder(strings.NewReader(text))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&s); err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return treeOf(t, p, nil).Facts()
 }
 
 // people are keys that persons hold.

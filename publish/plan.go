@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/md5"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +14,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/tufops/tufops/client"
 	"github.com/tufops/tufops/internal/git"
@@ -39,9 +37,8 @@ func ObjectName(f File) string {
 // live is what a destination shows.
 type live struct {
 	timestamp object
-	pages     []object
-	samePages bool // they are those of this commit
-	current   bool // and so is the timestamp
+	pages     []livePage
+	current   bool // timestamp and pages are those of this commit
 
 	missing []File // of the files that never change, and those resigned; in the tree's order
 	altered []string
@@ -72,6 +69,14 @@ func (l *live) root() *metadata.Document {
 		last = root
 	}
 	return last
+}
+
+// livePage is one of the pages for people and machines.
+type livePage struct {
+	object
+	drawing
+	name string
+	same bool // it says what ours would
 }
 
 // object is a small file as it was read; its version is empty where there is
@@ -105,7 +110,6 @@ func (p *publisher) get(ctx context.Context, name string, max int64) (object, er
 func (p *publisher) look(ctx context.Context) (*live, error) {
 	l := &live{}
 	var err error
-	var pages []File
 	for _, f := range p.tree.files {
 		switch f.Class {
 		case Timestamp:
@@ -118,39 +122,38 @@ func (p *publisher) look(ctx context.Context) (*live, error) {
 			if err != nil {
 				return nil, err
 			}
-			pages, l.pages = append(pages, f), append(l.pages, page)
+			l.pages = append(l.pages, livePage{object: page, name: f.Name, drawing: drawingOf(f.Name, page.data)})
 		}
 	}
-	l.samePages, err = p.samePages(pages, l.pages)
-	l.current = l.current && l.samePages
-	return l, err
+	for i := range l.pages {
+		if l.pages[i].same, err = p.samePage(ctx, l.pages[i]); err != nil {
+			return nil, err
+		}
+		l.current = l.current && l.pages[i].same
+	}
+	return l, nil
 }
 
-// samePages reports whether the live pages are ours but for the time at which
-// they were made: to run again later is no change.
-func (p *publisher) samePages(ours []File, live []object) (bool, error) {
-	var generated time.Time
-	for i, f := range ours {
-		if live[i].version == "" {
-			return false, nil
-		}
-		var s struct{ Generated time.Time }
-		if f.Name == statusName && json.Unmarshal(live[i].data, &s) == nil {
-			generated = s.Generated
-		}
+// samePage reports whether a live page is ours but for the time at which it was
+// made: to run again later is no change. Of status.json it may also be that of an
+// earlier commit which says the same: then no more than the timestamp was renewed.
+func (p *publisher) samePage(ctx context.Context, live livePage) (bool, error) {
+	if live.version == "" {
+		return false, nil
 	}
 	facts := p.tree.status
-	facts.Generated = generated.UTC().Truncate(time.Second)
-	want, err := pages(facts)
-	if err != nil {
-		return false, err
+	facts.Generated = live.Generated
+	if live.name == statusName && live.Commit != "" {
+		facts.Commit = live.Commit
 	}
-	for i := range want {
-		if !bytes.Equal(want[i].Data, live[i].data) {
-			return false, nil
-		}
+	want, err := draw(live.name, facts)
+	if err != nil || !bytes.Equal(want, live.data) || facts.Commit == p.tree.status.Commit {
+		return err == nil && bytes.Equal(want, live.data), err
 	}
-	return true, nil
+	// Not what somebody has made up: a commit that ours came after. Where that
+	// cannot be told the page is written anew.
+	before, err := p.published().Repository().Git.IsAncestor(ctx, git.OID(facts.Commit), p.options.Commit)
+	return err == nil && before, ctx.Err()
 }
 
 // examine compares everything that never changes, and works out which live
@@ -392,34 +395,29 @@ func (p *publisher) guard(ctx context.Context, l *live) error {
 	return nil
 }
 
-// publishedBy says for a person who published a version: the commit that
-// status.json at the destination names, if that page was made with the version,
-// and who made the commit, if it is known here. It is what a stranger can write
-// there, and decides nothing.
+// publishedBy says for a person who published a version: the commit that the
+// status page at the destination names, if it was drawn with the version, and who
+// made the commit, if it is known here. It is what a stranger can write there, and
+// decides nothing.
 func (p *publisher) publishedBy(ctx context.Context, l *live, role string, version int64) string {
-	var s Status
-	for i, page := range l.pages {
-		if p.pageFiles()[i].Name == statusName {
-			_ = json.Unmarshal(page.data, &s)
+	var d drawing
+	for _, page := range l.pages {
+		if page.name == indexName {
+			d = page.drawing
 		}
 	}
-	shown := slices.ContainsFunc(s.Roles, func(r RoleStatus) bool { return r.Role == role && r.Version == version })
-	if !shown || !commitName.MatchString(s.Commit) {
-		return "status.json there does not know this version, so it was signed or uploaded by hand, or a run is still at work"
+	if d.Versions[role] != version || d.Commit == "" {
+		return "the status page there does not know this version, so it was signed or uploaded by hand, or a run is still at work"
 	}
-	text := fmt.Sprintf("status.json there names commit %.12s, built on %s", s.Commit, s.Generated.UTC().Format(metadata.TimeFormat))
-	if c, err := p.published().Repository().Git.Commit(ctx, git.OID(s.Commit)); err == nil {
+	text := fmt.Sprintf("the status page there names commit %.12s, built on %s", d.Commit, d.Generated.Format(metadata.TimeFormat))
+	if c, err := p.published().Repository().Git.Commit(ctx, git.OID(d.Commit)); err == nil {
 		subject, _, _ := strings.Cut(c.Message, "\n")
 		text += fmt.Sprintf(" (%s: %s)", c.AuthorName, subject)
 	}
 	return text
 }
 
-var commitName = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
-
-func (p *publisher) pageFiles() []File {
-	return slices.DeleteFunc(slices.Clone(p.tree.files), func(f File) bool { return f.Class != Page })
-}
+var commitName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`) })
 
 // goesBack reports what of a live timestamp and snapshot is newer than ours;
 // nil: nothing, so clients that have them accept ours.
@@ -492,6 +490,7 @@ func (p *publisher) plan(l *live) (*plan, error) {
 		}
 	}
 	var pages []File
+	livePages := l.pages // in the tree's order
 	for _, f := range p.tree.files {
 		switch f.Class {
 		case Timestamp:
@@ -502,15 +501,17 @@ func (p *publisher) plan(l *live) (*plan, error) {
 				p.report.Present++
 			}
 		case Page:
-			pl.was[ObjectName(f)] = l.pages[len(pages)].version
-			pages = append(pages, f)
+			page := livePages[0]
+			livePages = livePages[1:]
+			pl.was[ObjectName(f)] = page.version
+			if !page.same {
+				pages = append(pages, f)
+			} else {
+				p.report.Present++
+			}
 		}
 	}
-	switch {
-	case l.samePages:
-		p.report.Present += len(pages)
-		pages = nil
-	case len(l.altered) > 0 || l.foreign != nil:
+	if len(l.altered) > 0 || l.foreign != nil {
 		pages = nil // so that the next run looks at everything again, and fails again
 	}
 	// From the newest back: a client at the live root finds either none of them or

@@ -1,7 +1,6 @@
 package publish_test
 
 import (
-	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
@@ -133,10 +132,18 @@ func TestRehearsalOfNewKeyTypes(t *testing.T) {
 	}
 }
 
-// garble publishes a role with a number that go-tuf rounds before it verifies,
-// so that the signature does not hold there.
+// garble publishes a role with something that go-tuf writes otherwise before it
+// verifies, so that the signature does not hold there: a key whose type has no
+// public part, or a length of nothing.
 func garble(r *publishtest.Repo, role string) {
-	r.Roles[role].Signed["x-number"] = json.Number("9007199254740993")
+	signed := r.Roles[role].Signed
+	if role == metadata.Timestamp {
+		signed["meta"].(metadata.Object)["other.json"] = metadata.Object{"version": 1, "length": 0}
+	} else {
+		signed["delegations"] = metadata.Object{"roles": []any{}, "keys": metadata.Object{strings.Repeat("e", 64): metadata.Object{
+			"keytype": "sigstore-oidc", "scheme": "Fulcio", "keyval": metadata.Object{"identity": "ada@example.com", "issuer": "https://accounts.example.com"},
+		}}}
+	}
 	r.Publish(role)
 }
 

@@ -11,16 +11,18 @@ import (
 	"github.com/tufops/tufops/trustroot"
 )
 
-// Status is status.json: the facts of the status page, for machines. They are
-// those of a [repository.Published], so of what was verified; text in it is as
-// strangers wrote it.
+// Status are the facts of the status page, and status.json as far as no renewal
+// of the timestamp changes them (see [Status.settled]). They are those of a
+// [repository.Published], so of what was verified; text in it is as strangers
+// wrote it.
 type Status struct {
 	Schema    int                  `json:"schema"`
 	Commit    string               `json:"commit"`
 	Generated time.Time            `json:"generated"` // UTC, like all times here
 	Health    Health               `json:"health"`
-	Roles     []RoleStatus         `json:"roles"`        // root, timestamp, snapshot, then targets roles as clients meet them
-	Roots     []RootStatus         `json:"root_history"` // ascending
+	Timestamp *TimestampStatus     `json:"timestamp,omitempty"` // in status.json alone, where it stands for the role
+	Roles     []RoleStatus         `json:"roles"`               // root, timestamp, snapshot, then targets roles as clients meet them
+	Roots     []RootStatus         `json:"root_history"`        // ascending
 	Artifacts []ArtifactStatus     `json:"artifacts"`
 	Findings  []repository.Finding `json:"findings"`
 }
@@ -42,6 +44,16 @@ type Health struct {
 	Role  string    `json:"role"`  // the role that expires then
 	// Next is when people are asked to sign next; nil where machines sign all.
 	Next *NextSigning `json:"next_signing,omitempty"`
+}
+
+// TimestampStatus is what status.json says of the timestamp. Its version and its
+// dates stand in the file itself, where they are signed.
+type TimestampStatus struct {
+	File      string   `json:"file"`
+	Threshold int64    `json:"threshold"`           // signatures needed
+	Signers   []string `json:"signers"`             // one for each public key, named as in the other roles
+	ExpiryDay int64    `json:"expiry_period_days"`  // 0: not stated
+	SignDay   int64    `json:"signing_period_days"` // 0: not stated
 }
 
 // NextSigning is when people are asked to sign, and what.
@@ -164,6 +176,28 @@ func statusOf(ctx context.Context, p *repository.Published, attested repository.
 	_, err = p.Publishable()
 	s.Health = healthOf(s.Roles, len(s.Findings) > 0, err != nil)
 	return s, nil
+}
+
+// settled is status.json: the facts that stay while nothing but the timestamp is
+// renewed, so that a renewal writes the timestamp and one page. What it leaves
+// out stands in timestamp.json beside it, which programs read and trust more
+// than any page; people, who do not, find it in index.html.
+func (s Status) settled() Status {
+	out := s
+	out.Roles = []RoleStatus{}
+	for _, r := range s.Roles {
+		if r.Role != metadata.Timestamp {
+			out.Roles = append(out.Roles, r)
+			continue
+		}
+		out.Timestamp = &TimestampStatus{File: r.File, Threshold: r.Threshold, Signers: []string{}, ExpiryDay: r.ExpiryDay, SignDay: r.SignDay}
+		for _, signer := range r.Signers {
+			out.Timestamp.Signers = append(out.Timestamp.Signers, signer.Name)
+		}
+	}
+	rest := healthOf(out.Roles, false, false)
+	out.Health.Until, out.Health.Role = rest.Until, rest.Role
+	return out
 }
 
 // devicesOf says of the people's keys in the roles of p whether an attestation

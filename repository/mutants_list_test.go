@@ -11,6 +11,8 @@ var survivors = []claim{
 	// What a quorum may decide.
 	{"version * two more", "only root goes up one by one"},
 	{"spec version * 1.0.99", "major version 1"},
+	{"number * 2^53", "every reader can hold it"},
+	{"number * 2^53 in a list of objects", "the same"},
 	{"period * signing 1", "a short signing period is a period"},
 	{"removed *x-tuf-on-ci-signing-period", "a missing one means half the expiry period"},
 	{"size * beyond root's limit", "targets may be larger than root"},

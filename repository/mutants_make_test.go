@@ -358,6 +358,10 @@ func (b *maker) content(role string) {
 	for _, v := range []string{"2.0.0", "0.9", "1", "1.0.99", "x", "11.0"} {
 		put("spec version", v, func(s object) { s["spec_version"] = v })
 	}
+	for name, v := range map[string]any{"2^53": int64(1) << 53, "-2^53": -int64(1) << 53, "2^53+1": int64(1)<<53 + 1, "-2^53-1": -int64(1)<<53 - 1} {
+		put("number", name, func(s object) { s["x"] = v })
+		put("number", name+" in a list of objects", func(s object) { s["x"] = []any{object{"y": v}} })
+	}
 	put("type", "another role", func(s object) { s["_type"] = "snapshot" })
 	put("type", "in capitals", func(s object) { s["_type"] = strings.ToUpper(s["_type"].(string)) })
 	put("size", "beyond root's limit", func(s object) { s["x"] = strings.Repeat("x", 512_001) })
@@ -537,6 +541,8 @@ func (b *maker) keyOf(role, kind, id string, keys object) {
 		"scheme is unknown":      func(k object) { k["scheme"] = "ecdsa-sha2-nistp521" },
 		"public is a stranger's": func(k object) { k["keyval"] = object{"public": b.key("stranger", "ecdsa-sha2-nistp256")} },
 		"public is nothing":      func(k object) { k["keyval"] = object{"public": ""} },
+		"public is a number":     func(k object) { k["keyval"] = object{"public": int64(7)} },
+		"public is null":         func(k object) { k["keyval"] = object{"public": nil} },
 		"public is another person's": func(k object) {
 			if o := other(metadata.FieldKeyOwner); o != nil {
 				k["keyval"] = metadata.Clone(o["keyval"])

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"gopkg.in/yaml.v3"
 
@@ -64,8 +65,13 @@ type Policy struct {
 	// EnforceTrust lets mistakes in Sigstore's trust material keep an event from
 	// being complete. Without it they are warnings: a repository that is taken over
 	// goes on with the verdicts that it had, nine of which in the history of
-	// Sigstore's staging were mistakes (docs/trust-material.md).
+	// Sigstore's staging were mistakes (docs/trust-material.md). A file that no
+	// client can read is an error in any case, until everybody has signed it.
 	EnforceTrust bool
+	// RefuseUnreadable makes trust material that no client can read an error also
+	// where everybody has signed it. It stands in no file: the machine of a person
+	// who is about to sign says so to itself.
+	RefuseUnreadable bool
 	// Rules are the decisions about single rules, by name.
 	Rules map[string]Decision
 }
@@ -353,7 +359,7 @@ func (f policyFile) onlineKeys() ([]string, error) {
 		switch {
 		case slices.Contains(f.OnlineKeys[:i], u):
 			return nil, fmt.Errorf("online-keys lists %q twice", u)
-		case !onlineKeysForm.MatchString(u) || !plainURI(u) || strings.HasPrefix(u, "azurekms:") && !strings.HasPrefix(u, "azurekms://"):
+		case !onlineKeysForm().MatchString(u) || !plainURI(u) || strings.HasPrefix(u, "azurekms:") && !strings.HasPrefix(u, "azurekms://"):
 			return nil, fmt.Errorf("online-keys lists %q, which is no beginning of a key's URI: write SERVICE: and what follows, up to a / or a : (gcpkms:projects/example/, azurekms://example.vault.azure.net/, hv:), or a whole URI", u)
 		}
 	}
@@ -361,7 +367,9 @@ func (f policyFile) onlineKeys() ([]string, error) {
 }
 
 // onlineKeysForm is a service, its host if it stands in the URI, and what follows.
-var onlineKeysForm = regexp.MustCompile(`^([a-z][a-z0-9]*://[A-Za-z0-9.-]+/.*|[a-z][a-z0-9]*:(/?[^/].*)?)$`)
+var onlineKeysForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([a-z][a-z0-9]*://[A-Za-z0-9.-]+/.*|[a-z][a-z0-9]*:(/?[^/].*)?)$`)
+})
 
 // plainURI reports whether a URI means what it looks like: no dots that lead
 // upwards, nothing encoded, no query, no account.

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/tufops/tufops/internal/metadata"
 )
@@ -134,11 +135,13 @@ func (s *State) devices(ctx context.Context, root metadata.Delegation, attested 
 
 // artifactNames are what the public instance distributes; the last line is for
 // clients from before trusted_root.json.
-var artifactNames = []*regexp.Regexp{
-	regexp.MustCompile(`^trusted_root(\.v[0-9]+\.[0-9]+)?\.json$`),
-	regexp.MustCompile(`^signing_config(_rekor_v2)?(\.v[0-9]+\.[0-9]+)?\.json$`),
-	regexp.MustCompile(`^(rekor|ctfe|artifact)[a-z0-9_]*\.pub$|^fulcio[a-z0-9_]*\.(crt\.)?pem$`),
-}
+var artifactNames = sync.OnceValue(func() []*regexp.Regexp {
+	return []*regexp.Regexp{
+		regexp.MustCompile(`^trusted_root(\.v[0-9]+\.[0-9]+)?\.json$`),
+		regexp.MustCompile(`^signing_config(_rekor_v2)?(\.v[0-9]+\.[0-9]+)?\.json$`),
+		regexp.MustCompile(`^(rekor|ctfe|artifact)[a-z0-9_]*\.pub$|^fulcio[a-z0-9_]*\.(crt\.)?pem$`),
+	}
+})
 
 const maxForeign = 10
 
@@ -151,7 +154,7 @@ func (s *State) foreignArtifacts() []string {
 	}
 	var list []string
 	for _, target := range sortedKeys(doc.Targets()) {
-		if !slices.ContainsFunc(artifactNames, func(r *regexp.Regexp) bool { return r.MatchString(target) }) {
+		if !slices.ContainsFunc(artifactNames(), func(r *regexp.Regexp) bool { return r.MatchString(target) }) {
 			list = append(list, fmt.Sprintf("%q", target))
 		}
 	}

@@ -97,7 +97,7 @@ var (
 		Title:   "metadata that cannot be read",
 		Stops:   "a file that no client can read is signed and published",
 		Source:  "broken roots in main stopped a deployment for weeks in 2022, sigstore/root-signing#118",
-		Breaks:  "a metadata file is no regular file, not JSON, not of its type, lacks a field, or has something that not every client reads: a date in another form, a signature that is not hex, null for delegations or custom, a root with other than the four roles",
+		Breaks:  "a metadata file is no regular file, not JSON, not of its type, lacks a field, or has something that not every client reads: a date in another form, a signature that is not hex, null for delegations or custom, a number beyond 2^53, a public key that is no text, a root with other than the four roles",
 		Example: "it holds metadata of type snapshot, not targets",
 		Hint:    "restore the file from main, or fix the place that the message names",
 	})
@@ -268,6 +268,11 @@ func (v view) clientForm(f *findings) {
 			break
 		}
 	}
+	if path, number := largeNumber(v.doc.Signed(), "signed"); path != "" {
+		f.add(metadataInvalid, v.file(), "write a smaller number, or a text",
+			"%s is %.40s: clients built with go-tuf read numbers beyond 2^53 as others, and refuse the signatures", path, number)
+	}
+	v.keyForm(f)
 	switch v.doc.Type() {
 	case metadata.Root: // python-tuf reads no root with a role more
 		for _, role := range sortedKeys(v.doc.Signed()["roles"].(metadata.Object)) {
@@ -289,6 +294,58 @@ func (v view) clientForm(f *findings) {
 			}
 		}
 	}
+}
+
+// keyForm stops a key whose public part is there and no text. Whether anybody can
+// use it is the business of other rules: the file that holds it is read by none.
+func (v view) keyForm(f *findings) {
+	holder := v.doc.Signed()
+	if v.doc.Type() == metadata.Targets {
+		holder, _ = holder["delegations"].(metadata.Object)
+	}
+	keys, _ := holder["keys"].(metadata.Object)
+	for _, id := range sortedKeys(keys) {
+		key, _ := keys[id].(metadata.Object)
+		value, _ := key["keyval"].(metadata.Object)
+		public, there := value["public"]
+		if _, ok := public.(string); there && !ok {
+			f.add(metadataInvalid, v.file(), "make it a text, or remove the key", "the public part of key %.12s is %.40s, which is no text: clients refuse the whole file", id, metadata.Write(public))
+			break
+		}
+	}
+}
+
+// largeNumber finds an integer that a float64, as which many readers take what
+// they do not know, may not hold. The path is empty if there is none.
+//
+// RFC 7493, section 2.2.
+func largeNumber(value any, path string) (where, number string) {
+	if path == "signed.version" || strings.HasPrefix(path, "signed.meta.") { // all read versions as what they are
+		return "", ""
+	}
+	switch value := value.(type) {
+	case metadata.Object:
+		for _, name := range sortedKeys(value) {
+			if where, number = largeNumber(value[name], path+"."+name); where != "" {
+				return where, number
+			}
+		}
+	case []any:
+		for _, one := range value {
+			if where, number = largeNumber(one, path+"[]"); where != "" {
+				return where, number
+			}
+		}
+	case json.Number:
+		if n, err := value.Int64(); err != nil || n > 1<<53 || n < -1<<53 {
+			return path, value.String()
+		}
+	case int64:
+		if value > 1<<53 || value < -1<<53 {
+			return path, fmt.Sprint(value)
+		}
+	}
+	return "", ""
 }
 
 // versionNotIncreased stops two contents under one version, which clients take

@@ -347,6 +347,23 @@ func ruleCases() []ruleCase {
 			bumpTargets(w, func(s object) { s["targets"].(object)["a.txt"].(object)["custom"] = nil })
 		},
 			[]string{"targets metadata-invalid error"}, false},
+		{"a number that go-tuf reads as another one", func(w *World) {
+			bumpTargets(w, func(s object) { s["x-note"] = []any{object{"n": int64(1<<53 + 1)}} })
+		}, []string{"targets metadata-invalid error"}, false},
+		{"a negative one, in custom", func(w *World) {
+			bumpTargets(w, func(s object) {
+				s["targets"].(object)["a.txt"].(object)["custom"] = object{"n": int64(-1<<53 - 1)}
+			})
+		}, []string{"targets metadata-invalid error"}, false},
+		{"the largest number that all read", func(w *World) {
+			bumpTargets(w, func(s object) { s["x-note"] = []any{object{"n": int64(1 << 53)}} })
+		}, nil, true},
+		{"a public key that is a number", func(w *World) {
+			bumpRoot(w, func(s object) { oddKey(Keys(s), int64(7)) })
+		}, []string{"root key-type-not-allowed error", "root key-unused warning", "root metadata-invalid error"}, false},
+		{"a public key that is null, in targets", func(w *World) {
+			bumpTargets(w, func(s object) { oddKey(s["delegations"].(object)["keys"].(object), nil) })
+		}, []string{"targets key-type-not-allowed error", "targets key-unused warning", "targets metadata-invalid error"}, false},
 		{"custom holds a null", func(w *World) {
 			bumpTargets(w, func(s object) { s["targets"].(object)["a.txt"].(object)["custom"] = object{"x": nil} })
 		}, nil, true},
@@ -709,6 +726,13 @@ func listSigstore(root object, roles ...string) {
 	for _, role := range roles {
 		Roles(root, role)["keyids"] = append(Roles(root, role)["keyids"].([]any), id)
 	}
+}
+
+// oddKey adds a key of an unknown type.
+func oddKey(keys object, public any) {
+	k := object{"keytype": "odd", "scheme": "odd", "keyval": object{"public": public}, metadata.FieldKeyOwner: "@dave"}
+	id, _ := metadata.KeyID(k)
+	keys[id] = k
 }
 
 func bumpTargets(w *World, edit func(object)) *World {

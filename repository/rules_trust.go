@@ -33,6 +33,9 @@ func registerTrust() map[string]*Rule {
 			if c.Level == trustroot.Error {
 				level, gates = LevelError, "E"
 				breaks += "; a warning unless .tufops.yaml says trust-material: enforced"
+				if c.Fixed {
+					breaks = strings.Replace(breaks, "a warning", "a warning where everybody has signed it already,", 1)
+				}
 			}
 			name := string(kind) + "/" + c.Name
 			byName[name] = rule(Rule{
@@ -106,7 +109,7 @@ func (j *judge) trustMaterial(f *findings, s *Status) {
 			j.trustRemoved(f, m)
 			continue
 		}
-		j.trust(f, j.event.repo.Path(ArtifactFile(m.target)), m.target, j.material.Lint(trustroot.Input{
+		j.trust(f, s, m.target, j.material.Lint(trustroot.Input{
 			Name: m.target, Data: m.after, Before: before, Files: beside(m.target, files), Now: j.now,
 		}))
 		if err := j.trustReplay(f, m, before); err != nil {
@@ -121,7 +124,7 @@ func (j *judge) trustMaterial(f *findings, s *Status) {
 		old := j.material.Lint(trustroot.Input{Name: target, Data: was[target], Files: beside(target, was), Now: j.now})
 		fresh := j.material.Lint(trustroot.Input{Name: target, Data: files[target], Files: beside(target, files), Now: j.now})
 		f.role = j.event.Proposed.holder(target)
-		j.trust(f, j.event.repo.Path(ArtifactFile(target)), target, slices.DeleteFunc(fresh, func(one trustroot.Finding) bool {
+		j.trust(f, s, target, slices.DeleteFunc(fresh, func(one trustroot.Finding) bool {
 			return slices.Contains(old, one)
 		}))
 	}
@@ -338,10 +341,20 @@ func (j *judge) trustRemoved(f *findings, m trustMaterial) {
 }
 
 // trust reports what the checks of trust material have found in a file.
-func (j *judge) trust(f *findings, file, target string, list []trustroot.Finding) {
+//
+// What cannot be read nobody is asked to sign, whatever the policy says. Where the
+// role has its signatures all the same, from people who sign with tuf-on-ci, that
+// is as far as tuf-on-ci's verdict on it is kept.
+func (j *judge) trust(f *findings, s *Status, target string, list []trustroot.Finding) {
 	kind, _ := trustroot.KindOf(target)
+	r := s.role(f.role)
+	signed := r != nil && r.Complete
 	for _, one := range list {
-		f.addAs(trustRules[string(kind)+"/"+one.Check], j.trustLevel(one.Level), file, one.Hint, "%s", one.Message)
+		rule, level := trustRules[string(kind)+"/"+one.Check], j.trustLevel(one.Level)
+		if rule.Fixed && (!signed || j.policy.RefuseUnreadable) {
+			level = rule.Level
+		}
+		f.addAs(rule, level, j.event.repo.Path(ArtifactFile(target)), one.Hint, "%s", one.Message)
 	}
 }
 

@@ -4,9 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -180,6 +177,46 @@ func TestTrustMaterial(t *testing.T) {
 	}
 }
 
+// TestUnreadableByDefault: without any policy nobody is asked to sign a file that
+// no client can read. Where all have signed it, with another tool, the verdict is
+// the one that this tool gave, but on the machine of a person who is to sign.
+func TestUnreadableByDefault(t *testing.T) {
+	strict := repository.Policy{RefuseUnreadable: true}
+	for _, test := range []struct {
+		name     string
+		content  string
+		signers  []string // of targets, two of three
+		policy   repository.Policy
+		level    string
+		complete bool
+	}{
+		{"nobody has signed", unreadable(root(nil)), nil, repository.Policy{}, "unreadable error", false},
+		{"one too few has signed", unreadable(root(nil)), []string{"alice"}, repository.Policy{}, "unreadable error", false},
+		{"all have signed", unreadable(root(nil)), []string{"alice", "bob"}, repository.Policy{}, "unreadable warning", true},
+		{"all have signed, to one who is to", unreadable(root(nil)), []string{"alice", "bob"}, strict, "unreadable error", false},
+		{"ambiguous", strings.Replace(root(nil), "{", `{"mediaType": "", `, 1), []string{"alice"}, repository.Policy{}, "ambiguous error", false},
+		{"another mistake", root(closed("2029-06-01T00:00:00Z")), []string{"alice"}, strict, "end-in-past warning", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := New(t)
+			trustOnMain(w, map[string]string{rootFile: root(nil)})
+			w.Artifact(rootFile, test.content)
+			w.Edit("targets", func(s object) { List(s, rootFile, test.content) }).Sign("targets", test.signers...)
+			w.Commit("event")
+			s := w.Status(test.policy)
+			var got []string
+			for _, f := range s.AllFindings() {
+				if name, ok := strings.CutPrefix(f.Rule, "trusted-root/"); ok {
+					got = append(got, name+" "+string(f.Level))
+				}
+			}
+			if !slices.Contains(got, test.level) || s.Complete != test.complete || s.Failed() != strings.HasSuffix(test.level, "error") {
+				t.Errorf("found %q, want %q; complete %v, failed %v", got, test.level, s.Complete, s.Failed())
+			}
+		})
+	}
+}
+
 // TestTrustMaterialLowered: main may wave a mistake through, with a reason, but
 // not a file that cannot be read.
 func TestTrustMaterialLowered(t *testing.T) {
@@ -277,15 +314,9 @@ func TestRealMistakesInEvents(t *testing.T) {
 // TestTrustReplay: a bundle that main keeps must go on verifying. The bundle and
 // the trusted root are real, from sigstore-go's test data.
 func TestTrustReplay(t *testing.T) {
-	data, err := os.ReadFile(sigstoreData(t, "trusted-roots/public-good.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	data := trustroottest.SigstoreData(t, "trusted-roots/public-good.json")
 	production := string(data)
-	bundle, err := os.ReadFile(sigstoreData(t, "bundles/sigstore.js@2.0.0-provenance.sigstore.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	bundle := trustroottest.SigstoreData(t, "bundles/sigstore.js@2.0.0-provenance.sigstore.json")
 	// The authority that issued the bundle's certificate had no end.
 	closed := func(end string) string {
 		o := trustroottest.Parse(data)
@@ -331,16 +362,6 @@ func TestTrustReplay(t *testing.T) {
 			}
 		})
 	}
-}
-
-// sigstoreData is a file of sigstore-go's test data, in the module itself.
-func sigstoreData(t *testing.T, name string) string {
-	t.Helper()
-	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/sigstore/sigstore-go").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return filepath.Join(strings.TrimSpace(string(dir)), "pkg", "testing", "data", filepath.FromSlash(name))
 }
 
 func fileOf(t *testing.T, s *repository.State, name string) git.OID {

@@ -16,7 +16,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
-	"github.com/google/renameio/v2"
+
+	"github.com/tufops/tufops/internal/wholefile"
 )
 
 // memory is what a machine knows of one TUF repository at one remote: the newest
@@ -161,7 +162,7 @@ func (s *session) remember(ctx context.Context, change func(*memory)) error {
 	if err != nil {
 		return fail(err)
 	}
-	if err := renameio.WriteFile(file, append(data, '\n'), 0o600, renameio.WithTempDir(filepath.Dir(file))); err != nil {
+	if err := wholefile.Write(file, append(data, '\n'), 0o600); err != nil {
 		return fail(err)
 	}
 	return nil

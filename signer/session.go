@@ -423,6 +423,7 @@ func (s *session) plan(ctx context.Context, st start, c change) (*plan, error) {
 		return nil, err
 	}
 	p.policy.AllowLegacyKeyIDs = p.policy.AllowLegacyKeyIDs || s.AllowLegacyKeyIDs
+	p.policy.RefuseUnreadable = true
 	if c.apply != nil {
 		base, err := s.git.MergeBase(ctx, st.main, st.head)
 		if err != nil {

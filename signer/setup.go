@@ -12,10 +12,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/renameio/v2"
-
 	"github.com/tufops/tufops/internal/git"
 	"github.com/tufops/tufops/internal/metadata"
+	"github.com/tufops/tufops/internal/wholefile"
 	"github.com/tufops/tufops/repository"
 )
 
@@ -109,7 +108,7 @@ func Setup(ctx context.Context, o Options, a SetupAnswers, live func(url string)
 	if err != nil {
 		return fail(err)
 	}
-	if err := renameio.WriteFile(file, []byte(text), 0o600, renameio.WithTempDir(s.git.Top()), renameio.IgnoreUmask()); err != nil {
+	if err := wholefile.Write(file, []byte(text), 0o600); err != nil {
 		return fail(err)
 	}
 	if err := exclude(s.git, "/"+ConfigFile); err != nil {
@@ -417,7 +416,7 @@ func exclude(g *git.Repo, pattern string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return renameio.WriteFile(file, append(data, pattern+"\n"...), 0o644, renameio.WithTempDir(dir))
+	return wholefile.Write(file, append(data, pattern+"\n"...), 0o644)
 }
 
 // commonDir is the folder that all work trees of a clone share.

@@ -13,11 +13,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/renameio/v2"
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/tufops/tufops/client"
 	"github.com/tufops/tufops/internal/cli"
+	"github.com/tufops/tufops/internal/wholefile"
 )
 
 // run is the program.
@@ -281,7 +281,7 @@ func printArtifact(c *urfave.Context, env cli.Env) error {
 		return err
 	}
 	if file := c.String("output"); file != "" {
-		if err := renameio.WriteFile(file, f.data, 0o644, renameio.WithTempDir(filepath.Dir(file))); err != nil {
+		if err := wholefile.Write(file, f.data, 0o644); err != nil {
 			return cli.WithHint(fmt.Errorf("write %s: %w", file, reason(err)), "name a file in a directory that exists and that you may write to")
 		}
 	}

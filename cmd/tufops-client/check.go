@@ -6,15 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"time"
 
-	"github.com/google/renameio/v2"
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/tufops/tufops/client"
 	"github.com/tufops/tufops/internal/cli"
 	"github.com/tufops/tufops/internal/escape"
+	"github.com/tufops/tufops/internal/wholefile"
 )
 
 // maxDays is a hundred years: what is asked for beyond that is a slip.
@@ -134,7 +133,7 @@ func check(c *urfave.Context, env cli.Env) error {
 		// The verdict first, whatever becomes of the rest.
 		if output := c.String("output"); output == "" {
 			fmt.Fprint(env.Stdout, text)
-		} else if werr := renameio.WriteFile(output, []byte(text), 0o644, renameio.WithTempDir(filepath.Dir(output))); werr != nil {
+		} else if werr := wholefile.Write(output, []byte(text), 0o644); werr != nil {
 			err = errors.Join(err, cli.WithHint(fmt.Errorf("write %s: %w", output, reason(werr)), "name a file in a directory that exists and that you may write to"))
 		}
 		return report, err

@@ -14,12 +14,12 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/google/renameio/v2"
 	urfave "github.com/urfave/cli/v2"
 
 	attest "github.com/tufops/tufops/internal/attestation"
 	"github.com/tufops/tufops/internal/cli"
 	"github.com/tufops/tufops/internal/metadata"
+	"github.com/tufops/tufops/internal/wholefile"
 	"github.com/tufops/tufops/internal/yubikey"
 	"github.com/tufops/tufops/signer"
 )
@@ -437,7 +437,7 @@ func writeNew(dir string, files map[string][]byte) error {
 		}
 	}
 	for name, data := range files {
-		if err := renameio.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+		if err := wholefile.Write(filepath.Join(dir, name), data, 0o644); err != nil {
 			return err
 		}
 	}

@@ -23,8 +23,8 @@ import (
 	"github.com/tufops/tufops/internal/yubikey/yubikeytest/pcscd"
 )
 
-// TestScripts runs the stories in testdata/script on a terminal, each in a world
-// of its own: $UPSTREAM has a repository on main, of which alice and bob sign root
+// TestScripts runs the stories in testdata/script with the program that people
+// get, on a terminal, each in a world of its own: $UPSTREAM has a repository on main, of which alice and bob sign root
 // and targets, two of two; $ALICE and $BOB are their clones, and $ALICE has no
 // configuration. Commands beside those of testscript:
 //
@@ -45,6 +45,7 @@ func TestScripts(t *testing.T) {
 	if err != nil || len(files) < 13 {
 		t.Fatalf("%d scripts, %v", len(files), err)
 	}
+	requireProgram(t)
 	python := findPython(t)
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
@@ -63,7 +64,7 @@ func TestScripts(t *testing.T) {
 						"UPSTREAM": w.upstream.Dir, "KEYS": w.keys, "TUFOPS_NOW": w.now.Format(time.RFC3339),
 						"CRYPTO_SIGNER_PATH_PREFIX": w.keys, "XDG_STATE_HOME": w.state("alice"),
 						"GIT_CONFIG_GLOBAL": os.DevNull, "GIT_CONFIG_NOSYSTEM": "1",
-						"ALICE": w.people["alice"].Dir, "BOB": w.people["bob"].Dir,
+						"PATH": os.Getenv("PATH"), "ALICE": w.people["alice"].Dir, "BOB": w.people["bob"].Dir,
 					} {
 						env.Setenv(name, value)
 					}

@@ -1,9 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
@@ -22,6 +27,10 @@ func initCommand(env cli.Env) *urfave.Command {
 request, a dependabot.yml, and a page for people (docs/signing.md) into the
 checkout. A file that is there with other content stops it, and nothing is
 written. Nothing is committed.
+
+A new repository also gets a .tufops.yaml, in which mistakes in Sigstore's trust
+material stop an event. One that is there stays as it is, and where there is
+TUF metadata already none is laid: its events keep the verdicts that they had.
 
 With --migrate it takes over a repository of tuf-on-ci instead: in its workflow
 files, the lines that use tuf-on-ci's actions use ours of the same name, and
@@ -121,6 +130,13 @@ func layDown(c *urfave.Context, env cli.Env, top string, actions laid.Actions) e
 	if err != nil {
 		return err
 	}
+	begun, err := hasMetadata(top)
+	if err != nil {
+		return err
+	}
+	if begun {
+		files = slices.DeleteFunc(files, func(f laid.File) bool { return f.Path == laid.Policy })
+	}
 	missing, err := laid.Missing(top, files)
 	if c.Bool("dry-run") {
 		// What stands in the way is told after it: people want to compare.
@@ -142,6 +158,15 @@ func layDown(c *urfave.Context, env cli.Env, top string, actions laid.Actions) e
 		fmt.Fprintln(env.Stdout, "Nothing to do: the files are there.")
 	}
 	return nil
+}
+
+// hasMetadata reports whether the TUF repository in a checkout has begun.
+func hasMetadata(top string) (bool, error) {
+	_, err := os.Lstat(filepath.Join(top, "metadata", "root.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 func migrate(c *urfave.Context, env cli.Env, top string, actions laid.Actions) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/tufops/tufops/internal/cli"
 	"github.com/tufops/tufops/internal/git/gittest"
 	laid "github.com/tufops/tufops/internal/workflows"
+	"github.com/tufops/tufops/repository"
 )
 
 const actionsRef = "0123456789abcdef0123456789abcdef01234567"
@@ -58,6 +59,45 @@ func TestInit(t *testing.T) {
 	if status != 1 || stdout != "" || listing(t, dir) != before || !strings.Contains(stderr, "error: already there with other content: .github/workflows/create-signing-events.yml, ") ||
 		!strings.Contains(stderr, "hint: compare with what") || !strings.Contains(stderr, "note: nothing was written") {
 		t.Errorf("over other files: status %d, stdout %q, stderr %q", status, stdout, stderr)
+	}
+}
+
+// TestInitPolicy: a new repository begins with a policy that has mistakes in trust
+// material stop an event. What maintainers have written stays, and a repository
+// that has metadata already keeps its verdicts.
+func TestInitPolicy(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		files    map[string]string
+		args     []string
+		want     string // "": what is laid down
+		enforced bool
+	}{
+		{"new", nil, nil, "", true},
+		{"decided", map[string]string{repository.PolicyFile: "legacy-keyids: allowed\n"}, nil, "legacy-keyids: allowed\n", false},
+		{"begun", map[string]string{"metadata/root.json": "{}"}, nil, "", false},
+		{"of tuf-on-ci", map[string]string{".github/workflows/w.yml": "jobs: {j: {steps: [{uses: actions/checkout@v4}]}}\n"}, []string{"--migrate"}, "", false},
+	} {
+		dir := checkout(t)
+		for name, content := range test.files {
+			if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 2 { // the second time it changes nothing
+			status, stdout, stderr := initIn(t, dir, append([]string{"--actions-ref", actionsRef}, test.args...)...)
+			data, err := os.ReadFile(filepath.Join(dir, repository.PolicyFile))
+			if there := err == nil; status != 0 || there != (test.enforced || test.want != "") || test.want != "" && string(data) != test.want {
+				t.Errorf("%s: status %d, %q, stdout %q, stderr %q", test.name, status, data, stdout, stderr)
+			}
+			policy, err := repository.ParsePolicy(data)
+			if err != nil || policy.EnforceTrust != test.enforced {
+				t.Errorf("%s: the policy is %+v, %v", test.name, policy, err)
+			}
+		}
 	}
 }
 

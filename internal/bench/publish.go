@@ -74,8 +74,9 @@ func (s *away) Put(ctx context.Context, u publish.Upload) error {
 
 // asked says what the store was asked since the last call.
 func (s *away) asked() string {
-	return fmt.Sprintf("%d reads, %d listings, %d writes that clients read, %d of pages for people",
-		s.reads.Swap(0), s.lists.Swap(0), s.writes.Swap(0), s.pages.Swap(0))
+	writes, pages := s.writes.Swap(0), s.pages.Swap(0)
+	return fmt.Sprintf("%d reads, %d listings, %d writes (%d that clients read, %d of pages for people)",
+		s.reads.Swap(0), s.lists.Swap(0), writes+pages, writes, pages)
 }
 
 // publish measures what publishing asks of a store, and how long a first

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -86,7 +87,7 @@ func FromEnv(getenv func(string) string, o Options) (*Forge, error) {
 			Advice: "GitHub Actions sets it; elsewhere: GITHUB_REPOSITORY=owner/name"}
 	}
 	owner, name, _ := strings.Cut(full, "/")
-	if !ownerName.MatchString(owner) || !repositoryName.MatchString(name) || name == "." || name == ".." {
+	if !ownerName().MatchString(owner) || !repositoryName().MatchString(name) || name == "." || name == ".." {
 		return nil, &ConfigError{Variable: "GITHUB_REPOSITORY", Reason: fmt.Sprintf("is %q, not owner/name", full)}
 	}
 	api, err := endpoint(getenv, "GITHUB_API_URL", publicAPI)
@@ -108,10 +109,11 @@ func FromEnv(getenv func(string) string, o Options) (*Forge, error) {
 	return f, nil
 }
 
-// These are narrower than what goes into a URL unescaped.
+// These are narrower than what goes into a URL unescaped. A repetition that is
+// counted is dear to compile, so that waits until a forge is asked for.
 var (
-	ownerName      = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`)
-	repositoryName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}$`)
+	ownerName      = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`) })
+	repositoryName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}$`) })
 )
 
 // endpoint reads a URL that the token, or a link, goes to. A token is sent over

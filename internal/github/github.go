@@ -372,7 +372,7 @@ func (f *Forge) DeleteComment(ctx context.Context, id int64) error {
 
 // Status implements [signingevent.Forge].
 func (f *Forge) Status(ctx context.Context, commit, statusContext string) (*signingevent.CommitStatus, error) {
-	if !commitID.MatchString(commit) {
+	if !commitID().MatchString(commit) {
 		return nil, fmt.Errorf("read the commit statuses of %q: it is no commit", commit)
 	}
 	// The combined status has the newest of each context.
@@ -403,7 +403,7 @@ func (f *Forge) Status(ctx context.Context, commit, statusContext string) (*sign
 // SetStatus implements [signingevent.Forge]. A description that is too long is
 // cut.
 func (f *Forge) SetStatus(ctx context.Context, commit string, s signingevent.CommitStatus) error {
-	if !commitID.MatchString(commit) {
+	if !commitID().MatchString(commit) {
 		return fmt.Errorf("set the commit status of %q: it is no commit", commit)
 	}
 	status := &gh.RepoStatus{State: &s.State, Context: &s.Context}
@@ -418,7 +418,7 @@ func (f *Forge) SetStatus(ctx context.Context, commit string, s signingevent.Com
 	return f.failed("set the commit status of "+short(commit), writeStatuses, err)
 }
 
-var commitID = regexp.MustCompile(`^[0-9a-f]{1,64}$`)
+var commitID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-f]{1,64}$`) })
 
 // cut returns s with at most n characters, the last of which says that there
 // was more.

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"gopkg.in/yaml.v3"
 )
@@ -71,13 +72,13 @@ func Undo(top, repository string) (Plan, error) {
 	return plan(top, func(u use) (string, error) {
 		_, was, found := strings.Cut(u.comment, wasMark)
 		switch {
-		case !ourAction.MatchString(u.value):
+		case !ourAction().MatchString(u.value):
 			return "", nil
 		case !found && foldPrefix(u.value, repository+"/"):
 			return "", errors.New("its comment does not say what was there before")
 		case !found:
 			return "", nil
-		case !original.MatchString(was):
+		case !original().MatchString(was):
 			return "", fmt.Errorf("its comment does not end with a use of tuf-on-ci, but with %q", was)
 		}
 		return was, nil
@@ -90,13 +91,19 @@ const (
 )
 
 var (
-	ourAction = regexp.MustCompile(`^[^/]+/[^/]+/\.github/actions/(?:` + strings.Join(Names, "|") + `)@[0-9A-Za-z._/-]+$`)
-	original  = regexp.MustCompile(`^(?:` + tufOnCI + `actions/[a-z-]+@[^\s"'#]+|"` + tufOnCI + `actions/[a-z-]+@[^\s"'#]+"|'` + tufOnCI +
-		`actions/[a-z-]+@[^\s"'#]+')(?:[ \t]+#.*|[ \t]*)$`)
+	ourAction = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^[^/]+/[^/]+/\.github/actions/(?:` + strings.Join(Names, "|") + `)@[0-9A-Za-z._/-]+$`)
+	})
+	original = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^(?:` + tufOnCI + `actions/[a-z-]+@[^\s"'#]+|"` + tufOnCI + `actions/[a-z-]+@[^\s"'#]+"|'` + tufOnCI +
+			`actions/[a-z-]+@[^\s"'#]+')(?:[ \t]+#.*|[ \t]*)$`)
+	})
 
 	// usesLine is a "uses:" on a line of its own: what stands before the value, the
 	// value with its quotes, and what follows.
-	usesLine = regexp.MustCompile(`^([ \t]*(?:-[ \t]+)*(?:uses|"uses"|'uses')[ \t]*:[ \t]+(?:&[^\s]+[ \t]+)?)(["']?)([^\s"'#]+)(["']?)([ \t]+#.*|[ \t]*)$`)
+	usesLine = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^([ \t]*(?:-[ \t]+)*(?:uses|"uses"|'uses')[ \t]*:[ \t]+(?:&[^\s]+[ \t]+)?)(["']?)([^\s"'#]+)(["']?)([ \t]+#.*|[ \t]*)$`)
+	})
 )
 
 // use is a "uses:" of a job or a step.
@@ -148,7 +155,7 @@ func plan(top string, replacement func(use) (string, error)) (Plan, error) {
 				line += "\n"
 			}
 			lines[u.line-1] = []byte(line)
-			want[i] = usesLine.FindStringSubmatch(u.before + text)[3]
+			want[i] = usesLine().FindStringSubmatch(u.before + text)[3]
 			changed = true
 		}
 		if !changed {
@@ -193,7 +200,7 @@ func findUses(workflow []byte) ([]use, error) {
 		u := use{line: value.Line, value: value.Value}
 		if u.line <= len(lines) {
 			line, cr := bytes.CutSuffix(lines[u.line-1], []byte("\r"))
-			if m := usesLine.FindStringSubmatch(string(line)); m != nil && m[2] == m[4] && m[3] == u.value {
+			if m := usesLine().FindStringSubmatch(string(line)); m != nil && m[2] == m[4] && m[3] == u.value {
 				u.inUsesLine, u.before, u.quote, u.comment = true, m[1], m[2], m[5]
 				u.rest = m[2] + m[3] + m[4] + m[5]
 				if cr {

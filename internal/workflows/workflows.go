@@ -25,7 +25,7 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/google/renameio/v2"
+	"github.com/tufops/tufops/internal/wholefile"
 )
 
 // Names are the actions that there are, which are those of tuf-on-ci with the same
@@ -67,6 +67,10 @@ func (a Actions) uses(name string) string {
 	return a.Repository + "/.github/actions/" + name + "@" + a.Ref
 }
 
+// Policy is the file in which maintainers write what they decide. It is theirs:
+// one that is there is left as it is.
+const Policy = ".tufops.yaml"
+
 //go:embed all:files
 var embedded embed.FS
 
@@ -94,7 +98,7 @@ func Files(a Actions) ([]File, error) {
 		switch {
 		case path.Ext(name) == ".yml":
 			data = []byte(fill.Replace(string(data)))
-		case strings.HasPrefix(name, "files/docs/"):
+		case strings.HasPrefix(name, "files/docs/"), name == "files/"+Policy:
 			data = []byte(strings.NewReplacer("REPOSITORY", a.Repository, "REF", a.Ref, "VERSION", a.Version).Replace(string(data)))
 		}
 		files = append(files, File{strings.TrimPrefix(name, "files/"), data})
@@ -121,8 +125,8 @@ func (e *DiffersError) Hint() string {
 func (e *DiffersError) Note() string { return "nothing was written" }
 
 // Missing returns those of the files that are not in the checkout yet. One that is
-// there with the same content is left out; those with other content are a
-// [*DiffersError].
+// there with the same content is left out, and so is a [Policy] with any; others
+// with other content are a [*DiffersError].
 func Missing(top string, files []File) ([]File, error) {
 	var missing []File
 	differs := new(DiffersError)
@@ -133,7 +137,7 @@ func Missing(top string, files []File) ([]File, error) {
 			missing = append(missing, f)
 		case err != nil:
 			return nil, err
-		case !bytes.Equal(data, f.Data):
+		case f.Path != Policy && !bytes.Equal(data, f.Data):
 			differs.Paths = append(differs.Paths, f.Path)
 		}
 	}
@@ -174,7 +178,7 @@ func read(top, name string) ([]byte, error) {
 }
 
 // write replaces a file of the checkout, or makes it. Permissions of one that is
-// there stay as they are, which renameio.WriteFile sees to.
+// there stay as they are, which wholefile.Write sees to.
 func write(top, name string, data []byte) error {
 	info, err := lstat(top, name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -188,7 +192,7 @@ func write(top, name string, data []byte) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	if err := renameio.WriteFile(file, data, 0o644, renameio.WithTempDir(dir)); err != nil {
+	if err := wholefile.Write(file, data, 0o644); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil

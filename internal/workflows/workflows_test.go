@@ -40,7 +40,7 @@ func TestFiles(t *testing.T) {
 	want := []string{
 		".github/PULL_REQUEST_TEMPLATE/signing_event.md", ".github/TUFOPS_TEMPLATE/failure.md", ".github/dependabot.yml",
 		".github/workflows/create-signing-events.yml", ".github/workflows/online-sign.yml", ".github/workflows/publish.yml",
-		".github/workflows/signing-event.yml", ".github/workflows/test.yml", "docs/signing.md",
+		".github/workflows/signing-event.yml", ".github/workflows/test.yml", ".tufops.yaml", "docs/signing.md",
 	}
 	if !reflect.DeepEqual(paths, want) {
 		t.Errorf("the files are %q, want %q", paths, want)
@@ -71,7 +71,7 @@ func TestDocs(t *testing.T) {
 		t.Errorf("the page does not say where the manuals are:\n%s", page)
 	}
 	told := map[string]bool{}
-	for _, m := range regexp.MustCompile("`([a-z-]+\\.yml|\\.github/[^`]*)`").FindAllStringSubmatch(page, -1) {
+	for _, m := range regexp.MustCompile("`([a-z-]+\\.yml|\\.(?:github/|tufops)[^`]*)`").FindAllStringSubmatch(page, -1) {
 		name := m[1]
 		if !strings.HasPrefix(name, ".") {
 			name = ".github/workflows/" + name

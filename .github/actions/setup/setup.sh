@@ -71,7 +71,7 @@ build() {
     echo "::error::$2 has to be built, and there is no Go on this runner; a step before with actions/setup-go brings it" >&2
     return 1
   fi
-  (cd "$1" && CGO_ENABLED=0 GOFLAGS='' GOWORK=off GOTOOLCHAIN=auto go build -tags disable_grpc_modules -mod=readonly -trimpath -buildvcs=false -o "$3" "./cmd/$2")
+  (cd "$1" && CGO_ENABLED=0 GOFLAGS='' GOWORK=off GOTOOLCHAIN=auto go build -tags disable_grpc_modules,urfave_cli_no_docs -mod=readonly -trimpath -buildvcs=false -o "$3" "./cmd/$2")
 }
 
 # obtain TABLE ASSETS SOURCE PROGRAM FILE leaves the program in FILE. ASSETS is the

@@ -25,8 +25,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
-	"github.com/google/renameio/v2"
 
+	"github.com/tufops/tufops/internal/wholefile"
 	"github.com/tufops/tufops/publish"
 )
 
@@ -358,17 +358,20 @@ func write(path, staging string, size int64, body io.Reader) error {
 			return err
 		}
 	}
-	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(staging), renameio.WithPermissions(0o644))
+	f, err := wholefile.Create(path, staging, 0o644)
 	if err != nil {
 		return err
 	}
-	defer f.Cleanup()
+	defer f.Discard()
 	n, err := io.Copy(f, body)
 	if err == nil && n != size {
 		err = fmt.Errorf("%d bytes came, not %d", n, size)
 	}
 	if err == nil {
-		err = f.CloseAtomicallyReplace() // with fsync of the file
+		err = f.Sync()
+	}
+	if err == nil {
+		err = f.Commit()
 	}
 	if err == nil {
 		err = syncDir(filepath.Dir(path))
