@@ -311,8 +311,7 @@ func (e *CacheError) Hint() string {
 	return "check that the directory exists, that this user may write to it and that the disk is not full, or name another one"
 }
 
-// NotFoundError says that a server has no such file. Of all failures to fetch
-// only this one ends the search for newer roots.
+// NotFoundError says that a server has no such file.
 type NotFoundError struct{ URL string }
 
 func (e *NotFoundError) Error() string { return e.URL + " does not exist" }
