@@ -186,6 +186,9 @@ func (e *RehearsalError) Unwrap() error { return e.Err }
 
 // Hint says what to do.
 func (e *RehearsalError) Hint() string {
+	if errors.Is(e.Err, gotuf.ErrKeyType) {
+		return "have a root signed without that key; if clients that are built with go-tuf may be left behind, name its type in key-types of " + repository.PolicyFile + " on main"
+	}
 	return "clients would fail the same way. See what the last merge changed, make an event that mends it, and run tufops online-sign"
 }
 
