@@ -16,6 +16,7 @@ import (
 	"github.com/tufops/tufops/client"
 	"github.com/tufops/tufops/internal/gotuf"
 	"github.com/tufops/tufops/internal/metadata"
+	"github.com/tufops/tufops/repository"
 )
 
 // site is what clients are shown in a rehearsal: metadata by its name at the
@@ -218,10 +219,29 @@ func (p *publisher) rehearse(ctx context.Context, l *live, pl *plan) error {
 		r.before = nil // who has seen it is lost, as the person has said
 	}
 	for _, k := range kinds {
-		if err := r.play(ctx, k); err != nil {
+		err := r.play(ctx, k)
+		if errors.Is(err, gotuf.ErrKeyType) {
+			err = p.excuse(ctx, k, err)
+		}
+		if err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// excuse turns a client's failure on a key of a type that it does not know into a
+// note, where the policy of the commit names such a type: its maintainers have
+// given that client up. A policy that cannot be read excuses nothing.
+func (p *publisher) excuse(ctx context.Context, k kind, failure error) error {
+	policy, err := p.published().Repository().Policy(ctx, p.published().Commit())
+	if unusable := (*repository.PolicyError)(nil); err != nil && !errors.As(err, &unusable) {
+		return fmt.Errorf("rehearsal: %w", err)
+	}
+	if err != nil || !policy.AllowsNew() {
+		return failure
+	}
+	p.note(NoteNotRehearsed, "%s cannot update: a role lists a key of a type that it does not know, which key-types in %s allows; whoever uses it is left behind", k.name, repository.PolicyFile)
 	return nil
 }
 

@@ -146,6 +146,9 @@ func replay(ctx context.Context, calls []call) func() (time.Duration, error) {
 			if err != nil && !errors.As(err, &exit) { // an exit status may be an answer
 				return 0, err
 			}
+			if processors {
+				d = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+			}
 			all += d
 		}
 		return all, nil
