@@ -217,7 +217,7 @@ func (p *publisher) rehearse(ctx context.Context, l *live, pl *plan) error {
 		return nil // only pages
 	}
 	before, was := p.liveSite(l, now)
-	r := &rehearsal{publisher: p, live: l, now: now, before: before, was: was, stages: stages, full: !pl.timestampOnly()}
+	r := &rehearsal{publisher: p, live: l, plan: pl, now: now, before: before, was: was, stages: stages, full: !pl.timestampOnly()}
 	if l.recovered {
 		r.before = nil // who has seen it is lost, as the person has said
 	}
@@ -251,6 +251,7 @@ func (p *publisher) excuse(ctx context.Context, k kind, failure error) error {
 type rehearsal struct {
 	*publisher
 	live   *live
+	plan   *plan
 	now    time.Time
 	before site // nil: no client can update to what is live
 	// beforeRoles is before with the delegated roles, as far as they are there;
