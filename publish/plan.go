@@ -263,10 +263,10 @@ func (p *publisher) follow(ctx context.Context, l *live) (err error) {
 	if l.valid == nil {
 		return nil
 	}
-	if l.snapshot, err = p.liveDocument(ctx, metadata.Snapshot, l.valid.Meta()["snapshot.json"].Version); err != nil || l.snapshot == nil {
+	if l.snapshot, err = p.liveDocument(ctx, metadata.Snapshot, metadata.Snapshot, l.valid.Meta()["snapshot.json"].Version); err != nil || l.snapshot == nil {
 		return err
 	}
-	l.targets, err = p.liveDocument(ctx, metadata.Targets, l.snapshot.Meta()["targets.json"].Version)
+	l.targets, err = p.liveDocument(ctx, metadata.Targets, metadata.Targets, l.snapshot.Meta()["targets.json"].Version)
 	return err
 }
 
@@ -443,13 +443,13 @@ func (p *publisher) goesBack(timestamp, snapshot *metadata.Document) *NewerError
 
 // liveDocument reads a versioned file; nil where there is none that makes
 // sense.
-func (p *publisher) liveDocument(ctx context.Context, role string, version int64) (*metadata.Document, error) {
+func (p *publisher) liveDocument(ctx context.Context, role, kind string, version int64) (*metadata.Document, error) {
 	o, err := p.get(ctx, fmt.Sprintf("%s%d.%s.json", metadataFolder, version, role), client.TargetsMaxLength)
 	if err != nil || o.version == "" {
 		return nil, err
 	}
 	doc, err := metadata.Parse(o.data)
-	if err != nil || doc.Type() != role || doc.Version() != version {
+	if err != nil || doc.Type() != kind || doc.Version() != version {
 		return nil, nil
 	}
 	return doc, nil

@@ -4,9 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -317,15 +314,9 @@ func TestRealMistakesInEvents(t *testing.T) {
 // TestTrustReplay: a bundle that main keeps must go on verifying. The bundle and
 // the trusted root are real, from sigstore-go's test data.
 func TestTrustReplay(t *testing.T) {
-	data, err := os.ReadFile(sigstoreData(t, "trusted-roots/public-good.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	data := trustroottest.SigstoreData(t, "trusted-roots/public-good.json")
 	production := string(data)
-	bundle, err := os.ReadFile(sigstoreData(t, "bundles/sigstore.js@2.0.0-provenance.sigstore.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	bundle := trustroottest.SigstoreData(t, "bundles/sigstore.js@2.0.0-provenance.sigstore.json")
 	// The authority that issued the bundle's certificate had no end.
 	closed := func(end string) string {
 		o := trustroottest.Parse(data)
@@ -371,16 +362,6 @@ func TestTrustReplay(t *testing.T) {
 			}
 		})
 	}
-}
-
-// sigstoreData is a file of sigstore-go's test data, in the module itself.
-func sigstoreData(t *testing.T, name string) string {
-	t.Helper()
-	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/sigstore/sigstore-go").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return filepath.Join(strings.TrimSpace(string(dir)), "pkg", "testing", "data", filepath.FromSlash(name))
 }
 
 func fileOf(t *testing.T, s *repository.State, name string) git.OID {

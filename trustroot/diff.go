@@ -218,7 +218,11 @@ func (e Entry) facts(now time.Time, withIDs bool) []Fact {
 			if i == 0 {
 				label = "chain"
 			}
-			add(label, "%s, %s -> %s", subject(c), date(c.NotBefore), date(c.NotAfter))
+			expired := ""
+			if now.After(c.NotAfter) {
+				expired = ", expired"
+			}
+			add(label, "%s, %s -> %s%s", subject(c), date(c.NotBefore), date(c.NotAfter), expired)
 			add("sha256", "%s", fingerprint(c.Raw))
 		}
 		if e.ChainErr != nil {

@@ -233,6 +233,13 @@ func TestWorkedDiffs(t *testing.T) {
 		t.Fatal(err)
 	}
 	files := corpus(t)
+	// Production's removal of 2025-01-21 stands in no file here, but the file that
+	// it was removed from does.
+	files["production/tr"] = trustroottest.SigstoreData(t, "trusted-roots/public-good.json")
+	production := parse(t, files["production/tr"])
+	if files["36aee789/tr"], err = production.Remove(production.In(trustroot.TimestampAuthorities)[0]); err != nil {
+		t.Fatal(err)
+	}
 	for _, work := range []struct {
 		title, before, after string
 		moment               time.Time
@@ -242,6 +249,7 @@ func TestWorkedDiffs(t *testing.T) {
 		{"the same, mended", "90c66330/tr", "2ec248be/tr", day("2025-08-13")},
 		{"and its signing configuration", "1caaab88/sc", "8f89c913/sc", day("2025-08-13")},
 		{"an authority removed", "a146d3cb/tr", "6533dfb7/tr", day("2024-08-21")},
+		{"production's authority removed", "production/tr", "36aee789/tr", day("2025-01-21")},
 		{"and a signing configuration that was not there before", "", "6533dfb7/sc", day("2024-08-21")},
 	} {
 		name := artifact(work.after, files[work.after])

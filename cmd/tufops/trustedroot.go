@@ -16,6 +16,7 @@ import (
 
 	"github.com/tufops/tufops/internal/cli"
 	"github.com/tufops/tufops/internal/escape"
+	"github.com/tufops/tufops/internal/git"
 	"github.com/tufops/tufops/internal/wholefile"
 	"github.com/tufops/tufops/repository"
 	"github.com/tufops/tufops/signingevent"
@@ -69,7 +70,7 @@ Examples:
 			},
 			authority("add-ca", "a certificate authority", trustroot.CertificateAuthorities),
 			authority("add-tsa", "a timestamp authority", trustroot.TimestampAuthorities),
-			closeCommand(env, kind),
+			closeCommand(env, kind), reopenCommand(env, kind), removeCommand(env, kind),
 		),
 	}
 }
@@ -101,7 +102,7 @@ Example:
 				}),
 				Action: func(c *urfave.Context) error { return addService(c, env) },
 			},
-			closeCommand(env, kind),
+			closeCommand(env, kind), reopenCommand(env, kind), removeCommand(env, kind),
 		),
 	}
 }
@@ -174,6 +175,54 @@ Example:
 	}
 }
 
+func reopenCommand(env cli.Env, kind trustroot.Kind) *urfave.Command {
+	return &urfave.Command{
+		Name:      "reopen",
+		Usage:     "take the end of an entry's window away",
+		ArgsUsage: "ENTRY",
+		Description: `Undoes close: the file is what it was, byte for byte. ENTRY is as there.
+
+Example:
+  tufops ` + string(kind) + ` reopen https://service.example`,
+		Flags: []urfave.Flag{fileFlag(), dryRunFlag(), formatFlag("text|json")},
+		Action: func(c *urfave.Context) error {
+			return editEntry(c, env, kind, func(d *trustroot.Document, e trustroot.Entry, _ trustroot.Window) ([]byte, string, error) {
+				after, err := d.Open(e)
+				return after, "reopen " + e.Title(), err
+			})
+		},
+	}
+}
+
+func removeCommand(env cli.Env, kind trustroot.Kind) *urfave.Command {
+	return &urfave.Command{
+		Name:      "remove",
+		Usage:     "take out an entry that nobody trusts yet",
+		ArgsUsage: "ENTRY",
+		Description: `Undoes an addition: the file is what it was, byte for byte. ENTRY is the URL of
+the entry or the beginning of its sha256, as show prints them.
+
+What clients of a trusted root trust already is closed, not removed: what was
+signed under it would stop verifying. That is the version of the file on
+origin/main, unless --before names another; outside a git repository it is the
+file itself. Services of a signing configuration come and go.
+
+Examples:
+  tufops ` + string(kind) + ` remove https://service.example
+  tufops ` + string(kind) + ` remove https://service.example --before live.json`,
+		Flags: []urfave.Flag{
+			&urfave.StringFlag{Name: "before", Usage: "the version that is trusted now is `FILE`"},
+			fileFlag(), dryRunFlag(), formatFlag("text|json"),
+		},
+		Action: func(c *urfave.Context) error {
+			return editEntry(c, env, kind, func(d *trustroot.Document, e trustroot.Entry, _ trustroot.Window) ([]byte, string, error) {
+				after, err := d.Remove(e)
+				return after, "remove " + e.Title(), err
+			})
+		},
+	}
+}
+
 func fileFlag() urfave.Flag {
 	return &urfave.StringFlag{Name: "file", Usage: "edit `FILE` (default: the one in targets/ of the checkout)"}
 }
@@ -210,6 +259,7 @@ type trustFile struct {
 	name   string // it is judged by
 	data   []byte
 	beside map[string][]byte
+	before []byte // what an edit is judged against; nil for nothing
 	now    time.Time
 	common cli.Common
 }
@@ -506,14 +556,17 @@ func editTrust(c *urfave.Context, env cli.Env, kind trustroot.Kind, change edit)
 	if err != nil {
 		return err
 	}
+	if f.before, err = f.trusted(c); err != nil {
+		return err
+	}
 	var w trustroot.Window
-	if slices.Contains(c.FlagNames(), "start") {
-		if w.Start, err = moment(c, "start", f.now); err != nil {
+	for flag, at := range map[string]*time.Time{"start": &w.Start, "end": &w.End} {
+		if !slices.Contains(c.FlagNames(), flag) {
+			continue
+		}
+		if *at, err = moment(c, flag, f.now); err != nil {
 			return err
 		}
-	}
-	if w.End, err = moment(c, "end", f.now); err != nil {
-		return err
 	}
 	d, err := f.parse(kind)
 	if err != nil {
@@ -538,9 +591,9 @@ func editTrust(c *urfave.Context, env cli.Env, kind trustroot.Kind, change edit)
 // edit judges what the file would say, and writes it if that has no error which
 // the file does not have now.
 func (f trustFile) edit(c *urfave.Context, kind trustroot.Kind, after []byte, done *trustEdit) error {
-	old := f.lint(f.data, f.data)
+	old := f.lint(f.data, f.before)
 	worse := 0
-	for _, one := range f.lint(after, f.data) {
+	for _, one := range f.lint(after, f.before) {
 		if slices.ContainsFunc(old, func(o trustroot.Finding) bool { return o.Check == one.Check && o.Message == one.Message }) {
 			continue
 		}
@@ -671,12 +724,54 @@ func closeEntry(c *urfave.Context, env cli.Env, kind trustroot.Kind) error {
 	if c.String("end") == "" {
 		return cli.Usagef("--end needs a time")
 	}
+	return editEntry(c, env, kind, func(d *trustroot.Document, e trustroot.Entry, w trustroot.Window) ([]byte, string, error) {
+		after, err := d.Close(e, w.End)
+		return after, "close " + e.Title() + " on " + w.End.Format(time.RFC3339), err
+	})
+}
+
+// editEntry changes the entry that the command line names.
+func editEntry(c *urfave.Context, env cli.Env, kind trustroot.Kind, change func(*trustroot.Document, trustroot.Entry, trustroot.Window) ([]byte, string, error)) error {
 	return editTrust(c, env, kind, func(d *trustroot.Document, w trustroot.Window) ([]byte, string, error) {
 		e, err := d.Find(c.Args().First())
 		if err != nil {
 			return nil, "", err
 		}
-		after, err := d.Close(e, w.End)
-		return after, "close " + e.Title() + " on " + w.End.Format(time.RFC3339), err
+		return change(d, e, w)
 	})
+}
+
+// trusted is the version of the file that an edit is judged against: for remove
+// the one that is trusted now, for the others the file itself.
+func (f trustFile) trusted(c *urfave.Context) ([]byte, error) {
+	if c.Command.Name != "remove" {
+		return f.data, nil
+	}
+	if path := c.String("before"); path != "" {
+		return os.ReadFile(path)
+	}
+	g, err := git.Open(c.Context, filepath.Dir(f.path))
+	if err != nil || g.Top() == "" {
+		return f.data, nil // who can tell what is trusted?
+	}
+	defer g.Close()
+	main, err := g.Resolve(c.Context, remote+"/main")
+	if err != nil {
+		return f.data, nil
+	}
+	path, err := filepath.Abs(f.path)
+	if err == nil {
+		path, err = filepath.EvalSymlinks(path)
+	}
+	if err == nil {
+		path, err = filepath.Rel(g.Top(), path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	entry, ok, err := g.Lookup(c.Context, main, filepath.ToSlash(path))
+	if err != nil || !ok {
+		return nil, err
+	}
+	return g.Blob(c.Context, entry.OID)
 }

@@ -5,9 +5,11 @@ import (
 	"encoding/pem"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/tufops/tufops/internal/git/gittest"
 	"github.com/tufops/tufops/repository"
 	"github.com/tufops/tufops/repository/repositorytest"
 	"github.com/tufops/tufops/trustroot"
@@ -155,6 +157,72 @@ func TestTrustedRootEdit(t *testing.T) {
 	d.run(1, []string{"rule signing-config/untrusted", "nothing was written"}, append(add, "https://log2030-1.rekor.example.com")...)
 	d.run(0, nil, "signing-config", "validate")
 	d.run(0, nil, "trusted-root", "validate")
+}
+
+// TestTrustEditsUndone: every command that edits has one that gives the same bytes
+// back, also after the edit was committed; what main's clients trust is not
+// removed.
+func TestTrustEditsUndone(t *testing.T) {
+	upstream := gittest.New(t)
+	clone := upstream.Clone("clone")
+	d := trustDir{t, clone.Dir}
+	const root, config = "targets/trusted_root.json", "targets/signing_config.v0.2.json"
+	d.write(root, trustroottest.Bytes(trustroottest.Root()))
+	d.write(config, trustroottest.Bytes(trustroottest.Config()))
+	clone.Commit("trust material")
+	clone.Push("HEAD:main")
+	clone.Run("fetch", "--quiet", "origin")
+	const shard = "https://log2029-1.rekor.example.test"
+	key := d.write("../log.pub", pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: trustroottest.At(trustroottest.Shard(t, shard, "2029-01-01T00:00:00Z"), "publicKey")["rawBytes"].([]byte)}))
+	var chain []byte
+	for _, c := range trustroottest.Chain(t, trustroottest.Stamper, trustroottest.Anchor) {
+		chain = append(chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c})...)
+	}
+	certs := d.write("../chain.pem", chain)
+	for _, test := range []struct {
+		file string
+		do   []string
+		undo []string
+	}{
+		{root, []string{"trusted-root", "add-log", "--kind", "rekor", "--url", shard, "--key", key, "--start", "2029-01-01"}, []string{"trusted-root", "remove", shard}},
+		{root, []string{"trusted-root", "add-tsa", "--url", "https://tsa.example.test/api", "--chain", certs, "--start", "2029-01-01"}, []string{"trusted-root", "remove", "https://tsa.example.test/api"}},
+		{root, []string{"trusted-root", "close", "https://fulcio.example.test", "--end", "2030-06-01"}, []string{"trusted-root", "reopen", "https://fulcio.example.test"}},
+		{config, []string{"signing-config", "add", "--kind", "rekor", "--operator", "example", "--url", "https://rekor.example.test", "--api-version", "2", "--start", "2030-02-01"}, nil},
+		{config, []string{"signing-config", "close", "https://fulcio.example.test", "--end", "2030-06-01"}, []string{"signing-config", "reopen", "https://fulcio.example.test"}},
+	} {
+		before := d.read(test.file)
+		d.run(0, []string{"Commit it with:"}, test.do...)
+		if d.read(test.file) == before {
+			t.Fatalf("%q has changed nothing", test.do)
+		}
+		clone.Commit("edited")
+		if test.undo == nil { // two services of one URL: named by the sha256 that show prints
+			doc, err := trustroot.Parse(trustroot.SigningConfig, []byte(d.read(config)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			i := slices.IndexFunc(doc.Entries, func(e trustroot.Entry) bool { return e.Version == 2 && e.URL == "https://rekor.example.test" })
+			test.undo = []string{"signing-config", "remove", doc.Entries[i].ID[:16]}
+			d.run(1, []string{"is the name of 2 entries", doc.Entries[i].ID[:16]}, "signing-config", "remove", "https://rekor.example.test")
+		}
+		d.run(0, []string{"Commit it with:", "git commit -m '" + filepath.Base(test.file) + ": " + test.undo[1]}, test.undo...)
+		if got := d.read(test.file); got != before {
+			t.Errorf("after %q and %q the file is\n%s\nwant\n%s", test.do, test.undo, got, before)
+		}
+		clone.Commit("undone")
+	}
+	d.run(0, []string{"says that already"}, "trusted-root", "reopen", "https://fulcio.example.test")
+
+	before := d.read(root)
+	for _, args := range [][]string{nil, {"--before", d.write("../live.json", []byte(before))}} {
+		d.run(1, []string{"rule trusted-root/removed", "nothing was written"}, append([]string{"trusted-root", "remove", "https://rekor.example.test"}, args...)...)
+	}
+	alone := trustDir{t, t.TempDir()} // where nobody can tell what is trusted
+	alone.write(root, []byte(before))
+	alone.run(1, []string{"rule trusted-root/removed", "nothing was written"}, "trusted-root", "remove", "https://rekor.example.test")
+	if d.read(root) != before || alone.read(root) != before {
+		t.Error("a refused edit has written the file")
+	}
 }
 
 // TestValidateShowsProfile: where the commit's .tufops.yaml names a profile, each of

@@ -3,28 +3,11 @@ package replay_test
 import (
 	"bytes"
 	"encoding/json"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/tufops/tufops/trustroot/replay"
+	"github.com/tufops/tufops/trustroot/trustroottest"
 )
-
-// testData reads a file of sigstore-go's test data from the module itself.
-func testData(t *testing.T, name string) []byte {
-	t.Helper()
-	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/sigstore/sigstore-go").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), "pkg", "testing", "data", filepath.FromSlash(name)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
 
 const provenance = "sigstore.js@2.0.0-provenance.sigstore.json" // signed 2023-08-18
 
@@ -32,7 +15,7 @@ const provenance = "sigstore.js@2.0.0-provenance.sigstore.json" // signed 2023-0
 func mutated(t *testing.T, change func(o map[string]any)) []byte {
 	t.Helper()
 	var o map[string]any
-	if err := json.Unmarshal(testData(t, "trusted-roots/public-good.json"), &o); err != nil {
+	if err := json.Unmarshal(trustroottest.SigstoreData(t, "trusted-roots/public-good.json"), &o); err != nil {
 		t.Fatal(err)
 	}
 	change(o)
@@ -53,8 +36,8 @@ func each(o map[string]any, section string, f func(entry map[string]any)) {
 // A real bundle flips with each change that takes something from it, and with no
 // other.
 func TestRun(t *testing.T) {
-	good := testData(t, "trusted-roots/public-good.json")
-	bundles := map[string][]byte{provenance: testData(t, "bundles/"+provenance)}
+	good := trustroottest.SigstoreData(t, "trusted-roots/public-good.json")
+	bundles := map[string][]byte{provenance: trustroottest.SigstoreData(t, "bundles/"+provenance)}
 	closeLog := func(section, end string) func(map[string]any) {
 		return func(o map[string]any) {
 			each(o, section, func(e map[string]any) { e["publicKey"].(map[string]any)["validFor"].(map[string]any)["end"] = end })
@@ -100,8 +83,8 @@ func TestRun(t *testing.T) {
 
 // What verifies with neither is idle: it never counts as held.
 func TestRunIdle(t *testing.T) {
-	good := testData(t, "trusted-roots/public-good.json")
-	genuine := testData(t, "bundles/"+provenance)
+	good := trustroottest.SigstoreData(t, "trusted-roots/public-good.json")
+	genuine := trustroottest.SigstoreData(t, "bundles/"+provenance)
 	tampered := bytes.Replace(genuine, []byte(`"payload":"ey`), []byte(`"payload":"eY`), 1)
 	if bytes.Equal(tampered, genuine) {
 		tampered = bytes.Replace(genuine, []byte(`"payload": "ey`), []byte(`"payload": "eY`), 1)
@@ -111,7 +94,7 @@ func TestRunIdle(t *testing.T) {
 	}
 	for name, data := range map[string][]byte{
 		"rubbish": []byte("{"), "tampered": tampered,
-		"of a bare key": testData(t, "bundles/public-key-validity.sigstore.json"), "of another instance": testData(t, "bundles/othername.sigstore.json"),
+		"of a bare key": trustroottest.SigstoreData(t, "bundles/public-key-validity.sigstore.json"), "of another instance": trustroottest.SigstoreData(t, "bundles/othername.sigstore.json"),
 	} {
 		if got := replay.Run(map[string][]byte{name: data}, good, good); !got[0].Idle() || got[0].Broken() {
 			t.Errorf("%s: %+v", name, got)

@@ -16,6 +16,9 @@ import (
 	"encoding/asn1"
 	"encoding/json"
 	"math/big"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -273,4 +276,19 @@ func Add(o Object, section string, entries ...Object) {
 		list = append(list, e)
 	}
 	o[section] = list
+}
+
+// SigstoreData reads a file of sigstore-go's test data from the module itself:
+// real bundles, and production's trusted root of 2023 ("trusted-roots/public-good.json").
+func SigstoreData(t testing.TB, name string) []byte {
+	t.Helper()
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/sigstore/sigstore-go").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), "pkg", "testing", "data", filepath.FromSlash(name)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }
