@@ -644,13 +644,72 @@ func TestUnusableKeysDoNotStopTheOthers(t *testing.T) {
 	repo := clienttest.New()
 	for _, role := range metadata.TopLevel {
 		future, absent := clienttest.NewKey("future-"+role), clienttest.NewKey("absent-"+role)
-		future.Object["keytype"], future.Object["scheme"], future.Object["keyval"] = "ml-dsa", "ml-dsa-65/1", metadata.Object{}
+		future.Object["keytype"], future.Object["scheme"], future.Object["keyval"] = "slh-dsa", "slh-dsa-sha2-128s/1", metadata.Object{}
 		keys := repo.Roles[role].Keys
 		repo.SetKeys(role, 1, append([]*clienttest.Key{future, absent}, keys...)...)
 		delete(repo.Roles[root].Signed["keys"].(metadata.Object), absent.ID)
 	}
 	repo.Publish(root, targets)
 	newUser(t, repo).good("root 1 -> 2, timestamp v2, snapshot v2, targets v2")
+}
+
+// ML-DSA keys, by themselves and beside others. Kills: skipping them as unknown,
+// and counting them without looking.
+func TestMLDSAThresholds(t *testing.T) {
+	keys := func(role string) (ed, pq *clienttest.Key) {
+		return clienttest.NewKey(role), clienttest.NewMLDSAKey("pq " + role)
+	}
+	mixed := func() *clienttest.Repo {
+		repo := clienttest.New()
+		repo.Delegate(targets, "A", false, []string{"a/*"}, clienttest.NewKey("A"), clienttest.NewMLDSAKey("pq A"))["threshold"] = int64(2)
+		repo.AddTarget("A", "a/tool", "the tool")
+		for _, role := range metadata.TopLevel {
+			ed, pq := keys(role)
+			repo.SetKeys(role, 2, ed, pq)
+		}
+		repo.Publish(root, targets, "A")
+		return repo
+	}
+	repo := mixed()
+	u := newUser(t, repo)
+	u.good("root 1 -> 2, timestamp v2, snapshot v2, targets v2")
+	if _, data, err := u.client().Read(t.Context(), "a/tool"); err != nil || string(data) != "the tool" {
+		t.Errorf("behind a mixed delegation: %q, %v", data, err)
+	}
+
+	for _, role := range []string{root, timestamp, snapshot, targets, "A"} {
+		ed, pq := keys(role)
+		other := clienttest.NewMLDSAKey("stranger")
+		other.ID = pq.ID
+		for name, signers := range map[string][]*clienttest.Key{
+			"without ML-DSA": {ed}, "with ML-DSA alone": {pq}, "with a stranger's ML-DSA": {ed, other},
+		} {
+			repo := mixed()
+			repo.Put(role, clienttest.Sign(repo.Roles[role].Signed, signers...))
+			u := newUser(t, repo)
+			_, _, err := u.client().Read(t.Context(), "a/tool")
+			var short *client.QuorumError
+			count, threshold := 1, int64(2)
+			if role == root && len(signers) == 1 && signers[0] == pq {
+				count, threshold = 0, 1 // the root before it knows the other key alone
+			}
+			if !errors.As(err, &short) || short.Role != role || short.Quorum.Count != count || short.Quorum.Threshold != threshold {
+				t.Errorf("%s %s: %v", role, name, err)
+			}
+		}
+	}
+
+	only := clienttest.New()
+	for _, role := range metadata.TopLevel {
+		_, pq := keys(role)
+		keep := only.Roles[role].Keys
+		only.SetKeys(role, 1, pq)
+		if role == root {
+			only.Roles[root].Keys = append(keep, pq) // the old root's key signs the change
+		}
+	}
+	only.Publish(root, targets)
+	newUser(t, only).good("root 1 -> 2, timestamp v2, snapshot v2, targets v2")
 }
 
 func TestTimestampMustListSnapshot(t *testing.T) {

@@ -8,11 +8,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tufops/tufops/client/clienttest"
 	"github.com/tufops/tufops/internal/git"
 	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/publish"
 	"github.com/tufops/tufops/publish/publishtest"
 	"github.com/tufops/tufops/publish/storetest"
+	"github.com/tufops/tufops/repository"
 )
 
 // showing is a store that shows a repository as it is drawn, whoever wrote it.
@@ -65,6 +67,72 @@ func TestRehearsal(t *testing.T) {
 		garble(r, metadata.Timestamp)
 		refuse(t, r, store, "go-tuf, starting from root version 1", "Verifying timestamp failed")
 	})
+}
+
+// TestRehearsalOfNewKeyTypes: a key that go-tuf does not know is published only
+// where the policy names such a type, and nothing else that go-tuf fails on is.
+func TestRehearsalOfNewKeyTypes(t *testing.T) {
+	const named = "key-types: [ed25519/ed25519, ml-dsa/ml-dsa-44/1]\n"
+	add := func(r *publishtest.Repo) {
+		key := clienttest.NewMLDSAKey("bob")
+		r.SetKeys(metadata.Root, 2, append(r.Roles[metadata.Root].Keys, key)...)
+		r.Publish(metadata.Root)
+	}
+	for _, test := range []struct {
+		name, policy string
+		change       func(r *publishtest.Repo)
+		refused      string // by go-tuf; "" for published
+	}{
+		{"named", named, add, ""},
+		{"no policy", "", add, "unsupported public key type"},
+		{"a policy that names others", "key-types: [ed25519/ed25519]\n", add, "unsupported public key type"},
+		{"a policy that cannot be read", named + "no-such-key: x\n", add, "unsupported public key type"},
+		{"named, and something else is wrong", named, func(r *publishtest.Repo) { garble(r, metadata.Targets) }, "Verifying targets failed"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := publishtest.New(t)
+			store := &storetest.Memory{}
+			mustRun(t, r, r.Commit(t, "live"), store)
+			before := store.Content()
+			if test.policy != "" {
+				r.Git.WriteFile(repository.PolicyFile, test.policy)
+			}
+			test.change(r)
+			commit := r.Commit(t, "event")
+			if test.refused != "" {
+				_, err := run(t, r, commit, store)
+				var failed *publish.RehearsalError
+				if !errors.As(err, &failed) || failed.Client != "go-tuf" || !strings.Contains(err.Error(), test.refused) {
+					t.Fatalf("got %v, want go-tuf to fail on %s", err, test.refused)
+				}
+				if told := strings.Contains(failed.Hint(), "key-types of .tufops.yaml"); told != strings.Contains(test.refused, "key type") {
+					t.Errorf("the hint is %s", failed.Hint())
+				}
+				if !maps.Equal(store.Content(), before) {
+					t.Error("something was written")
+				}
+				return
+			}
+			report := mustRun(t, r, commit, store)
+			if got := codes(report); got != publish.NoteNotRehearsed || !strings.Contains(report.Notes[0].Message, "go-tuf cannot update: a role lists a key of a type that it does not know") {
+				t.Errorf("notes %v", report.Notes)
+			}
+			if report.Rehearsed == 0 {
+				t.Error("our client was not asked either")
+			}
+			if got := store.Content()["metadata/2.root.json"]; got != string(r.Files["metadata/2.root.json"]) {
+				t.Error("the root was not published")
+			}
+			// Once it is live nobody is left to be kept from harm: freshness goes on
+			// whatever becomes of the policy.
+			r.Git.WriteFile(repository.PolicyFile, "no-such-key: x\n")
+			r.Publish(metadata.Timestamp)
+			mustRun(t, r, r.Commit(t, "timestamp"), store)
+			if got := store.Content()["metadata/timestamp.json"]; got != string(r.Files["metadata/timestamp.json"]) {
+				t.Error("the timestamp was not renewed")
+			}
+		})
+	}
 }
 
 // garble publishes a role with something that go-tuf writes otherwise before it

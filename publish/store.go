@@ -89,8 +89,9 @@ type Store interface {
 	// There is no way to write without having looked.
 	//
 	// The object appears whole or not at all, and is durable once Put returns.
-	// After any error but ErrChanged it may have been written all the same.
-	// Put does not try again by itself.
+	// After any error but ErrChanged it may have been written all the same. Put may
+	// repeat its request where that can help; if a repetition finds that the object
+	// holds what was to be written, that is a success.
 	Put(ctx context.Context, u Upload) error
 
 	// Guarantees does not change, and asks nobody.

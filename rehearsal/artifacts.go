@@ -66,6 +66,8 @@ func (p *play) artifacts(ctx context.Context, kind kind, u user, a act, before m
 			return ctx.Err()
 		}
 		switch {
+		case p.excused(err):
+			read.notYet(path, "key-types in %s allows keys that this client does not know: %s", repository.PolicyFile, words(err))
 		case err != nil:
 			read.failed(path, "it could be read from main, and %s still lists it: %s", roles[0], words(err))
 		case !anyOf(got, want):
@@ -96,6 +98,8 @@ func (p *play) artifacts(ctx context.Context, kind kind, u user, a act, before m
 				get.notYet(path, "with %d bytes it is too large to be downloaded here", entry.Length)
 			case err == nil:
 				get.ok++
+			case p.excused(err):
+				get.notYet(path, "key-types in %s allows keys that this client does not know: %s", repository.PolicyFile, words(err))
 			case blind:
 				get.notYet(path, "the client could not read any artifact of %s from main either: %s", role, words(err))
 			default:

@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"strings"
 
+	"filippo.io/mldsa"
+
 	"github.com/tufops/tufops/internal/metadata"
 )
 
@@ -79,6 +81,8 @@ func generate(like crypto.PublicKey) (crypto.Signer, error) {
 		return private, err
 	case *rsa.PublicKey:
 		return rsa.GenerateKey(rand.Reader, 2048)
+	case *mldsa.PublicKey:
+		return mldsa.GenerateKey(like.Parameters())
 	}
 	return nil, fmt.Errorf("keys of type %T are not known", like)
 }

@@ -178,7 +178,7 @@ func (p *play) update(ctx context.Context, kind kind, s *site, a act, now bool) 
 			err = p.arrived(u, s)
 		}
 		if err != nil {
-			p.step(repository.Failed, what, kind.name, a.moment, "%s", words(err))
+			p.failure(what, kind.name, a.moment, err, "%s", words(err))
 			return false, nil
 		}
 		p.step(repository.OK, what, kind.name, a.moment, "%s", versions(u))
@@ -218,7 +218,7 @@ func (p *play) update(ctx context.Context, kind kind, s *site, a act, now bool) 
 	const what = "update with an empty cache"
 	u, err := kind.user(p.event.root.Raw(), "")
 	if err != nil {
-		p.step(repository.Failed, what, kind.name, a.moment, "%s", words(err))
+		p.failure(what, kind.name, a.moment, err, "%s", words(err))
 		return nil
 	}
 	ok, err := arrive(what, u)
@@ -261,7 +261,7 @@ func (p *play) look(ctx context.Context, kind kind, u user, a act) error {
 			p.found[kind.name+" "+path] = true
 		case errors.Is(err, errNotFound) && !p.found[kind.name+" "+path]:
 		default:
-			p.step(repository.Failed, "look into "+role, kind.name, a.moment, "%s: %s", path, words(err))
+			p.failure("look into "+role, kind.name, a.moment, err, "%s: %s", path, words(err))
 		}
 	}
 	return nil

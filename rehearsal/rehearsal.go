@@ -2,6 +2,7 @@ package rehearsal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tufops/tufops/internal/git"
+	"github.com/tufops/tufops/internal/gotuf"
 	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/repository"
 )
@@ -63,6 +65,11 @@ func Run(ctx context.Context, e *repository.Event, now time.Time) (result *repos
 	var err error
 	if r.dir, err = os.MkdirTemp("", "tufops-rehearsal-"); err == nil {
 		defer os.RemoveAll(r.dir)
+		if r.policy, err = e.Tip.Repository().Policy(ctx, e.Base); errors.As(err, new(*repository.PolicyError)) {
+			err = nil // said by the status; it excuses nothing
+		}
+	}
+	if err == nil {
 		err = r.rehearse(ctx)
 	}
 	if err != nil {
@@ -74,6 +81,7 @@ func Run(ctx context.Context, e *repository.Event, now time.Time) (result *repos
 // run is one rehearsal. Its methods fail only where the rehearsal cannot go on.
 type run struct {
 	event  *repository.Event
+	policy repository.Policy // main's
 	now    time.Time
 	git    *git.Repo
 	dir    string // for the caches of clients
@@ -94,6 +102,21 @@ func (r *run) step(outcome repository.Outcome, what, client string, m moment, fo
 	r.result.Steps = append(r.result.Steps, repository.RehearsalStep{
 		What: what, Client: client, When: m.name, At: m.at, Outcome: outcome, Message: fmt.Sprintf(format, args...),
 	})
+}
+
+// failure notes that a client fails. It says nothing against the event where the
+// client does not know a type of keys and the policy names such a type: who uses
+// that client has been given up.
+func (r *run) failure(what, client string, m moment, err error, format string, args ...any) {
+	outcome, message := repository.Failed, fmt.Sprintf(format, args...)
+	if r.excused(err) {
+		outcome, message = repository.NotYet, message+" (key-types in "+repository.PolicyFile+" allows keys that this client does not know)"
+	}
+	r.step(outcome, what, client, m, "%s", message)
+}
+
+func (r *run) excused(err error) bool {
+	return errors.Is(err, gotuf.ErrKeyType) && r.policy.AllowsNew()
 }
 
 // folder is a new place for a client's cache.
@@ -197,7 +220,7 @@ func (r *run) chain(ctx context.Context) error {
 				r.step(repository.NotYet, one, kind.name, r.present(), "the client does not reach root v%d of main from there either: %s", known.Version(), words(err))
 				continue
 			}
-			r.step(repository.Failed, one, kind.name, r.present(), "%s", words(err))
+			r.failure(one, kind.name, r.present(), err, "%s", words(err))
 		}
 		if walked > 0 {
 			r.step(repository.OK, what, kind.name, r.present(), "%s, to root v%d", count(walked, "starting point"), root.Version())

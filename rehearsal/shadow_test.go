@@ -92,7 +92,7 @@ func TestStandIns(t *testing.T) {
 			t.Errorf("%s: under two keyids it is two keys, or one keyid", test.name)
 		}
 	}
-	nobody, err := metadata.DecodeKey("x", metadata.Object{"keytype": "ml-dsa", "scheme": "ml-dsa-65/1", "keyval": metadata.Object{"public": "x"}})
+	nobody, err := metadata.DecodeKey("x", metadata.Object{"keytype": "slh-dsa", "scheme": "slh-dsa-sha2-128s/1", "keyval": metadata.Object{"public": "x"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,11 +35,12 @@ const maxReason = 500
 // Policy is what the maintainers of a repository have decided where the rules
 // leave a choice. The zero value is the strict default.
 //
-// A policy reaches as far as the verdict on an event (gate E) and no further.
-// What gates S and P is harm to clients, and clients know no policy: a reason
-// that convinces maintainers does not keep a client from failing. So
-// [Repository.Signable] and [Repository.Published] take none, and neither a
-// hostile nor an unreadable file can make them refuse or pass anything.
+// A policy reaches as far as the verdict on an event (gate E). What gates S and P
+// is harm to clients, and clients know no policy: a reason that convinces
+// maintainers does not keep a client from failing. So [Repository.Signable] and
+// [Repository.Published] take none, and neither a hostile nor an unreadable file
+// can make them refuse or pass anything. Rehearsals alone ask one thing of it, see
+// [Policy.AllowsNew].
 type Policy struct {
 	// AllowLegacyKeyIDs turns keyid-mismatch into a warning. Staging roots 5 to 8
 	// and production root 11 hold such ids.
@@ -49,7 +50,8 @@ type Policy struct {
 	// is only one.
 	Repositories []string
 	// KeyTypes are the types of keys that an event may add, each as TYPE/SCHEME;
-	// empty for all that this program writes.
+	// empty for all that every client reads. One that go-tuf does not read has to
+	// be named.
 	KeyTypes []string
 	// OnlineKeys are where online keys may be, as beginnings of their URIs. A
 	// machine calls no other service or host for a key that only an event names.
@@ -337,8 +339,8 @@ func (f policyFile) keyTypes() ([]string, error) {
 		return nil, errors.New("key-types is empty: no key could ever be added")
 	}
 	for i, t := range f.KeyTypes {
-		if !slices.Contains(writtenTypes, t) {
-			return nil, fmt.Errorf("key-types lists %q, which cannot be written, only %s", t, strings.Join(writtenTypes, ", "))
+		if !slices.Contains(writtenTypes, t) && !slices.Contains(newTypes, t) {
+			return nil, fmt.Errorf("key-types lists %q, which cannot be written, only %s", t, strings.Join(slices.Concat(writtenTypes, newTypes), ", "))
 		}
 		if slices.Contains(f.KeyTypes[:i], t) {
 			return nil, fmt.Errorf("key-types lists %q twice", t)
@@ -422,6 +424,13 @@ func (p Policy) Allows(typeAndScheme string) bool {
 		return slices.Contains(p.KeyTypes, typeAndScheme)
 	}
 	return slices.Contains(writtenTypes, typeAndScheme)
+}
+
+// AllowsNew reports whether the policy names a type of keys that go-tuf does not
+// read. Who names one gives up the clients that are built with it: that they fail
+// on such a key, and on nothing else, keeps nothing from being published.
+func (p Policy) AllowsNew() bool {
+	return slices.ContainsFunc(p.KeyTypes, func(t string) bool { return slices.Contains(newTypes, t) })
 }
 
 // decide gives each finding on an event the level that the policy gives its

@@ -138,7 +138,7 @@ func TestParsePolicyErrors(t *testing.T) {
 		{"other word for invitations", "invite-acceptance: anyone", `invite-acceptance is "anyone", not own-login or any-login`},
 		{"folder outside", "repositories: [../x]", `repositories lists "../x", which is no folder of this git repository`},
 		{"folder twice", "repositories: [v1, v1/]", `repositories lists "v1/" twice`},
-		{"key type unknown", "key-types: [ml-dsa/ml-dsa-65/1]", `key-types lists "ml-dsa/ml-dsa-65/1", which cannot be written, only ecdsa/ecdsa-sha2-nistp256, `},
+		{"key type unknown", "key-types: [ml-dsa/ml-dsa-65/2]", `key-types lists "ml-dsa/ml-dsa-65/2", which cannot be written, only ecdsa/ecdsa-sha2-nistp256, `},
 		{"key type twice", "key-types: [ed25519/ed25519, ed25519/ed25519]", `key-types lists "ed25519/ed25519" twice`},
 		{"no key types", "key-types: []", "key-types is empty: no key could ever be added"},
 		{"no online keys", "online-keys: []", "online-keys is empty"},
@@ -323,6 +323,31 @@ func TestKeyTypes(t *testing.T) {
 	w.Sign("targets", "dave").Commit("event")
 	ruleCase{complete: true}.check(t, w, repository.Policy{KeyTypes: []string{"rsa/rsassa-pss-sha256", "ed25519/ed25519"}}, repository.EventOptions{})
 	ruleCase{want: []string{"root key-type-not-allowed error"}}.check(t, w, repository.Policy{KeyTypes: []string{"ecdsa/ecdsa-sha2-nistp256"}}, repository.EventOptions{})
+}
+
+// TestMLDSAKeyTypes: a key of ML-DSA needs the policy's word, level by level; and
+// with it people are told whom it leaves behind.
+func TestMLDSAKeyTypes(t *testing.T) {
+	w := New(t)
+	w.Edit("root", func(s object) { AddKey(s, "targets", "mldsa-dave") }).Sign("root", "alice", "bob")
+	w.Sign("targets", "mldsa-dave").Commit("event")
+	const ed = "ed25519/ed25519"
+	for _, test := range []struct {
+		types []string
+		want  string
+	}{
+		{nil, "error"}, {[]string{ed}, "error"}, {[]string{ed, "ml-dsa/ml-dsa-65/1"}, "error"},
+		{[]string{ed, "ml-dsa/ml-dsa-44/1"}, "warning"},
+	} {
+		p := repository.Policy{KeyTypes: test.types}
+		s := ruleCase{want: []string{"root key-type-not-allowed " + test.want}, complete: test.want == "warning"}.check(t, w, p, repository.EventOptions{})
+		if p.AllowsNew() != (len(test.types) == 2) {
+			t.Errorf("%v: AllowsNew is %v", test.types, p.AllowsNew())
+		}
+		if text := s.Roles[0].Findings[0].Message; test.want == "warning" && !strings.Contains(text, "go-tuf will verify no role that lists it") {
+			t.Errorf("the warning is %q", text)
+		}
+	}
 }
 
 // TestAllowsOnlineKey: what an event names is called only where the list has a

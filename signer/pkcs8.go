@@ -9,13 +9,14 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
-	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"hash"
+
+	"filippo.io/mldsa/x509"
 )
 
 // ErrPassphrase says that a passphrase does not open a private key.

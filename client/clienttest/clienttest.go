@@ -9,11 +9,14 @@
 package clienttest
 
 import (
+	"context"
+	"crypto"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"os"
@@ -23,6 +26,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"filippo.io/mldsa"
 
 	"github.com/tufops/tufops/internal/metadata"
 )
@@ -65,18 +70,38 @@ type Role struct {
 type Key struct {
 	ID     string
 	Object metadata.Object
-	sign   ed25519.PrivateKey
+	sign   metadata.Signer
 }
 
 // NewKey makes the key of that name.
 func NewKey(name string) *Key {
 	seed := sha256.Sum256([]byte(name))
-	private := ed25519.NewKeyFromSeed(seed[:])
+	return newKey(name, ed25519.NewKeyFromSeed(seed[:]))
+}
+
+// NewMLDSAKey makes the ML-DSA-44 key of that name.
+func NewMLDSAKey(name string) *Key {
+	seed := sha256.Sum256([]byte(name))
+	private, err := mldsa.NewPrivateKey(mldsa.MLDSA44(), seed[:])
+	if err != nil {
+		panic(err)
+	}
+	return newKey(name, sameSignature{private})
+}
+
+func newKey(name string, private crypto.Signer) *Key {
 	k, err := metadata.NewKey(private.Public(), "@"+strings.ToLower(name), "")
 	if err != nil {
 		panic(err)
 	}
-	return &Key{ID: k.ID, Object: k.Object, sign: private}
+	return &Key{ID: k.ID, Object: k.Object, sign: metadata.LocalSigner(private)}
+}
+
+// sameSignature signs without randomness.
+type sameSignature struct{ *mldsa.PrivateKey }
+
+func (s sameSignature) Sign(_ io.Reader, message []byte, o crypto.SignerOpts) ([]byte, error) {
+	return s.SignDeterministic(message, o)
 }
 
 // New draws a repository with one key for each top-level role, everything at
@@ -261,7 +286,11 @@ func Sign(signed metadata.Object, keys ...*Key) []byte {
 	}
 	list := []any{}
 	for _, k := range keys {
-		list = append(list, metadata.Object{"keyid": k.ID, "sig": hex.EncodeToString(ed25519.Sign(k.sign, payload))})
+		sig, err := k.sign.Sign(context.Background(), payload)
+		if err != nil {
+			panic(err)
+		}
+		list = append(list, metadata.Object{"keyid": k.ID, "sig": hex.EncodeToString(sig)})
 	}
 	return metadata.Write(metadata.Object{"signed": tree, "signatures": list})
 }

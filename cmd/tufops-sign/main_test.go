@@ -2,20 +2,12 @@ package main
 
 import (
 	"bytes"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
 
-	"github.com/rogpeppe/go-internal/testscript"
-
 	"github.com/tufops/tufops/internal/cli"
 )
-
-// In scripts the program is this one.
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"tufops-sign": func() { os.Exit(cli.Main(run)) }})
-}
 
 func TestHelp(t *testing.T) {
 	for _, problem := range cli.CheckHelp(newApp(machine{})) {

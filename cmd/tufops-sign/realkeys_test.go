@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -36,15 +35,7 @@ func TestKeysRealDaemon(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Under this name the test binary is the program: see TestMain.
-	program := filepath.Join(t.TempDir(), "tufops-sign")
-	self, err := os.Executable()
-	if err == nil {
-		err = os.Symlink(self, program)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	program := requireProgram(t)
 	run := func(args ...string) (string, error) {
 		cmd := exec.CommandContext(t.Context(), program, append([]string{"keys"}, args...)...)
 		cmd.Env = append(os.Environ(), append(d.Environ(), "TUFOPS_NEW_PIN=7777777", "TUFOPS_NEW_PUK=88888888")...)

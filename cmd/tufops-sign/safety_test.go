@@ -376,22 +376,27 @@ func TestPassphrase(t *testing.T) {
 	w.expect("sign/x", "targets v2 1/2 signed=@alice missing=@bob", "crew v1 1/1 signed=@alice complete")
 }
 
-// A repository that another tool made: no custom fields anywhere.
-func TestImport(t *testing.T) {
-	w := established(t)
-	bare := func(k *metadata.Key) (string, metadata.Object) {
-		o := metadata.Clone(k.Object)
-		delete(o, metadata.FieldKeyOwner)
-		delete(o, metadata.FieldOnlineURI)
-		id, err := metadata.KeyID(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return id, o
+// bare is somebody's key as another tool lists it, without custom fields, and its
+// keyid.
+func (w *world) bare(name string) (string, metadata.Object) {
+	w.t.Helper()
+	o := metadata.Clone(w.keyObject(name, "").Object)
+	delete(o, metadata.FieldKeyOwner)
+	delete(o, metadata.FieldOnlineURI)
+	id, err := metadata.KeyID(o)
+	if err != nil {
+		w.t.Fatal(err)
 	}
-	alice, aliceObject := bare(w.keyObject("alice", ""))
-	bob, bobObject := bare(w.keyObject("bob", ""))
-	online, onlineObject := bare(w.keyObject("online", ""))
+	return id, o
+}
+
+// foreign gives main what another tool made: no custom fields anywhere. alice and
+// bob sign root and targets.
+func (w *world) foreign() {
+	w.t.Helper()
+	alice, aliceObject := w.bare("alice")
+	bob, bobObject := w.bare("bob")
+	online, onlineObject := w.bare("online")
 	role := func(ids ...any) metadata.Object {
 		return metadata.Object{"keyids": ids, "threshold": int64(len(ids))}
 	}
@@ -403,7 +408,7 @@ func TestImport(t *testing.T) {
 			}
 		}
 		if err != nil {
-			t.Fatal(err)
+			w.t.Fatal(err)
 		}
 		return doc.Bytes()
 	}
@@ -416,20 +421,28 @@ func TestImport(t *testing.T) {
 	w.commitFiles("main", "another tool", map[string][]byte{
 		"metadata/root.json": root, "metadata/root_history/1.root.json": root, "metadata/targets.json": targets,
 	})
+}
 
+// filled is what import asks to fill in for a foreign repository, filled in.
+func (w *world) filled(text string) string {
+	w.t.Helper()
+	for name, value := range map[string]string{"alice": "@alice", "bob": "@bob", "online": "file2:online.pem"} {
+		id, _ := w.bare(name)
+		text = strings.ReplaceAll(text, `"`+id+`": "UNDEFINED ONLINE_URI OR KEYOWNER"`, `"`+id+`": "`+value+`"`)
+	}
+	return strings.NewReplacer(`"x-tuf-on-ci-expiry-period": -1`, `"x-tuf-on-ci-expiry-period": 90`, `"x-tuf-on-ci-signing-period": -1`, `"x-tuf-on-ci-signing-period": 30`).Replace(text)
+}
+
+// A repository that another tool made.
+func TestImport(t *testing.T) {
+	w := established(t)
+	w.foreign()
 	a := w.refused(1, "alice", "", []string{"the metadata lacks values that only you know", "tufops-sign import sign/import FILE"}, "import", "sign/import", "--yes")
 	if strings.Count(a.stdout, `"UNDEFINED ONLINE_URI OR KEYOWNER"`) != 3 || strings.Count(a.stdout, ": -1") != 4 {
 		t.Errorf("to fill in:\n%s", a.stdout)
 	}
-	filled := strings.NewReplacer(
-		`"`+alice+`": "UNDEFINED ONLINE_URI OR KEYOWNER"`, `"`+alice+`": "@alice"`,
-		`"`+bob+`": "UNDEFINED ONLINE_URI OR KEYOWNER"`, `"`+bob+`": "@bob"`,
-		`"`+online+`": "UNDEFINED ONLINE_URI OR KEYOWNER"`, `"`+online+`": "file2:online.pem"`,
-		`"x-tuf-on-ci-expiry-period": -1`, `"x-tuf-on-ci-expiry-period": 90`,
-		`"x-tuf-on-ci-signing-period": -1`, `"x-tuf-on-ci-signing-period": 30`,
-	).Replace(a.stdout)
 	file := filepath.Join(t.TempDir(), "values.json")
-	if err := os.WriteFile(file, []byte(filled), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(w.filled(a.stdout)), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	w.ok("alice", "import", "sign/import", file)
@@ -438,13 +451,14 @@ func TestImport(t *testing.T) {
 	w.expect("sign/import",
 		"root v2 1/2 signed=@alice missing=@bob known=0/2",
 		"targets v5 1/2 signed=@alice missing=@bob")
+	old, _ := w.bare("alice")
 	var ids []string
 	for _, s := range w.document("sign/import", "root").Signatures() {
 		if s.Sig != "" {
 			ids = append(ids, s.KeyID)
 		}
 	}
-	if len(ids) != 2 || ids[0] != w.keyObject("alice", "@alice").ID || ids[1] != alice {
+	if len(ids) != 2 || ids[0] != w.keyObject("alice", "@alice").ID || ids[1] != old {
 		t.Errorf("signed with %v", ids)
 	}
 	w.ok("bob", "sign", "sign/import")
@@ -520,7 +534,20 @@ func TestOverride(t *testing.T) {
 	if strings.Contains(a.stdout, "is complete") || strings.Contains(a.stdout, ".tufops.yaml on main: the workflow") {
 		t.Errorf("the override is taken for more than it is:\n%s", a.stdout)
 	}
-	w.ok("bob", "sign", "sign/x", "--override", "foreign-change=so said alice")
+	// The commit says so, and of no rule that had no error.
+	w.ok("bob", "sign", "sign/x", "--override", "foreign-change=so said\n\nalice", "--override", "expired=x")
+	for rev, want := range map[string]string{
+		"sign/x^": "Signature from @alice\n\nOverridden: foreign-change (the workflow was reviewed apart)\nSigned-off-by: Alice <alice@example.com>",
+		"sign/x":  "Signature from @bob\n\nOverridden: foreign-change (so said alice)\nSigned-off-by: Bob <bob@example.com>",
+	} {
+		if got := w.upstream.Run("log", "-1", "--format=%B", rev); strings.TrimSpace(got) != want {
+			t.Errorf("%s:\n%s", rev, got)
+		}
+	}
+	// Who comes next sees it.
+	a = w.run("alice", "", "review", "sign/x")
+	w.says(strings.Join(strings.Fields(a.stdout), " "), "by Alice, says that they signed in spite of foreign-change: the workflow was reviewed apart. Nothing is decided by that",
+		"by Bob, says that they signed in spite of foreign-change: so said alice.")
 	if _, s := w.event("sign/x"); s.Complete || !s.Failed() || len(s.Roles[0].Signed) != 2 {
 		t.Errorf("the event is complete %v, failed %v, signed %v", s.Complete, s.Failed(), s.Roles[0].Signed)
 	}

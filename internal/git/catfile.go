@@ -29,6 +29,9 @@ type catFile struct {
 var errBroken = errors.New("git cat-file ended early")
 
 func (r *Repo) startCatFile() (*catFile, error) {
+	if r.only != nil {
+		return nil, r.noGit([]string{"cat-file"})
+	}
 	// Git looks for object directories once, when it starts. The temporary one
 	// is made now, so that this process sees what a merge will put there.
 	tmp, err := r.tempDir()
@@ -250,6 +253,13 @@ func (b *body) finish() error {
 // read reads one whole object of at most limit bytes, in one exchange. A larger
 // one costs the process, which would go on sending it; see [Repo.measured].
 func (r *Repo) read(ctx context.Context, name string, limit int64) (h header, data []byte, err error) {
+	if r.only != nil {
+		h, data, err = r.only.find(ctx, name)
+		if err == nil && h.size > limit {
+			data, err = nil, &TooLargeError{OID: h.oid, Size: h.size, Max: limit}
+		}
+		return h, data, err
+	}
 	err = r.ask(ctx, func(c *catFile) error {
 		if err := c.send("contents " + name); err != nil {
 			return err

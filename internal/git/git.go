@@ -19,6 +19,10 @@
 // rev or a path be taken for an option, never passes a PIN, a token of the forge or
 // an app's key on, and never prints credentials that stand in a URL.
 //
+// [Objects] are the one repository that takes no git program: some objects in
+// memory, from which this package answers by itself what a review asks, the
+// merge base, the history and a merge among them.
+//
 // The repository is the one at the directory given to [Open]. GIT_DIR,
 // GIT_WORK_TREE, GIT_INDEX_FILE and their like, which git sets for its hooks,
 // are not passed on, because they may name another repository or an index in the
@@ -94,6 +98,8 @@ type Repo struct {
 	objects string
 	top     string
 	shallow bool
+
+	only *Objects // where all of it is; nil: in gitDir
 
 	processes atomic.Int64
 	trees     treeCache

@@ -17,6 +17,9 @@ func (r *Repo) MergeBase(ctx context.Context, a, b OID) (OID, error) {
 	if err := checkOIDs(a, b); err != nil {
 		return "", err
 	}
+	if r.only != nil {
+		return r.mergeBase(ctx, a, b)
+	}
 	out, err := r.run(ctx, call{args: []string{"merge-base", string(a), string(b)}})
 	if exitCode(err) == 1 && len(out) == 0 {
 		return "", &NoMergeBaseError{A: a, B: b, Shallow: r.shallow}
@@ -63,6 +66,9 @@ func (r *Repo) MergeTree(ctx context.Context, ours, theirs OID) (MergeResult, er
 	var res MergeResult
 	if err := checkOIDs(ours, theirs); err != nil {
 		return res, err
+	}
+	if r.only != nil {
+		return r.mergeTree(ctx, ours, theirs)
 	}
 	fail := func(err error) (MergeResult, error) {
 		return MergeResult{}, fmt.Errorf("merge %s into %s: %w", theirs.Short(), ours.Short(), err)
@@ -127,6 +133,9 @@ type HistoryOptions struct {
 func (r *Repo) History(ctx context.Context, include, exclude OID, opts HistoryOptions) ([]OID, error) {
 	if err := checkOIDs(include); err != nil {
 		return nil, err
+	}
+	if r.only != nil {
+		return r.history(ctx, include, exclude, opts)
 	}
 	args := []string{"rev-list", "--topo-order"}
 	if opts.FirstParent {

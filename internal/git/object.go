@@ -102,6 +102,16 @@ func checkRef(ref string) error {
 }
 
 func (r *Repo) info(ctx context.Context, names []string) (found []header, err error) {
+	if r.only != nil {
+		for _, name := range names {
+			h, _, err := r.only.find(ctx, name)
+			if err != nil {
+				return nil, err
+			}
+			found = append(found, h)
+		}
+		return found, nil
+	}
 	err = r.ask(ctx, func(c *catFile) error {
 		found = nil
 		requests := make([]string, len(names))
@@ -289,6 +299,9 @@ func (r *Repo) Blobs(ctx context.Context, oids []OID, fn func(i int, size int64,
 	}
 	if len(oids) == 0 {
 		return nil
+	}
+	if r.only != nil {
+		return r.only.blobs(ctx, oids, fn)
 	}
 	return r.bulk(ctx, func(c *catFile) error {
 		// The requests are written from another goroutine: git stops reading

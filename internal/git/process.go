@@ -35,6 +35,9 @@ type call struct {
 // run runs git to its end and returns what it printed. A failure is a
 // [*CommandError], with the output so far.
 func (r *Repo) run(ctx context.Context, c call) ([]byte, error) {
+	if r.only != nil {
+		return nil, r.noGit(c.args)
+	}
 	cmd := exec.CommandContext(ctx, "git", c.argv()...)
 	// SIGTERM, because git then removes its lock files; whoever does not listen
 	// is killed after waitDelay.

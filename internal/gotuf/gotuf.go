@@ -29,10 +29,17 @@ const Base = "https://repository.invalid/"
 // ErrTargetNotFound says that no role lists an artifact.
 var ErrTargetNotFound = errors.New("target not found")
 
+// ErrKeyType says that a role lists a key of a type that go-tuf does not know: it
+// verifies nothing for that role then, whoever else has signed.
+var ErrKeyType = errors.New("unsupported public key type")
+
 // PanicError says that go-tuf panicked.
 type PanicError struct{ Value any }
 
 func (e *PanicError) Error() string { return fmt.Sprintf("go-tuf panics: %v", e.Value) }
+
+// Expired reports whether an error of go-tuf is that metadata has expired.
+func Expired(err error) bool { return errors.Is(err, &metadata.ErrExpiredMetadata{}) }
 
 // Options say what a client trusts, when it runs, and what it is served.
 type Options struct {
@@ -68,7 +75,7 @@ func New(o Options) (c *Client, err error) {
 	}
 	up, err := updater.New(cfg)
 	if err != nil {
-		return nil, err
+		return nil, typed(err)
 	}
 	up.UnsafeSetRefTime(o.Now)
 	return &Client{up, cfg}, nil
@@ -78,7 +85,7 @@ func New(o Options) (c *Client, err error) {
 // counts: ask [Client.Version].
 func (c *Client) Refresh() (err error) {
 	defer guard(&err)
-	return c.up.Refresh()
+	return typed(c.up.Refresh())
 }
 
 // Version is the version of a role that the client has verified; 0 where it has
@@ -114,7 +121,7 @@ func (c *Client) Target(path string) (t Target, err error) {
 		if err.Error() == "target "+path+" not found" { // it has no type of its own
 			err = ErrTargetNotFound
 		}
-		return Target{}, err
+		return Target{}, typed(err)
 	}
 	t = Target{Length: info.Length, Hashes: map[string]string{}, info: info}
 	for algorithm, sum := range info.Hashes {
@@ -151,6 +158,14 @@ func (open fetcher) DownloadFile(from string, max int64, _ time.Duration) ([]byt
 		return nil, &metadata.ErrDownloadLengthMismatch{Msg: fmt.Sprintf("%s has %d bytes, more than the %d that are read", from, len(data), max)}
 	}
 	return data, nil
+}
+
+// typed makes an error of go-tuf's that has no type of its own one of ours.
+func typed(err error) error {
+	if err != nil && err.Error() == ErrKeyType.Error() {
+		return ErrKeyType
+	}
+	return err
 }
 
 func guard(err *error) {

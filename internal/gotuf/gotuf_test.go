@@ -101,6 +101,43 @@ func TestDir(t *testing.T) {
 	}
 }
 
+// TestKeyType: a key of a type that go-tuf does not know fails the role that lists
+// it, whoever else has signed, and no other.
+func TestKeyType(t *testing.T) {
+	with := func(role string) (*gotuf.Client, error) {
+		repo, other := drawn(), clienttest.NewMLDSAKey("bob")
+		if role == "A" {
+			d := repo.Roles[metadata.Targets].Signed["delegations"].(metadata.Object)
+			d["keys"].(metadata.Object)[other.ID] = other.Object
+			one := d["roles"].([]any)[0].(metadata.Object)
+			one["keyids"] = append(one["keyids"].([]any), other.ID)
+			repo.Publish(metadata.Targets)
+		} else {
+			repo.SetKeys(role, 1, append(repo.Roles[role].Keys, other)...)
+			repo.Publish(metadata.Root, metadata.Targets)
+		}
+		return client(t, repo, gotuf.Options{})
+	}
+	for _, role := range metadata.TopLevel {
+		if _, err := with(role); !errors.Is(err, gotuf.ErrKeyType) {
+			t.Errorf("%s: go-tuf says %v: if it has learnt ML-DSA, docs/divergences.md and the excuses for it have to go", role, err)
+		}
+	}
+	c, err := with("A")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Target("a/tool"); !errors.Is(err, gotuf.ErrKeyType) {
+		t.Errorf("a delegated role: %v", err)
+	}
+	repo := clienttest.New()
+	repo.SetKeys(metadata.Root, 1, append(repo.Roles[metadata.Root].Keys, clienttest.NewMLDSAKey("bob"))...)
+	repo.Publish(metadata.Root)
+	if _, err := gotuf.New(gotuf.Options{Root: repo.Files["metadata/2.root.json"], Now: clienttest.Now}); !errors.Is(err, gotuf.ErrKeyType) {
+		t.Errorf("as the trust anchor: %v", err)
+	}
+}
+
 // TestPanic: go-tuf panics on a targets file that nobody needs to have signed.
 func TestPanic(t *testing.T) {
 	repo := drawn()

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 
+	"filippo.io/mldsa"
+
 	"github.com/tufops/tufops/internal/metadata"
 )
 
@@ -43,12 +45,21 @@ func private(t testing.TB, form, who string) crypto.Signer {
 		}
 		return k
 	}
+	if parameters, ok := mldsaForms[form]; ok {
+		k, err := mldsa.NewPrivateKey(parameters, seed[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
 	k, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), seed[:])
 	if err != nil {
 		t.Fatal(err)
 	}
 	return k
 }
+
+var mldsaForms = map[string]mldsa.Parameters{"mldsa44": mldsa.MLDSA44(), "mldsa65": mldsa.MLDSA65(), "mldsa87": mldsa.MLDSA87()}
 
 // rsaKey is the one RSA key of the tests: they are slow to make.
 var rsaKey = sync.OnceValue(func() *rsa.PrivateKey {
@@ -96,8 +107,8 @@ func keyFor(t testing.TB, word string) testKey {
 	case "sigstore":
 		o["keytype"], o["scheme"] = "sigstore-oidc", "Fulcio"
 		o["keyval"] = metadata.Object{"identity": name + "@example.com", "issuer": "https://accounts.example.com"}
-	case "mldsa":
-		o["keytype"], o["scheme"] = "ml-dsa", "ml-dsa-65/1"
+	case "future": // a type that nobody knows yet
+		o["keytype"], o["scheme"] = "slh-dsa", "slh-dsa-sha2-128s/1"
 	}
 	id, err := metadata.KeyID(o)
 	if err != nil {

@@ -155,11 +155,14 @@ func TestGoTUFDiffers(t *testing.T) {
 		{"RSA", situation{"rsa-alice", "rsa-alice", "rsa-alice", 1}, true, yes},
 		{"key type ecdsa-sha2-nistp256", situation{"compat-alice", "compat-alice", "compat-alice", 1}, true, yes},
 		{"upper-case hex", situation{"alice", "alice", "alice:upper", 1}, true, yes},
-		{"unknown key types, not listed", situation{"alice mldsa-bob sigstore-carol", "alice", "alice", 1}, true, yes},
+		{"unknown key types, not listed", situation{"alice future-bob sigstore-carol", "alice", "alice", 1}, true, yes},
 
 		// Keys that a client must skip fail the whole role in go-tuf.
-		{"unknown key type beside a valid signer", situation{"alice mldsa-bob", "alice mldsa-bob", "alice", 1}, true, "unsupported public key type"},
+		{"unknown key type beside a valid signer", situation{"alice future-bob", "alice future-bob", "alice", 1}, true, "unsupported public key type"},
 		{"listed key that is not among the keys", situation{"alice", "ghost alice", "alice", 1}, true, "not found in targets keyids"},
+		{"ML-DSA beside a valid signer", situation{"alice mldsa65-bob", "alice mldsa65-bob", "alice", 1}, true, "unsupported public key type"},
+		{"ECDSA and ML-DSA, two of two", situation{"alice mldsa44-bob", "alice mldsa44-bob", "alice mldsa44-bob", 2}, true, "unsupported public key type"},
+		{"ML-DSA among the keys, not listed", situation{"alice mldsa87-bob", "alice", "alice", 1}, true, yes},
 		{"a key that is no PEM beside a valid signer", situation{"alice hex-bob", "alice hex-bob", "alice", 1}, true, "PEM decoding failed"},
 		// Production roots 1 to 4; go-tuf has no other form than PEM.
 		{"hex EC point", situation{"hex-alice", "hex-alice", "hex-alice", 1}, true, "PEM decoding failed"},

@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -9,12 +10,16 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/sha512"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"strings"
+
+	"filippo.io/mldsa"
+	mldsax509 "filippo.io/mldsa/x509"
 )
 
 // The custom fields of a key object.
@@ -26,6 +31,10 @@ const (
 // SigstoreKey is the keytype of an identity whose keys Sigstore certifies, one for
 // each signature. Such a key is kept and shown, and no signature of it counts.
 const SigstoreKey = "sigstore-oidc"
+
+// MLDSAKey is the keytype of ML-DSA (FIPS 204) as TAP 21 has it. Keys of it are
+// verified here, and many clients that are in use cannot: nobody gets one unasked.
+const MLDSAKey = "ml-dsa"
 
 // Key is one entry of a `keys` map.
 type Key struct {
@@ -106,7 +115,7 @@ func (m *Memo) decodeKey(id string, obj Object) (*Key, error) {
 	}
 	k.Public, k.Unusable = decodePublic(k.Type, k.Scheme, text)
 	if k.Unusable == nil {
-		der, err := x509.MarshalPKIXPublicKey(k.Public)
+		der, err := mldsax509.MarshalPKIXPublicKey(k.Public)
 		if err != nil {
 			return nil, err
 		}
@@ -175,8 +184,43 @@ func decodePublic(keytype, scheme, text string) (crypto.PublicKey, error) {
 			return nil, fmt.Errorf("the PEM block holds no RSA public key of %d to %d bits", minRSABits, maxRSABits)
 		}
 		return pub, nil
+	case MLDSAKey:
+		parameters, ok := mldsaSchemes[scheme]
+		if !ok {
+			return nil, fmt.Errorf("scheme %q of key type %s is not supported", scheme, MLDSAKey)
+		}
+		block, err := onePEM(text)
+		if err != nil {
+			return nil, err
+		}
+		any, err := mldsax509.ParsePKIXPublicKey(block.Bytes)
+		pub, ok := any.(*mldsa.PublicKey)
+		if err != nil || !ok {
+			return nil, errors.New("the PEM block holds no ML-DSA public key")
+		}
+		if der, err := mldsax509.MarshalPKIXPublicKey(pub); err != nil || !bytes.Equal(der, block.Bytes) {
+			return nil, errors.New("the ML-DSA public key is not in the form that others read (DER)") // its bits may be shifted
+		}
+		if pub.Parameters() != parameters {
+			return nil, fmt.Errorf("the key is of %s but its scheme is %s", pub.Parameters(), scheme)
+		}
+		return pub, nil
 	}
 	return nil, fmt.Errorf("key type %q is not supported", keytype)
+}
+
+// mldsaSchemes are the schemes of ML-DSA keys. The number behind the slash is the
+// version of what is signed, see [mldsaMessage]: no other is read.
+var mldsaSchemes = map[string]mldsa.Parameters{
+	"ml-dsa-44/1": mldsa.MLDSA44(), "ml-dsa-65/1": mldsa.MLDSA65(), "ml-dsa-87/1": mldsa.MLDSA87(),
+}
+
+// mldsaMessage is what an ML-DSA key signs for a payload, by version 1 of TAP 21:
+// a digest, so that a device need not be sent the payload, behind a word and a
+// version, so that the signature means nothing elsewhere. The context is empty.
+func mldsaMessage(payload []byte) []byte {
+	sum := sha512.Sum512(payload)
+	return append([]byte("tuf\x01"), sum[:]...)
 }
 
 // The sizes of RSA keys that are taken: smaller ones are weak, larger ones take
@@ -257,6 +301,8 @@ func (k *Key) Verify(payload, sig []byte) error {
 	case *rsa.PublicKey:
 		h, known := rsaHash(k.Scheme)
 		ok = known && rsa.VerifyPSS(pub, h, digest(h, payload), sig, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthAuto}) == nil
+	case *mldsa.PublicKey:
+		ok = mldsa.Verify(pub, mldsaMessage(payload), sig, nil) == nil
 	}
 	if !ok {
 		return errors.New("the signature does not verify over this content")
@@ -279,7 +325,7 @@ func digest(h crypto.Hash, payload []byte) []byte {
 
 // NewKey makes the key object for a public key, the way this format writes it,
 // with its keyid computed over the custom fields as well. owner and onlineURI
-// may be empty; the text form of an ECDSA or RSA key is PEM, of Ed25519 hex.
+// may be empty; the text form of an Ed25519 key is hex, of all others PEM.
 // RSA keys get the scheme rsassa-pss-sha256. A key that could not be used is an
 // error here.
 func NewKey(pub crypto.PublicKey, owner, onlineURI string) (*Key, error) {
@@ -299,13 +345,20 @@ func NewKey(pub crypto.PublicKey, owner, onlineURI string) (*Key, error) {
 		obj["keytype"], obj["scheme"] = "ed25519", "ed25519"
 	case *rsa.PublicKey:
 		obj["keytype"], obj["scheme"] = "rsa", "rsassa-pss-sha256"
+	case *mldsa.PublicKey:
+		obj["keytype"] = MLDSAKey
+		for scheme, parameters := range mldsaSchemes {
+			if parameters == pub.Parameters() {
+				obj["scheme"] = scheme
+			}
+		}
 	default:
-		return nil, fmt.Errorf("keys of type %T are not supported: use ECDSA P-256 or P-384, Ed25519 or RSA", pub)
+		return nil, fmt.Errorf("keys of type %T are not supported: use ECDSA P-256 or P-384, Ed25519, RSA or ML-DSA", pub)
 	}
 	if raw, ok := pub.(ed25519.PublicKey); ok {
 		obj["keyval"] = Object{"public": hex.EncodeToString(raw)}
 	} else {
-		der, err := x509.MarshalPKIXPublicKey(pub)
+		der, err := mldsax509.MarshalPKIXPublicKey(pub)
 		if err != nil {
 			return nil, err
 		}
@@ -367,6 +420,8 @@ func (s localSigner) Sign(_ context.Context, payload []byte) ([]byte, error) {
 	case *rsa.PublicKey:
 		return s.key.Sign(rand.Reader, digest(crypto.SHA256, payload),
 			&rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256})
+	case *mldsa.PublicKey:
+		return s.key.Sign(rand.Reader, mldsaMessage(payload), crypto.Hash(0))
 	default:
 		return nil, fmt.Errorf("keys of type %T cannot sign TUF metadata", pub)
 	}

@@ -85,13 +85,21 @@ func TestCheck(t *testing.T) {
 		{"listed, not among the keys, signs", situation{"alice", "ghost alice", "ghost", 1}, false, 0, "key-missing", []string{keyMissing}, "-", "alice"},
 		{"unknown key type beside a valid signer", situation{"alice sigstore-bob", "sigstore-bob alice", "alice sigstore-bob", 1}, true, 1,
 			"valid unusable", []string{"", `key type "sigstore-oidc" is not supported`}, "alice", "sigstore-bob"},
-		{"unknown key type alone", situation{"sigstore-bob mldsa-carol", "sigstore-bob mldsa-carol", "sigstore-bob mldsa-carol", 1}, false, 0,
-			"unusable unusable", []string{`key type "sigstore-oidc" is not supported`, `key type "ml-dsa" is not supported`}, "-", "sigstore-bob mldsa-carol"},
+		{"unknown key type alone", situation{"sigstore-bob future-carol", "sigstore-bob future-carol", "sigstore-bob future-carol", 1}, false, 0,
+			"unusable unusable", []string{`key type "sigstore-oidc" is not supported`, `key type "slh-dsa" is not supported`}, "-", "sigstore-bob future-carol"},
 		{"scheme of another curve", situation{"as384-alice as256-bob oddscheme-carol bob", "as384-alice as256-bob oddscheme-carol bob", "as384-alice as256-bob oddscheme-carol bob", 2}, false, 1,
 			"unusable unusable unusable valid", []string{"the key is on curve P-256 but its scheme is ecdsa-sha2-nistp384",
 				"the key is on curve P-384 but its scheme is ecdsa-sha2-nistp256", `scheme "ecdsa-sha2-nistp521" of key type ecdsa is not supported`, ""},
 			"bob", "as384-alice as256-bob oddscheme-carol"},
 		{"junk after the PEM", situation{"junk-alice", "junk-alice", "junk-alice", 1}, false, 0, "unusable", []string{"the public key is not one PEM block"}, "-", "junk-alice"},
+
+		// Kills counting a new key type for nothing, or for more than one.
+		{"ECDSA and ML-DSA", situation{"alice mldsa65-bob", "alice mldsa65-bob", "alice mldsa65-bob", 2}, true, 2, "valid valid", nil, "alice mldsa65-bob", "-"},
+		{"ECDSA of the two", situation{"alice mldsa65-bob", "alice mldsa65-bob", "alice", 2}, false, 1, "valid", nil, "alice", "mldsa65-bob"},
+		{"ML-DSA of the two", situation{"alice mldsa65-bob", "alice mldsa65-bob", "mldsa65-bob", 2}, false, 1, "valid", nil, "mldsa65-bob", "alice"},
+		{"ML-DSA over another payload", situation{"alice mldsa65-bob", "alice mldsa65-bob", "alice mldsa65-bob:other", 2}, false, 1, "valid invalid", []string{"", doesNotVerify}, "alice", "mldsa65-bob"},
+		{"ML-DSA of another level", situation{"mldsa44-bob mldsa65-bob", "mldsa44-bob mldsa65-bob", "mldsa44-bob mldsa65-bob:by=mldsa44-bob", 2}, false, 1, "valid invalid", nil, "mldsa44-bob", "mldsa65-bob"},
+		{"one ML-DSA key under two keyids", situation{"mldsa65-bob mldsa65-rob=bob", "mldsa65-bob mldsa65-rob", "mldsa65-bob mldsa65-rob", 2}, false, 1, "valid duplicate-key", nil, "mldsa65-bob mldsa65-rob", "-"},
 
 		// Kills `count >= threshold` alone.
 		{"threshold zero, unsigned", situation{"alice", "alice", "", 0}, false, 0, "", nil, "-", "alice"},
@@ -225,7 +233,7 @@ func TestPublicKeys(t *testing.T) {
 		{"alice bob", "alice", 1},
 		{"alice", "alice alice", 1},
 		{"alice alice2=alice hex-alice", "alice alice2 hex-alice", 1},
-		{"alice sigstore-bob mldsa-carol as384-dave", "alice sigstore-bob mldsa-carol as384-dave", 1},
+		{"alice sigstore-bob future-carol as384-dave", "alice sigstore-bob future-carol as384-dave", 1},
 		{"alice", "ghost", 0},
 		{"alice", "", 0},
 	} {

@@ -33,6 +33,8 @@ type Destination struct {
 	Digests bool
 	// Way is the way from the views to the service; nil: there is no service.
 	Way *Way
+	// Clock is what views wait by before they repeat a write; nil where Way is.
+	Clock *Clock
 	// Secrets may stand in no error.
 	Secrets []string
 }
@@ -57,6 +59,7 @@ func Run(t *testing.T, empty func(t *testing.T) Destination) {
 		{"Delete", remove},
 		{"Exclusive", exclusive},
 		{"BrokenWrite", brokenWrite},
+		{"BrieflyBroken", briefly},
 		{"BrokenRead", brokenRead},
 		{"SlowService", slowService},
 	} {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -50,6 +51,7 @@ type Way struct {
 	times    int
 	arrived  func()
 	requests int
+	after    string // Retry-After of Busy
 }
 
 // NewWay makes a way to the service at a URL without a path, or behind a socket:
@@ -97,6 +99,13 @@ func (w *Way) Break(f Fault, times int) {
 	w.fault, w.times = f, times
 }
 
+// RetryAfter is how many seconds a service that is busy asks for; "": it does not.
+func (w *Way) RetryAfter(seconds string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.after = seconds
+}
+
 func (w *Way) count() int {
 	if w == nil {
 		return 0
@@ -135,6 +144,11 @@ func (w *Way) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 		out.WriteHeader(http.StatusInternalServerError)
 	case Busy:
 		_, _ = io.Copy(io.Discard, r.Body)
+		w.mu.Lock()
+		if w.after != "" {
+			out.Header().Set("Retry-After", w.after)
+		}
+		w.mu.Unlock()
 		out.WriteHeader(http.StatusServiceUnavailable)
 	case Garbled:
 		body, err := io.ReadAll(r.Body)
@@ -165,9 +179,37 @@ func (w *Way) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// Clock is the time that passes between two attempts of a write: none.
+type Clock struct {
+	mu     sync.Mutex
+	waited []time.Duration
+	during func() // what happens meanwhile; nil: nothing
+}
+
+// Sleep is over at once.
+func (c *Clock) Sleep(ctx context.Context, d time.Duration) error {
+	c.mu.Lock()
+	c.waited = append(c.waited, d)
+	during := c.during
+	c.mu.Unlock()
+	if during != nil {
+		during()
+	}
+	return ctx.Err()
+}
+
+// meanwhile forgets what was waited, and has something happen during the next
+// waits.
+func (c *Clock) meanwhile(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waited, c.during = nil, f
+}
+
 // brokenWrite: whatever happens on the way, a write is carried out once or not
 // at all, and only one that was refused is called ErrChanged: a client that
 // repeats a write after a lost answer would call its own another publisher's.
+// Writing is tried a few times where that can help, deleting once.
 func brokenWrite(t *testing.T, d Destination) {
 	if d.Way == nil {
 		return
@@ -182,8 +224,9 @@ func brokenWrite(t *testing.T, d Destination) {
 			}
 			return "nothing"
 		}
-		try := func(what string, write func() error, old, young string) {
+		try := func(what string, attempts int, write func() error, old, young string) {
 			t.Helper()
+			d.Clock.meanwhile(nil)
 			before := d.Way.count()
 			d.Way.Break(fault, -1)
 			err := write()
@@ -192,8 +235,13 @@ func brokenWrite(t *testing.T, d Destination) {
 			if err == nil || errors.Is(err, publish.ErrChanged) {
 				t.Errorf("%s, %v: the error is %v", what, fault, err)
 			}
-			if asked != 1 {
-				t.Errorf("%s, %v: %d requests were made, want 1", what, fault, asked)
+			if asked != attempts || len(d.Clock.waited) != attempts-1 {
+				t.Errorf("%s, %v: %d requests were made, with %d pauses, want %d", what, fault, asked, len(d.Clock.waited), attempts)
+			}
+			for _, w := range d.Clock.waited {
+				if w < 100*time.Millisecond || w > 5*time.Second {
+					t.Errorf("%s, %v: the pauses are %v", what, fault, d.Clock.waited)
+				}
 			}
 			d.hidesSecrets(t, err)
 			wanted := old
@@ -204,14 +252,18 @@ func brokenWrite(t *testing.T, d Destination) {
 				t.Errorf("%s, %v: there is %s, want %s", what, fault, got, wanted)
 			}
 		}
-		try("make", func() error { return Put(t.Context(), s, name, "intact 1", "") }, "nothing", "intact 1")
+		attempts := 4
+		if fault == Garbled { // the service says so, and what is sent again is the same
+			attempts = 1
+		}
+		try("make", attempts, func() error { return Put(t.Context(), s, name, "intact 1", "") }, "nothing", "intact 1")
 		if present() == "nothing" {
 			put(t, s, name, "intact 1", "")
 		} else if err := Put(t.Context(), s, name, "intact 1", ""); !errors.Is(err, publish.ErrChanged) {
 			t.Errorf("%v: Put again gives %v, want ErrChanged", fault, err)
 		}
 		was := want(t, s, name, "intact 1")
-		try("replace", func() error { return Put(t.Context(), s, name, "intact 2", was) }, "intact 1", "intact 2")
+		try("replace", attempts, func() error { return Put(t.Context(), s, name, "intact 2", was) }, "intact 1", "intact 2")
 		if fault == Garbled { // a deletion has nothing that could be garbled
 			_, was := Read(t, s, name)
 			if err := r.Delete(t.Context(), name, was); err != nil {
@@ -221,11 +273,96 @@ func brokenWrite(t *testing.T, d Destination) {
 		}
 		_, was = Read(t, s, name)
 		is := present()
-		try("delete", func() error { return r.Delete(t.Context(), name, was) }, is, "nothing")
+		try("delete", 1, func() error { return r.Delete(t.Context(), name, was) }, is, "nothing")
 		if err := r.Delete(t.Context(), name, was); err != nil {
 			t.Errorf("%v: Delete again gives %v", fault, err)
 		}
 	}
+}
+
+// briefly: a write succeeds in spite of what is soon over. It does so once: who
+// meets a write of another publisher is told, and so is who meets one over the
+// very write whose answer was lost.
+func briefly(t *testing.T, d Destination) {
+	if d.Way == nil {
+		return
+	}
+	s, other := d.Open(), d.Open()
+	const name = "metadata/timestamp.json"
+	was := publish.Version("")
+	content := "nothing"
+	write := func(s publish.Store, content string, was publish.Version) error {
+		return s.Put(t.Context(), publish.Upload{Name: name, Size: int64(len(content)), Body: strings.NewReader(content), Was: was,
+			ContentType: "application/json", CacheControl: "no-cache, max-age=60"})
+	}
+	try := func(what string, fault Fault, times int, next string, during func(), wantErr error) {
+		t.Helper()
+		d.Clock.meanwhile(during)
+		d.Way.Break(fault, times)
+		err := write(s, next, was)
+		d.Way.Break(None, 0)
+		if !errors.Is(err, wantErr) || wantErr == nil && err != nil {
+			t.Errorf("%s, %v %d times: Put gives %v, want %v", what, fault, times, err, wantErr)
+		}
+		if err == nil {
+			content = next
+		}
+		got, v := Read(t, s, name)
+		if string(got) != content {
+			t.Errorf("%s, %v %d times: there is %q, want %q", what, fault, times, got, content)
+		}
+		was = v
+		if a, err := d.Public(name); err != nil || wantErr == nil && a != (Answer{next, "application/json", "no-cache, max-age=60"}) {
+			t.Errorf("%s, %v %d times: it is served as %+v, %v", what, fault, times, a, err)
+		}
+	}
+	n := 0
+	next := func() string { n++; return fmt.Sprintf("%06d ", n) + strings.Repeat("x", n%3*40_000) }
+	for _, fault := range []Fault{Before, After, Refused, Busy} {
+		for _, times := range []int{1, 3} {
+			if n > 0 {
+				try("replace", fault, times, next(), nil, nil)
+				continue
+			}
+			try("make", fault, times, next(), nil, nil)
+		}
+		foreign := func() {
+			_, v := Read(t, other, name)
+			content = next()
+			put(t, other, name, content, v)
+		}
+		try("another was faster", fault, 1, next(), foreign, publish.ErrChanged)
+		try("another wrote the same", fault, 1, "the same", func() {
+			if _, v := Read(t, other, name); fault != After {
+				if err := write(other, "the same", v); err != nil {
+					t.Error(err)
+				}
+			}
+		}, nil)
+	}
+	d.Way.RetryAfter("7")
+	defer d.Way.RetryAfter("")
+	try("the service names a time", Busy, 1, next(), nil, nil)
+	if w := d.Clock.waited; len(w) != 1 || w[0] != 7*time.Second {
+		t.Errorf("the service asks for 7 seconds, and the pauses are %v", w)
+	}
+	d.Way.RetryAfter("31")
+	d.Clock.meanwhile(nil)
+	d.Way.Break(Busy, 1)
+	if err := Put(t.Context(), s, name, "later", was); err == nil || errors.Is(err, publish.ErrChanged) || len(d.Clock.waited) > 0 {
+		t.Errorf("the service asks for more time than there is: Put gives %v after %v", err, d.Clock.waited)
+	}
+	d.Way.Break(None, 0)
+	ctx, cancel := context.WithCancel(t.Context())
+	d.Clock.meanwhile(cancel)
+	d.Way.Break(Busy, -1)
+	d.Way.RetryAfter("")
+	if err := Put(ctx, s, name, "later", was); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled between two attempts: Put gives %v", err)
+	}
+	d.Way.Break(None, 0)
+	d.Clock.meanwhile(nil)
+	want(t, s, name, content)
 }
 
 // lookup reads an object that need not be there.

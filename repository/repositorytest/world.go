@@ -21,6 +21,8 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/mldsa"
+
 	"github.com/tufops/tufops/internal/git"
 	"github.com/tufops/tufops/internal/git/gittest"
 	"github.com/tufops/tufops/internal/metadata"
@@ -47,9 +49,16 @@ type World struct {
 }
 
 // Private is the private key of a person or of "online", by name; any name has
-// one.
-func Private(name string) ed25519.PrivateKey {
+// one. Names that begin with mldsa have one of ML-DSA-44, all others of Ed25519.
+func Private(name string) crypto.Signer {
 	seed := sha256.Sum256([]byte("tufops test key " + name))
+	if strings.HasPrefix(name, "mldsa") {
+		k, err := mldsa.NewPrivateKey(mldsa.MLDSA44(), seed[:])
+		if err != nil {
+			panic(err)
+		}
+		return k
+	}
 	return ed25519.NewKeyFromSeed(seed[:])
 }
 
@@ -205,7 +214,7 @@ func (w *World) SignAs(role, keyid, name string) *World {
 	if err != nil {
 		w.T.Fatal(err)
 	}
-	sig, err := Private(name).Sign(nil, payload, crypto.Hash(0))
+	sig, err := metadata.LocalSigner(Private(name)).Sign(context.Background(), payload)
 	if err != nil {
 		w.T.Fatal(err)
 	}

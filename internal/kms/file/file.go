@@ -9,7 +9,6 @@ package file
 import (
 	"context"
 	"crypto"
-	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -18,6 +17,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"filippo.io/mldsa/x509"
 
 	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/onlinesign"
@@ -33,7 +34,7 @@ const PrefixVariable = "CRYPTO_SIGNER_PATH_PREFIX"
 const maxFile = 64 << 10
 
 // Keys finds keys in files: PKCS#8, PEM, not encrypted. RSA, ECDSA on P-256 and
-// P-384, and Ed25519.
+// P-384, Ed25519, and ML-DSA by its seed.
 type Keys struct {
 	// Prefix is the folder that relative paths lie below; "" is the current one.
 	Prefix string

@@ -17,6 +17,9 @@ import (
 	"strings"
 	"testing"
 
+	"filippo.io/mldsa"
+	mldsax509 "filippo.io/mldsa/x509"
+
 	"github.com/tufops/tufops/internal/kms/file"
 	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/onlinesign"
@@ -39,7 +42,9 @@ func must[T any](t *testing.T) func(T, error) T {
 	}
 }
 
-func pkcs8(t *testing.T, key any) []byte { return must[[]byte](t)(x509.MarshalPKCS8PrivateKey(key)) }
+func pkcs8(t *testing.T, key any) []byte {
+	return must[[]byte](t)(mldsax509.MarshalPKCS8PrivateKey(key))
+}
 
 // Each type of key signs what its key object verifies; relative paths lie below
 // the prefix, absolute ones do not.
@@ -54,6 +59,7 @@ func TestResolve(t *testing.T) {
 		"p256":    must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)),
 		"p384":    must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P384(), rand.Reader)),
 		"ed25519": ed,
+		"ml-dsa":  must[*mldsa.PrivateKey](t)(mldsa.GenerateKey(mldsa.MLDSA65())),
 	} {
 		path := filepath.Join(dir, "below", name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

@@ -156,7 +156,7 @@ func TestGoogleToken(t *testing.T) {
 	t.Cleanup(server.Close)
 
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", "") // to be put back
-	job := &actions.Keys{Keys: detour{t, server.URL, open()}, Getenv: hub(t)}
+	job := &actions.Keys{Keys: detour{t, server.URL, open()}, Job: actions.Job{Getenv: hub(t)}}
 	t.Cleanup(func() { job.Close() })
 	signs(t, job, uri)
 	if got := strings.Join(login.asked, " "); got != "/sts /impersonate" {
@@ -207,7 +207,7 @@ func TestAzureToken(t *testing.T) {
 	for _, name := range []string{"AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_FEDERATED_TOKEN_FILE"} {
 		t.Setenv(name, "") // to be put back
 	}
-	job := &actions.Keys{Keys: &azure.Keys{Transport: transport, Patience: quick}, Getenv: hub(t)}
+	job := &actions.Keys{Keys: &azure.Keys{Transport: transport, Patience: quick}, Job: actions.Job{Getenv: hub(t)}}
 	t.Cleanup(func() { job.Close() })
 	signs(t, job, uri)
 	if got := strings.Join(login.asked, " "); got != "/"+kmstest.AzureTenant+"/oauth2/v2.0/token" {
@@ -250,7 +250,7 @@ func TestAWSToken(t *testing.T) {
 		t.Setenv(name, "") // to be put back
 		os.Unsetenv(name)
 	}
-	job := &actions.Keys{Keys: &aws.Keys{Patience: quick}, Getenv: hub(t)}
+	job := &actions.Keys{Keys: &aws.Keys{Patience: quick}, Job: actions.Job{Getenv: hub(t)}}
 	t.Cleanup(func() { job.Close() })
 	signs(t, job, uri)
 	if asked != 1 {

@@ -7,9 +7,9 @@
 // endpoint. The MD5 of what is sent goes along and is checked by the service;
 // that of what is read is checked here.
 //
-// A write is one request and is never repeated: after a lost answer a second one
-// would find the first and call it another publisher's. Reading is repeated, by
-// the client's rules.
+// A write is one request, repeated by the rules of [bucket.Location.Write] and not
+// by the client's, which would find its own first one and call it another
+// publisher's. Reading is repeated by the client's rules, deleting never.
 package azure
 
 import (
@@ -41,7 +41,8 @@ import (
 
 // Options for [Open].
 type Options struct {
-	PageSize int // objects in one answer when listing; 0: as many as the service likes
+	PageSize int          // objects in one answer when listing; 0: as many as the service likes
+	Sleep    bucket.Sleep // waits before a write is repeated; nil: by the real clock
 }
 
 // Store is a place in a container. It is safe for concurrent use, also by
@@ -50,6 +51,7 @@ type Store struct {
 	at       bucket.Location
 	client   *container.Client
 	pageSize int
+	sleep    bucket.Sleep
 }
 
 // needs is the role that all operations take.
@@ -67,7 +69,7 @@ func Open(at bucket.Location, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", at, err)
 	}
-	return &Store{at: at, client: client, pageSize: o.PageSize}, nil
+	return &Store{at: at, client: client, pageSize: o.PageSize, sleep: o.Sleep}, nil
 }
 
 func newClient(account, name string) (*container.Client, error) {
@@ -220,12 +222,14 @@ func (s *Store) Put(ctx context.Context, u publish.Upload) error {
 	if u.CacheControl != "" {
 		headers.BlobCacheControl = &u.CacheControl
 	}
-	_, err = b.Upload(once(ctx), streaming.NopCloser(body), &blockblob.UploadOptions{
-		HTTPHeaders:             headers,
-		TransactionalValidation: blob.TransferValidationTypeMD5(sum),
-		AccessConditions:        condition(u.Was),
+	return s.at.Write(ctx, s, u, body, s.sleep, func() error {
+		_, err := b.Upload(once(ctx), streaming.NopCloser(body), &blockblob.UploadOptions{
+			HTTPHeaders:             headers,
+			TransactionalValidation: blob.TransferValidationTypeMD5(sum),
+			AccessConditions:        condition(u.Was),
+		})
+		return s.tell("put", u.Name, err)
 	})
-	return s.tell("put", u.Name, err)
 }
 
 // Delete implements [publish.Remover].
@@ -273,9 +277,12 @@ func (s *Store) tell(op, name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	e := &bucket.Error{Op: op, URL: s.at.URL(name), Needs: needs, Reason: bucket.Reason(err), Err: err}
+	e := &bucket.Error{Op: op, URL: s.at.URL(name), Needs: needs, Reason: bucket.Reason(err), Again: bucket.Lost(err), Err: err}
 	if answer := (*azcore.ResponseError)(nil); errors.As(err, &answer) {
 		e.Reason = fmt.Sprintf("%s (%d)", cmp.Or(answer.ErrorCode, http.StatusText(answer.StatusCode)), answer.StatusCode)
+		if e.Again = bucket.Busy(answer.StatusCode); answer.RawResponse != nil {
+			e.After = bucket.RetryAfter(answer.RawResponse.Header)
+		}
 		switch {
 		// Not every 409 and 412: there are leases, and blobs that policy keeps.
 		case bloberror.HasCode(err, bloberror.ConditionNotMet, bloberror.BlobAlreadyExists),

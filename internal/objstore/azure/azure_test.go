@@ -27,13 +27,13 @@ func environment(t *testing.T, endpoint string) string {
 	return text
 }
 
-func open(t *testing.T, url string) *azure.Store {
+func open(t *testing.T, url string, clock *storetest.Clock) *azure.Store {
 	t.Helper()
 	at, err := bucket.Parse(url, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := azure.Open(at, azure.Options{PageSize: storetest.PageSize()})
+	s, err := azure.Open(at, azure.Options{PageSize: storetest.PageSize(), Sleep: clock.Sleep})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,22 +64,23 @@ func TestContract(t *testing.T) {
 	service := azurite(t)
 	containers := 0
 	storetest.Run(t, func(t *testing.T) storetest.Destination {
-		way := storetest.NewWay(t, service)
+		way, clock := storetest.NewWay(t, service), &storetest.Clock{}
 		connection := environment(t, way.URL)
 		containers++
 		name := fmt.Sprintf("tuf-%d", containers)
 		newContainer(t, connection, name)
 		return storetest.Destination{
-			Open:    func() publish.Store { return open(t, "azblob://"+account+"/"+name+"/staging/new") },
+			Open:    func() publish.Store { return open(t, "azblob://"+account+"/"+name+"/staging/new", clock) },
 			Public:  storetest.OverHTTP(service + "/" + account + "/" + name + "/staging/new"),
 			Digests: true,
 			Way:     way,
+			Clock:   clock,
 			Secrets: []string{key},
 		}
 	})
 	t.Run("Errors", func(t *testing.T) {
 		connection := environment(t, service)
-		s := open(t, "azblob://"+account+"/missing")
+		s := open(t, "azblob://"+account+"/missing", &storetest.Clock{})
 		_, err := s.List(t.Context(), "metadata/")
 		wantKind(t, err, bucket.NoBucket)
 		_, _, err = s.Get(t.Context(), "metadata/x")
@@ -87,7 +88,7 @@ func TestContract(t *testing.T) {
 		wantKind(t, storetest.Put(t.Context(), s, "metadata/x", "x", ""), bucket.NoBucket)
 		newContainer(t, connection, "forbidden")
 		t.Setenv("AZURE_STORAGE_CONNECTION_STRING", regexp.MustCompile("AccountKey=....").ReplaceAllString(connection, "AccountKey=AAAA"))
-		wantKind(t, storetest.Put(t.Context(), open(t, "azblob://"+account+"/forbidden"), "metadata/x", "x", ""), bucket.Denied)
+		wantKind(t, storetest.Put(t.Context(), open(t, "azblob://"+account+"/forbidden", &storetest.Clock{}), "metadata/x", "x", ""), bucket.Denied)
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/tufops/tufops/publish"
 )
@@ -28,9 +29,11 @@ type Error struct {
 	Op     string // get, list, put, delete
 	URL    string // gs://bucket/metadata/timestamp.json
 	Kind   Kind
-	Needs  string // the permission that the operation takes
-	Reason string // as the service said it
-	Err    error  // for errors.Is and errors.As; its text may hold more than people should see
+	Needs  string        // the permission that the operation takes
+	Reason string        // as the service said it
+	Again  bool          // the service was busy or its answer was lost: the same request may succeed
+	After  time.Duration // how long the service asks to be left alone; 0: it does not say
+	Err    error         // for errors.Is and errors.As; its text may hold more than people should see
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("%s %s: %s", e.Op, e.URL, e.Reason) }

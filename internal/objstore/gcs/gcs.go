@@ -7,9 +7,9 @@
 // what is sent goes along and is checked by the service; that of what is read is
 // checked by the client.
 //
-// A write is one request and is never repeated: after a lost answer a second one
-// would find the first and call it another publisher's. Reading is repeated, by
-// the client's rules.
+// A write is one request, repeated by the rules of [bucket.Location.Write] and not
+// by the client's, which would find its own first one and call it another
+// publisher's. Reading is repeated by the client's rules, deleting never.
 package gcs
 
 import (
@@ -35,7 +35,8 @@ import (
 
 // Options for [Open].
 type Options struct {
-	PageSize int // objects in one answer when listing; 0: as many as the service likes
+	PageSize int          // objects in one answer when listing; 0: as many as the service likes
+	Sleep    bucket.Sleep // waits before a write is repeated; nil: by the real clock
 }
 
 // Store is a place in a bucket. It is safe for concurrent use, also by several
@@ -44,6 +45,7 @@ type Store struct {
 	at       bucket.Location
 	client   func() (*storage.Client, error)
 	pageSize int
+	sleep    bucket.Sleep
 }
 
 // attempts is how often something is read before its error is told: by itself
@@ -61,7 +63,7 @@ var permissions = map[string]string{
 // Open names a place in a bucket. It asks nobody, not even for credentials:
 // whether they are there, and the bucket, is known with the first operation.
 func Open(at bucket.Location, o Options) *Store {
-	return &Store{at: at, pageSize: o.PageSize, client: sync.OnceValues(func() (*storage.Client, error) {
+	return &Store{at: at, pageSize: o.PageSize, sleep: o.Sleep, client: sync.OnceValues(func() (*storage.Client, error) {
 		// The client outlives the first operation. The API for reading is the one
 		// for all else, so that one name and one permission decide.
 		client, err := storage.NewClient(context.Background(), storage.WithJSONReads())
@@ -170,22 +172,26 @@ func (s *Store) Put(ctx context.Context, u publish.Upload) error {
 	}
 	defer body.Discard()
 
-	// An upload that ends before all is written is cancelled, never closed:
-	// closing it is what makes the object.
+	return s.at.Write(ctx, s, u, body, s.sleep, func() error { return s.tell("put", u.Name, send(ctx, object, u, body, digest.Sum32())) })
+}
+
+// send makes one request. An upload that ends before all is written is cancelled,
+// never closed: closing it is what makes the object.
+func send(ctx context.Context, object *storage.ObjectHandle, u publish.Upload, body io.Reader, crc uint32) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w := object.Retryer(storage.WithPolicy(storage.RetryNever)).NewWriter(ctx)
 	w.ChunkSize = 0 // one request
 	w.ContentType, w.CacheControl = u.ContentType, u.CacheControl
-	w.CRC32C, w.SendCRC32C = digest.Sum32(), true
+	w.CRC32C, w.SendCRC32C = crc, true
 	if _, err := io.Copy(w, body); err != nil {
 		cancel()
 		if closed := w.Close(); closed != nil && !errors.Is(closed, context.Canceled) {
 			err = closed // why the service did not want to hear the rest
 		}
-		return s.tell("put", u.Name, err)
+		return err
 	}
-	return s.tell("put", u.Name, w.Close())
+	return w.Close()
 }
 
 // Delete implements [publish.Remover].
@@ -232,12 +238,13 @@ func (s *Store) tell(op, name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	e := &bucket.Error{Op: op, URL: s.at.URL(name), Needs: permissions[op] + " on the bucket", Reason: bucket.Reason(err), Err: err}
+	e := &bucket.Error{Op: op, URL: s.at.URL(name), Needs: permissions[op] + " on the bucket", Reason: bucket.Reason(err), Again: bucket.Lost(err), Err: err}
 	if errors.Is(err, storage.ErrBucketNotExist) {
 		e.Kind = bucket.NoBucket
 	}
 	if api := (*googleapi.Error)(nil); errors.As(err, &api) {
 		e.Reason = fmt.Sprintf("%s (%d)", cmp.Or(api.Message, http.StatusText(api.Code)), api.Code)
+		e.Again, e.After = bucket.Busy(api.Code), bucket.RetryAfter(api.Header)
 		switch api.Code {
 		case http.StatusPreconditionFailed:
 			return s.at.Changed(name, e.Reason)

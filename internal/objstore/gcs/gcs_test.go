@@ -71,15 +71,16 @@ func open(t *testing.T, url string, o gcs.Options) *gcs.Store {
 func TestContract(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Destination {
 		_, service := newEmulator(t)
-		way := storetest.NewWay(t, service)
+		way, clock := storetest.NewWay(t, service), &storetest.Clock{}
 		t.Setenv("STORAGE_EMULATOR_HOST", way.URL)
 		return storetest.Destination{
 			Open: func() publish.Store {
-				return open(t, "gs://tuf/staging/new", gcs.Options{PageSize: storetest.PageSize()})
+				return open(t, "gs://tuf/staging/new", gcs.Options{PageSize: storetest.PageSize(), Sleep: clock.Sleep})
 			},
 			Public:  storetest.OverHTTP(service + "/tuf/staging/new"),
 			Digests: true,
 			Way:     way,
+			Clock:   clock,
 		}
 	})
 }

@@ -70,7 +70,7 @@ func TestDigests(t *testing.T) {
 			},
 			"Put": func(s publish.Store) error { return storetest.Put(t.Context(), s, "metadata/timestamp.json", "x", "") },
 		} {
-			s := open(t, "s3://tuf")
+			s := open(t, "s3://tuf", &storetest.Clock{})
 			if err := learn(s); err != nil {
 				t.Fatal(err)
 			}
@@ -103,7 +103,7 @@ func TestAnswers(t *testing.T) {
 		{refusal{http.StatusNotImplemented, "NotImplemented"}, false, bucket.Other, "(501 NotImplemented)"},
 	} {
 		answers(t, nil, map[string]refusal{http.MethodPut: test.refusal})
-		err := storetest.Put(t.Context(), open(t, "s3://tuf"), "metadata/x", "x", "")
+		err := storetest.Put(t.Context(), open(t, "s3://tuf", &storetest.Clock{}), "metadata/x", "x", "")
 		if errors.Is(err, publish.ErrChanged) != test.changed || err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%d %s: Put gives %v", test.status, test.code, err)
 		}
@@ -121,7 +121,7 @@ func TestAnswers(t *testing.T) {
 				refusals[http.MethodGet] = refusal{http.StatusNotFound, "NoSuchKey"}
 			}
 			answers(t, nil, refusals)
-			err := open(t, "s3://tuf").Delete(t.Context(), "metadata/x", `"9dd4e461268c8034f5c8564e155c67a6"`)
+			err := open(t, "s3://tuf", &storetest.Clock{}).Delete(t.Context(), "metadata/x", `"9dd4e461268c8034f5c8564e155c67a6"`)
 			if want := !gone && said.status != http.StatusNotFound; errors.Is(err, publish.ErrChanged) != want || !want && err != nil {
 				t.Errorf("%v, gone: %v: Delete gives %v", said, gone, err)
 			}

@@ -7,9 +7,9 @@
 // goes along and is checked by the service; what is read is checked by the client
 // where the service keeps a digest.
 //
-// A write is one request and is never repeated: after a lost answer a second one
-// would find the first and call it another publisher's. Reading is repeated, by
-// the client's rules. A service that does not know If-Match and If-None-Match
+// A write is one request, repeated by the rules of [bucket.Location.Write] and not
+// by the client's, which would find its own first one and call it another
+// publisher's. Reading is repeated by the client's rules, deleting never. A service that does not know If-Match and If-None-Match
 // breaks the promise of Put, and nothing here can tell.
 package s3
 
@@ -40,7 +40,8 @@ import (
 
 // Options for [Open].
 type Options struct {
-	PageSize int // objects in one answer when listing; 0: as many as the service likes
+	PageSize int          // objects in one answer when listing; 0: as many as the service likes
+	Sleep    bucket.Sleep // waits before a write is repeated; nil: by the real clock
 }
 
 // Store is a place in a bucket. It is safe for concurrent use, also by several
@@ -49,6 +50,7 @@ type Store struct {
 	at       bucket.Location
 	client   *s3.Client
 	pageSize int
+	sleep    bucket.Sleep
 	digests  atomic.Bool // ETags are digests, as far as answers say
 }
 
@@ -84,7 +86,7 @@ func Open(ctx context.Context, at bucket.Location, o Options) (*Store, error) {
 	if client.Options().Region == "" {
 		return nil, &bucket.Error{Op: "open", URL: at.String(), Kind: bucket.Elsewhere, Reason: "no region is configured"}
 	}
-	return &Store{at: at, client: client, pageSize: o.PageSize}, nil
+	return &Store{at: at, client: client, pageSize: o.PageSize, sleep: o.Sleep}, nil
 }
 
 // URL names the destination.
@@ -194,16 +196,18 @@ func (s *Store) Put(ctx context.Context, u publish.Upload) error {
 		return err
 	}
 	defer body.Discard()
-	in.Body = body.ReadSeeker
 	in.ChecksumSHA256 = aws.String(base64.StdEncoding.EncodeToString(sum.Sum(nil)))
-	out, err := s.client.PutObject(ctx, in, once)
-	if code(err) == "NoSuchKey" {
-		return s.at.Changed(u.Name, "it is gone")
-	}
-	if err == nil {
-		s.learn(out.ServerSideEncryption)
-	}
-	return s.tell("put", u.Name, err)
+	return s.at.Write(ctx, s, u, body, s.sleep, func() error {
+		in.Body = body.ReadSeeker
+		out, err := s.client.PutObject(ctx, in, once)
+		if code(err) == "NoSuchKey" {
+			return s.at.Changed(u.Name, "it is gone")
+		}
+		if err == nil {
+			s.learn(out.ServerSideEncryption)
+		}
+		return s.tell("put", u.Name, err)
+	})
 }
 
 // Delete implements [publish.Remover].
@@ -250,10 +254,13 @@ func (s *Store) tell(op, name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	e := &bucket.Error{Op: op, URL: s.at.URL(name), Needs: permissions[op] + " on the bucket", Reason: bucket.Reason(err), Err: err}
+	e := &bucket.Error{Op: op, URL: s.at.URL(name), Needs: permissions[op] + " on the bucket", Reason: bucket.Reason(err), Again: bucket.Lost(err), Err: err}
 	var status int
 	if answer := (*awshttp.ResponseError)(nil); errors.As(err, &answer) {
 		status = answer.HTTPStatusCode() // 0: there was no answer
+		if status != 0 {
+			e.Again, e.After = bucket.Busy(status) || code(err) == "OperationAborted", bucket.RetryAfter(answer.Response.Header)
+		}
 	}
 	if api := smithy.APIError(nil); errors.As(err, &api) && status != 0 {
 		e.Reason = fmt.Sprintf("%s (%d %s)", cmp.Or(api.ErrorMessage(), http.StatusText(status)), status, api.ErrorCode())

@@ -35,13 +35,13 @@ func environment(t *testing.T, endpoint string) {
 	}
 }
 
-func open(t *testing.T, url string) *s3.Store {
+func open(t *testing.T, url string, clock *storetest.Clock) *s3.Store {
 	t.Helper()
 	at, err := bucket.Parse(url, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := s3.Open(t.Context(), at, s3.Options{PageSize: storetest.PageSize()})
+	s, err := s3.Open(t.Context(), at, s3.Options{PageSize: storetest.PageSize(), Sleep: clock.Sleep})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,29 +98,30 @@ func TestContract(t *testing.T) {
 	service := gateway(t)
 	buckets := 0
 	storetest.Run(t, func(t *testing.T) storetest.Destination {
-		way := storetest.NewWay(t, service)
+		way, clock := storetest.NewWay(t, service), &storetest.Clock{}
 		environment(t, way.URL)
 		buckets++
 		name := fmt.Sprintf("tuf-%d", buckets)
 		newBucket(t, name)
 		return storetest.Destination{
-			Open:    func() publish.Store { return open(t, "s3://"+name+"/staging/new") },
+			Open:    func() publish.Store { return open(t, "s3://"+name+"/staging/new", clock) },
 			Public:  storetest.OverHTTP(way.URL + "/" + name + "/staging/new"),
 			Digests: true,
 			Way:     way,
+			Clock:   clock,
 			Secrets: []string{secret},
 		}
 	})
 	t.Run("Errors", func(t *testing.T) {
 		way := storetest.NewWay(t, service)
 		environment(t, way.URL)
-		_, err := open(t, "s3://missing").List(t.Context(), "metadata/")
+		_, err := open(t, "s3://missing", &storetest.Clock{}).List(t.Context(), "metadata/")
 		wantKind(t, err, bucket.NoBucket)
-		wantKind(t, storetest.Put(t.Context(), open(t, "s3://missing"), "metadata/x", "x", ""), bucket.NoBucket)
-		wantKind(t, storetest.Put(t.Context(), open(t, "s3://missing"), "metadata/x", "x", `"was"`), bucket.NoBucket)
+		wantKind(t, storetest.Put(t.Context(), open(t, "s3://missing", &storetest.Clock{}), "metadata/x", "x", ""), bucket.NoBucket)
+		wantKind(t, storetest.Put(t.Context(), open(t, "s3://missing", &storetest.Clock{}), "metadata/x", "x", `"was"`), bucket.NoBucket)
 		newBucket(t, "forbidden")
 		t.Setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-		wantKind(t, storetest.Put(t.Context(), open(t, "s3://forbidden"), "metadata/x", "x", ""), bucket.Denied)
+		wantKind(t, storetest.Put(t.Context(), open(t, "s3://forbidden", &storetest.Clock{}), "metadata/x", "x", ""), bucket.Denied)
 	})
 }
 
