@@ -32,7 +32,7 @@ func TestEchoedLogins(t *testing.T) {
 	}
 	os.Unsetenv("AZURE_TOKEN_CREDENTIALS")
 	job := func(keys onlinesign.Keys) *actions.Keys {
-		k := &actions.Keys{Keys: keys, Getenv: hub(t)}
+		k := &actions.Keys{Keys: keys, Job: actions.Job{Getenv: hub(t)}}
 		t.Cleanup(func() { k.Close() })
 		return k
 	}
