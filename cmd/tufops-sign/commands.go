@@ -330,10 +330,14 @@ func open(c *urfave.Context, m machine, command func(context.Context, signer.Opt
 	o := signer.Options{
 		Repository: repo, Config: config, Event: c.Args().First(), Now: common.Now(),
 		AllowLegacyKeyIDs: c.Bool("allow-legacy-keyids"), PIN: m.Getenv("TUFOPS_PIN"),
-		OnlineKeys: onlineKeys{env: m.Env, log: common.Log, untried: c.Bool("no-check"), public: c.String("online-public")},
 		OpenTokens: m.openTokens(g.Top()),
 		Out:        m.Stdout, Log: common.Log,
 	}
+	online := onlineKeys{env: m.Env, log: common.Log}
+	if takes(c, "online-key") {
+		online.untried, online.public = c.Bool("no-check"), c.String("online-public")
+	}
+	o.OnlineKeys = online
 	if o.Memory, err = memoryDir(m.Env); err != nil {
 		return err
 	}

@@ -221,6 +221,9 @@ func (f *Failure) Unwrap() error {
 	return nil
 }
 
+// NonRetriable tells Azure's client that it is not the one to ask again.
+func (f *Failure) NonRetriable() {}
+
 // again reports whether asking again may help.
 func (f *Failure) again() bool {
 	return f.Cause == RateLimited || f.Cause == Unavailable || f.Cause == Corrupt

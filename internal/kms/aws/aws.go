@@ -12,6 +12,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -229,6 +230,10 @@ func (r *remote) Fix(operation string, cause kms.Cause) string {
 func (r *remote) login(ctx context.Context) error {
 	if r.credentials == nil {
 		return &kms.Failure{Cause: kms.NoCredentials}
+	}
+	// The SDK's own client is not ours to carry; what it shows stands in a file.
+	if proof, err := os.ReadFile(os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE")); err == nil {
+		r.secrets.Keep(strings.TrimSpace(string(proof)))
 	}
 	found, err := r.credentials.Retrieve(ctx)
 	r.secrets.Keep(found.SecretAccessKey, found.SessionToken)

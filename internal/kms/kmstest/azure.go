@@ -44,14 +44,14 @@ const EntraHost = "login.microsoftonline.com"
 // Azure serves keys as Azure Key Vault does, and returns what a client needs: a
 // transport that finds the server by the vault's own name, and a login that it
 // accepts.
-func Azure(t testing.TB, s *Service) (azcore.TokenCredential, policy.Transporter) {
+func Azure(t testing.TB, s *Service) (azcore.TokenCredential, http.RoundTripper) {
 	t.Helper()
 	return AzureWithLogin(t, s, http.NotFoundHandler())
 }
 
 // AzureWithLogin is [Azure] with a server of the test's at [EntraHost]. Nothing
 // else can be reached over the transport, but this machine.
-func AzureWithLogin(t testing.TB, s *Service, entra http.Handler) (azcore.TokenCredential, policy.Transporter) {
+func AzureWithLogin(t testing.TB, s *Service, entra http.Handler) (azcore.TokenCredential, http.RoundTripper) {
 	t.Helper()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Host == EntraHost {
@@ -78,7 +78,7 @@ func AzureWithLogin(t testing.TB, s *Service, entra http.Handler) (azcore.TokenC
 		},
 	}
 	t.Cleanup(transport.CloseIdleConnections)
-	return AzureLogin(AzureToken), &http.Client{Transport: transport}
+	return AzureLogin(AzureToken), transport
 }
 
 // AzureLogin is a login that gives a token.

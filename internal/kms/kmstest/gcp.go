@@ -110,7 +110,7 @@ func googleFault(ctx context.Context, s *Service, operation string) (Fault, erro
 		return fault, status.Error(codes.PermissionDenied, "Permission 'cloudkms.cryptoKeyVersions.useToSign' denied on resource (or it may not exist).")
 	case Echo:
 		sent, _ := grpcmetadata.FromIncomingContext(ctx)
-		return fault, status.Error(codes.PermissionDenied, fmt.Sprint(sent))
+		return fault, status.Error(codes.PermissionDenied, fmt.Sprint(map[string][]string(sent))) // itself it shows no login
 	case LoggedOut:
 		return fault, status.Error(codes.Unauthenticated, "Request had invalid authentication credentials.")
 	case Throttled:
