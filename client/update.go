@@ -12,6 +12,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -88,7 +89,7 @@ func (u *update) walkRoots(ctx context.Context) (source string, err error) {
 	}
 	for rotations := 0; ; {
 		next := u.root.Version() + 1
-		name := fmt.Sprintf("%d.root.json", next)
+		name := rootFile(next)
 		history := historyFile(next)
 
 		// A root of an earlier update is as good as a new one if it verifies
@@ -153,8 +154,10 @@ func (u *update) walkRoots(ctx context.Context) (source string, err error) {
 }
 
 func historyFile(version int64) string {
-	return filepath.Join(historyDir, fmt.Sprintf("%d.root.json", version))
+	return historyDir + string(filepath.Separator) + rootFile(version)
 }
+
+func rootFile(version int64) string { return strconv.FormatInt(version, 10) + ".root.json" }
 
 // nextRoot verifies the root after u.root.
 func (u *update) nextRoot(source string, data []byte) (*metadata.Document, error) {

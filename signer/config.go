@@ -121,6 +121,32 @@ func LoadConfig(ctx context.Context, g *git.Repo) (Config, error) {
 	return Config{}, &ConfigError{File: filepath.Join(top, ConfigFile), Err: errors.New("there is no configuration"), hint: "run: tufops-sign setup; or write this into it:\n" + sampleConfig}
 }
 
+// ReadConfig reads a configuration that belongs to no checkout, from a folder that
+// only its person writes to. Where there is none it is empty.
+func ReadConfig(file string) (Config, error) {
+	st, err := os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Config{SigningKeys: map[string]string{}}, nil
+	}
+	fail := func(hint string, err error) (Config, error) { return Config{}, &ConfigError{file, err, hint} }
+	if err != nil {
+		return fail("", err)
+	}
+	if !st.Mode().IsRegular() || st.Size() > maxConfig {
+		return fail("", errors.New("it is not a regular file of reasonable size"))
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return fail("", err)
+	}
+	c, err := parseConfig(string(data), filepath.Dir(file))
+	if err != nil {
+		return fail("it looks like this:\n"+sampleConfig, err)
+	}
+	c.File = file
+	return c, nil
+}
+
 func trackedConfig(file string) error {
 	return &ConfigError{
 		File: file, Err: errors.New("git tracks it, so it is not your configuration but that of whoever committed it"),

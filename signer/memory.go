@@ -31,6 +31,9 @@ type memory struct {
 
 	Root   *seenRoot `json:"root,omitempty"`
 	Signed []signed  `json:"signed"`
+	// Agreed is the policy file of main that the person has last signed under from a
+	// file. In a clone it is found by [agreedRef].
+	Agreed string `json:"agreed,omitempty"`
 }
 
 // seenRoot is the newest root that was seen.
@@ -78,8 +81,9 @@ func (s *session) memoryFile(ctx context.Context) (file, remote string, err erro
 	if s.Memory == "" {
 		return "", "", nil
 	}
-	remote, err = s.git.RemoteURL(ctx, s.Config.PullRemote)
-	if err != nil {
+	if s.file != nil {
+		remote = s.file.Remote
+	} else if remote, err = s.git.RemoteURL(ctx, s.Config.PullRemote); err != nil {
 		return "", "", err
 	}
 	remote = plainURL(remote)

@@ -196,6 +196,9 @@ type session struct {
 	git  *git.Repo
 	keys *keyring
 	pins map[string]string // that devices have taken in this run
+	file *EventFile        // where the event stands in one; nil: it is fetched
+	// others is set where what is signed is not this person's.
+	others bool
 }
 
 func newSession(o Options) (*session, error) {
@@ -379,6 +382,8 @@ type change struct {
 	together bool
 	// signing is the message of a commit that holds signatures only.
 	signing string
+	// brought are signatures that were given elsewhere; nil: this person gives them.
+	brought *SignatureFile
 	// opens is set where the event may be a new one.
 	opens bool
 	// nothing says why there is nothing to do; empty where the event tells.
@@ -482,7 +487,8 @@ func (s *session) plan(ctx context.Context, st start, c change) (*plan, error) {
 // signature is one that this person gave.
 type signature struct {
 	ask
-	sig []byte
+	sig    []byte
+	device string // what it was given with; "file" for a key on none
 }
 
 // maxAttempts bounds how often a push that lost a race is tried again.
@@ -524,14 +530,19 @@ func (s *session) run(ctx context.Context, c change) (Result, error) {
 	if err != nil {
 		return fail(err)
 	}
-	signatures, err := s.sign(ctx, reviewed, p.head, len(p.files) > 0)
+	var signatures []signature
+	if c.brought != nil {
+		signatures, err = s.take(ctx, reviewed, p.head, c.brought)
+	} else {
+		signatures, err = s.sign(ctx, reviewed, p.head, len(p.files) > 0)
+	}
 	if err != nil {
 		return fail(err)
 	}
 	if len(p.files) == 0 && len(signatures) == 0 {
 		return Result{Status: p.status}, s.nothing(p, c)
 	}
-	if len(signatures) > 0 {
+	if len(signatures) > 0 && !s.others {
 		// A signature that exists is remembered, whatever becomes of the push.
 		if err := s.rememberSigned(ctx, signatures); err != nil {
 			return fail(err)
@@ -641,7 +652,11 @@ func (s *session) sign(ctx context.Context, reviewed repository.Reviewed, head g
 		if err != nil {
 			return nil, fmt.Errorf("sign %s v%d with keyid %s: %w", a.role, a.version, a.key.ID, err)
 		}
-		list = append(list, signature{ask: a, sig: sig})
+		one := signature{ask: a, sig: sig, device: "file"}
+		if holders[i].token {
+			one.device = holders[i].name
+		}
+		list = append(list, one)
 	}
 	return list, nil
 }
@@ -790,8 +805,16 @@ func (s *session) confirm(ctx context.Context, asks []ask, holders []*holder, ed
 	if len(with) > 0 {
 		verb += " with " + strings.Join(unique(with), " and ")
 	}
+	return s.goOn(ctx, verb)
+}
+
+// goOn asks whether to do something and let it leave this session.
+func (s *session) goOn(ctx context.Context, verb string) error {
 	to := "and push it to " + s.Config.PushRemote + " " + s.Event
-	if s.NoPush {
+	switch {
+	case s.file != nil:
+		to = "into a file, for " + s.Event + " of " + s.file.Remote
+	case s.NoPush:
 		to = "on the local branch " + s.Event
 	}
 	answer, err := s.Person.Ask(ctx, verb+" "+to+"? (yes/no)", "no")
@@ -829,9 +852,9 @@ func (s *session) finish(ctx context.Context, p *plan, c change, signatures []si
 	switch {
 	case len(signed) == 0:
 	case c.together && len(p.files) > 0:
-		head, err = s.commit(ctx, p.start.head, overlay(p.files, signed), c.message)
+		head, err = s.commit(ctx, p.start.head, overlay(p.files, signed), s.record(p, c.message))
 	default:
-		head, err = s.commit(ctx, p.head, signed, c.signing)
+		head, err = s.commit(ctx, p.head, signed, s.record(p, c.signing))
 	}
 	if err != nil {
 		return "", nil, err

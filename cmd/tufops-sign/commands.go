@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
@@ -26,13 +27,31 @@ func policyFlags() []urfave.Flag {
 
 // signingFlags are those of every command that signs.
 func signingFlags() []urfave.Flag {
-	return append(policyFlags(),
+	return append(policyFlags(), append(keyFlags(), overrideFlag(), noPushFlag(), yesFlag())...)
+}
+
+// keyFlags say with what, and what, is signed.
+func keyFlags() []urfave.Flag {
+	return []urfave.Flag{
 		&urfave.StringSliceFlag{Name: "key", Usage: "sign with the key `SPEC` (yubikey[:SERIAL], a pkcs11: URI, file:PATH), not that of the configuration; repeat for several"},
 		&urfave.StringSliceFlag{Name: "expect-sha256", Usage: "sign only payloads with this `SHA256`; repeat for several"},
-		&urfave.StringSliceFlag{Name: "override", Usage: "sign in spite of errors of a rule, as `RULE=REASON`; repeat for several"},
-		&urfave.BoolFlag{Name: "no-push", Usage: "move the local branch EVENT and push nothing"},
-		&urfave.BoolFlag{Name: "yes", Usage: "ask nothing: take flags and defaults; errors stop it all the same"},
-	)
+	}
+}
+
+func overrideFlag() urfave.Flag {
+	return &urfave.StringSliceFlag{Name: "override", Usage: "sign in spite of errors of a rule, as `RULE=REASON`; repeat for several"}
+}
+
+func noPushFlag() urfave.Flag {
+	return &urfave.BoolFlag{Name: "no-push", Usage: "move the local branch EVENT and push nothing"}
+}
+
+func yesFlag() urfave.Flag {
+	return &urfave.BoolFlag{Name: "yes", Usage: "ask nothing: take flags and defaults; errors stop it all the same"}
+}
+
+func againFlag() urfave.Flag {
+	return &urfave.BoolFlag{Name: "again", Usage: "give signatures, too, that are there already"}
 }
 
 func roleFlags() []urfave.Flag {
@@ -47,6 +66,8 @@ func roleFlags() []urfave.Flag {
 func onlineFlags() []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.StringFlag{Name: "online-key", Usage: "a machine signs, with the key at `URI`: gcpkms:, awskms:, azurekms:, hv: or file2:"},
+		&urfave.BoolFlag{Name: "no-check", Usage: "do not have that key sign a test message: you may not sign with it"},
+		&urfave.StringFlag{Name: "online-public", Usage: "take its public key from `FILE` in PEM form, and ask no service: you have no login"},
 		&urfave.Int64Flag{Name: "timestamp-expiry-days", Usage: "a timestamp expires after `N` days"},
 		&urfave.Int64Flag{Name: "timestamp-signing-days", Usage: "a new timestamp is made `N` days before that"},
 		&urfave.Int64Flag{Name: "snapshot-expiry-days", Usage: "a snapshot expires after `N` days"},
@@ -94,7 +115,7 @@ Examples:
   tufops-sign sign sign/root-v14
   tufops-sign sign sign/root-v14 --key yubikey:12345678
   tufops-sign sign sign/root-v14 --yes --key file:key.pem`,
-		Flags: append(signingFlags(), &urfave.BoolFlag{Name: "again", Usage: "give signatures, too, that are there already"}),
+		Flags: append(signingFlags(), againFlag()),
 		Action: func(c *urfave.Context) error {
 			return with(c, m, func(ctx context.Context, o signer.Options) (signer.Result, error) {
 				o.Again = c.Bool("again")
@@ -151,6 +172,11 @@ func delegateCommand(m machine) *urfave.Command {
 		ArgsUsage: "EVENT ROLE",
 		Description: `Starts the event from main if the remote has no such branch. New people are
 invited. ROLE timestamp or snapshot changes both online roles.
+
+An online key is tried before anything is written: it is found, clients can use
+its type, and it signs a test message. On a machine that may read but not sign,
+--no-check leaves that out; without any login, --online-public says which key it
+is. Then have it tried before the merge: tufops keys check --event EVENT.
 
 What is not given is asked for; with --yes it stays as it is. A new role then
 has one signer, you, a threshold of 1, and 365 days, re-signed from 60 days
@@ -249,6 +275,9 @@ func onlineAnswers(c *urfave.Context) (signer.OnlineAnswers, error) {
 	if c.IsSet("online-key") && a.Key == "" {
 		return a, cli.Usagef("--online-key needs a URI")
 	}
+	if a.Key == "" && (c.Bool("no-check") || c.IsSet("online-public")) {
+		return a, cli.Usagef("--no-check and --online-public go with --online-key")
+	}
 	err := numbers(c, map[string]*int64{
 		"timestamp-expiry-days": &a.TimestampExpiryDays, "timestamp-signing-days": &a.TimestampSigningDays,
 		"snapshot-expiry-days": &a.SnapshotExpiryDays, "snapshot-signing-days": &a.SnapshotSigningDays,
@@ -300,7 +329,8 @@ func open(c *urfave.Context, m machine, command func(context.Context, signer.Opt
 	}
 	o := signer.Options{
 		Repository: repo, Config: config, Event: c.Args().First(), Now: common.Now(),
-		AllowLegacyKeyIDs: c.Bool("allow-legacy-keyids"), PIN: m.Getenv("TUFOPS_PIN"), OnlineKeys: onlineKeys{m.Env},
+		AllowLegacyKeyIDs: c.Bool("allow-legacy-keyids"), PIN: m.Getenv("TUFOPS_PIN"),
+		OnlineKeys: onlineKeys{env: m.Env, log: common.Log, untried: c.Bool("no-check"), public: c.String("online-public")},
 		OpenTokens: m.openTokens(g.Top()),
 		Out:        m.Stdout, Log: common.Log,
 	}
@@ -313,29 +343,50 @@ func open(c *urfave.Context, m machine, command func(context.Context, signer.Opt
 	if _, err := g.RemoteURL(c.Context, config.PullRemote); err != nil {
 		return err
 	}
-	if c.Command.Name != "review" {
-		o.KeySpecs, o.NoPush, o.Override = c.StringSlice("key"), c.Bool("no-push"), map[string]string{}
+	signingOptions(c, m, &o)
+	if takes(c, "no-push") && !o.NoPush {
+		urls, err := g.RemotePushURLs(c.Context, config.PushRemote)
+		if err == nil {
+			err = cli.RefuseSimulatedClock(m.Env, urls...)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	_, err = command(c.Context, o)
+	return usage(err)
+}
+
+// takes reports whether a command has a flag.
+func takes(c *urfave.Context, name string) bool {
+	return slices.ContainsFunc(c.Command.Flags, func(f urfave.Flag) bool { return slices.Contains(f.Names(), name) })
+}
+
+// signingOptions reads those flags about signing that the command has.
+func signingOptions(c *urfave.Context, m machine, o *signer.Options) {
+	if takes(c, "key") {
+		o.KeySpecs = c.StringSlice("key")
+		for _, sum := range c.StringSlice("expect-sha256") {
+			o.Expect = append(o.Expect, strings.ToLower(strings.TrimSpace(sum)))
+		}
+	}
+	if takes(c, "override") {
+		o.Override = map[string]string{}
 		for _, one := range c.StringSlice("override") {
 			rule, reason, _ := strings.Cut(one, "=")
 			o.Override[strings.TrimSpace(rule)] = strings.TrimSpace(reason)
 		}
-		for _, sum := range c.StringSlice("expect-sha256") {
-			o.Expect = append(o.Expect, strings.ToLower(strings.TrimSpace(sum)))
-		}
-		if !c.Bool("yes") {
-			o.Person = newPerson(m.Env, c.App.Name)
-		}
-		if !o.NoPush {
-			urls, err := g.RemotePushURLs(c.Context, config.PushRemote)
-			if err == nil {
-				err = cli.RefuseSimulatedClock(m.Env, urls...)
-			}
-			if err != nil {
-				return err
-			}
-		}
 	}
-	_, err = command(c.Context, o)
+	if takes(c, "no-push") {
+		o.NoPush = c.Bool("no-push")
+	}
+	if takes(c, "yes") && !c.Bool("yes") {
+		o.Person = newPerson(m.Env, c.App.Name)
+	}
+}
+
+// usage marks the errors that come of how the program was called.
+func usage(err error) error {
 	var name *signer.EventNameError
 	var answer *signer.AnswerError
 	var online *signer.NoOnlineKeyError

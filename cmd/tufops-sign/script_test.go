@@ -40,13 +40,21 @@ import (
 //	hostile KIND EVENT       a stranger pushes something
 //	meanwhile EVENT          while alice pushes, bob's signature gets there first
 //	verify EVENT ROLE N/M    N valid signatures of M that are needed, say others
+//
+// The program tufops-sign-alone is the same where there is neither git nor a
+// network: the kernel ends it when it starts a program or opens a socket that leads
+// out of this machine. With the one argument dial it is one that tries to.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join("testdata", "script", "*.txtar"))
 	if err != nil || len(files) < 13 {
 		t.Fatalf("%d scripts, %v", len(files), err)
 	}
-	requireProgram(t)
+	program := requireProgram(t)
 	python := findPython(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
 			w := established(t)
@@ -64,18 +72,23 @@ func TestScripts(t *testing.T) {
 						"UPSTREAM": w.upstream.Dir, "KEYS": w.keys, "TUFOPS_NOW": w.now.Format(time.RFC3339),
 						"CRYPTO_SIGNER_PATH_PREFIX": w.keys, "XDG_STATE_HOME": w.state("alice"),
 						"GIT_CONFIG_GLOBAL": os.DevNull, "GIT_CONFIG_NOSYSTEM": "1",
-						"PATH": os.Getenv("PATH"), "ALICE": w.people["alice"].Dir, "BOB": w.people["bob"].Dir,
+						"ALICE": w.people["alice"].Dir, "BOB": w.people["bob"].Dir, "ROOT_SHA256": digestOf(w.document("main", "root").Payload()),
+						"PATH": env.WorkDir + string(filepath.ListSeparator) + os.Getenv("PATH"),
 					} {
 						env.Setenv(name, value)
 					}
 					env.Setenv(pcscd.Variable, daemon.Socket())
-					return nil
+					alone := "#!/bin/sh\n" + aloneVariable + "='" + program + "' exec '" + self + "' \"$@\"\n"
+					return os.WriteFile(filepath.Join(env.WorkDir, "tufops-sign-alone"), []byte(alone), 0o755)
 				},
 				Cmds: w.scriptCommands(daemon),
 			})
 		})
 	}
 }
+
+// aloneVariable has this test's binary become the program that it names, alone.
+const aloneVariable = "TUFOPS_TEST_ALONE"
 
 func (w *world) scriptCommands(daemon *pcscd.Daemon) map[string]func(ts *testscript.TestScript, neg bool, args []string) {
 	commands := map[string]func(ts *testscript.TestScript, neg bool, args []string){}

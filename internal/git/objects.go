@@ -146,7 +146,7 @@ func (o *Objects) Missed() OID {
 // remote, no work tree. It starts no process. What cannot be answered from
 // objects is a [*NeedsGitError].
 func (o *Objects) Repo() *Repo {
-	r := &Repo{only: o, catLock: make(chan struct{}, 1)}
+	r := &Repo{only: o, dir: "the file", catLock: make(chan struct{}, 1)}
 	r.catLock <- struct{}{}
 	return r
 }
