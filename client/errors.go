@@ -362,7 +362,7 @@ type MirrorsError struct {
 
 // mirrorsError is the failure of all mirrors: where there is one, its own.
 func mirrorsError(name string, failures []error) error {
-	failures = slices.DeleteFunc(failures[:len(failures):len(failures)], func(err error) bool { return err == nil })
+	failures = slices.DeleteFunc(slices.Clone(failures), func(err error) bool { return err == nil })
 	if len(failures) == 1 {
 		return failures[0]
 	}
