@@ -52,6 +52,19 @@ func (e *UnknownRepositoryError) Hint() string {
 	return "ask another key holder for the SHA-256 of a root, by a way that the file has not come, and add --root-sha256 SHA256; once is enough"
 }
 
+// FirstRootError says that the first root of a repository is not the one that the
+// person knows.
+type FirstRootError struct{ Proposed, Known string } // SHA-256 of payloads
+
+func (e *FirstRootError) Error() string {
+	return fmt.Sprintf("the event proposes a first root with sha256 %s, and not %s", e.Proposed, e.Known)
+}
+
+// Hint says what to do.
+func (e *FirstRootError) Hint() string {
+	return "sign nothing; ask the other key holders what tufops-sign export or review shows them as sha256 of what is signed"
+}
+
 // IncompleteFileError says that a file lacks what its review needs.
 type IncompleteFileError struct{ OID git.OID }
 
@@ -331,7 +344,7 @@ func (s *session) vouched(ctx context.Context, pin string) error {
 			return err
 		}
 		if pin != digest(first.Payload()) && pin != digest(first.Bytes()) {
-			return &PinError{SHA256: pin}
+			return &FirstRootError{Proposed: digest(first.Payload()), Known: pin}
 		}
 		return nil
 	} else if none && m.Root == nil {

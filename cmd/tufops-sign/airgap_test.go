@@ -313,3 +313,30 @@ func TestImportSignatureKey(t *testing.T) {
 	w.ok("alice", "import-signature", out)
 	w.expect("sign/x", "root v2 0/2 missing=@alice,@bob,@carol known=0/2")
 }
+
+// Before there is a root, what the person knows is the first.
+func TestAirGapFirstRoot(t *testing.T) {
+	w := newWorld(t)
+	w.person("alice", "bob")
+	w.ok("alice", "init", "sign/init", "--signers", "alice,bob", "--threshold", "2", "--online-key", "file2:online.pem")
+	w.ok("bob", "sign", "sign/init")
+	event := w.exported("sign/init")
+	first := digestOf(w.document("sign/init", "root").Payload())
+	for _, one := range [][]string{
+		{"this machine knows no root of"},
+		{"proposes a first root with sha256 " + first + ", and not " + strings.Repeat("0", 64), "--root-sha256", strings.Repeat("0", 64)},
+	} {
+		w.nothingSigned(t, event, one[0], one[1:]...)
+	}
+	if a := w.signFile(event, "--root-sha256", first); a.status != 0 {
+		t.Fatalf("status %d\n%s%s", a.status, a.stdout, a.stderr)
+	}
+	w.ok("alice", "import-signature", signatureOf(event))
+	w.expect("sign/init", "root v1 2/2 signed=@alice,@bob complete", "targets v1 2/2 signed=@alice,@bob complete")
+	w.merge("sign/init")
+	// The machine knows that root, since its person has signed it there.
+	w.commitBump("sign/x", "targets")
+	if a := w.signFile(w.exported("sign/x")); a.status != 0 || !strings.Contains(a.stdout, "root v1 of main follows v1, which you signed") {
+		t.Errorf("status %d\n%s%s", a.status, a.stdout, a.stderr)
+	}
+}
