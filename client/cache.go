@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,26 +59,23 @@ func (s *cache) load(name string, max int64) []byte {
 // holds reports whether the history has a file for each of some roots. It says
 // nothing about what is in them.
 func (s *cache) holds(roots []RoleState) bool {
-	there := map[string]bool{}
 	if s.dir == "" {
-		for name := range s.memory {
-			there[name] = true
-		}
-	} else {
-		entries, err := os.ReadDir(filepath.Join(s.dir, historyDir))
-		if err != nil {
-			return false
-		}
-		for _, e := range entries {
-			there[filepath.Join(historyDir, e.Name())] = true
-		}
+		return !slices.ContainsFunc(roots, func(r RoleState) bool { return s.memory[historyFile(r.Version)] == nil })
 	}
-	for _, r := range roots {
-		if !there[historyFile(r.Version)] {
-			return false
-		}
+	d, err := os.Open(filepath.Join(s.dir, historyDir))
+	if err != nil {
+		return false
 	}
-	return true
+	defer d.Close()
+	names, err := d.Readdirnames(-1) // one look, however many there are
+	if err != nil {
+		return false
+	}
+	there := make(map[string]bool, len(names))
+	for _, name := range names {
+		there[name] = true
+	}
+	return !slices.ContainsFunc(roots, func(r RoleState) bool { return !there[rootFile(r.Version)] })
 }
 
 func (s *cache) exists(name string) bool {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -36,6 +37,9 @@ type CheckOptions struct {
 	// BaseURL is where the previous state is: the client that updates has that
 	// one first. Empty: it has the root and nothing else.
 	BaseURL string
+
+	// Mirrors are other places that must serve the same metadata.
+	Mirrors []Mirror
 
 	SourceDir string // root.json and timestamp.json that must be what is served; empty: not asked
 
@@ -66,6 +70,7 @@ const (
 	CheckOffline     = "offline-valid" // the same of root and the targets roles
 	CheckBase        = "base"          // a client can have the previous state
 	CheckUpdate      = "update"        // a client can update to this one
+	CheckMirrors     = "mirrors"       // mirrors serve the same
 	CheckSource      = "source"        // what is served is what was to be published
 	CheckArtifacts   = "artifacts"     // artifacts are there and are what was signed
 	CheckSeen        = "seen"          // nothing is older or other than before
@@ -102,6 +107,7 @@ func Check(ctx context.Context, o CheckOptions) (*CheckReport, error) {
 	if err := k.update(ctx, anchor); err != nil {
 		return nil, err
 	}
+	k.mirrors(ctx)
 	k.compare(ctx)
 	k.artifacts(ctx)
 	k.history()
@@ -155,6 +161,11 @@ func newChecker(o CheckOptions) (*checker, error) {
 	}
 	if o.BaseURL != "" {
 		if _, err := baseURL("metadata", o.BaseURL, ours); err != nil {
+			return nil, err
+		}
+	}
+	for _, m := range o.Mirrors {
+		if _, err := baseURL("metadata", m.MetadataURL, ours); err != nil {
 			return nil, err
 		}
 	}
@@ -225,7 +236,7 @@ func (k *checker) rootFile() string {
 
 func (k *checker) firstRoot(ctx context.Context) ([]byte, *metadata.Document, error) {
 	from := k.url + "1.root.json"
-	data, err := k.get.fetch(ctx, metadata.Root, from, RootMaxLength)
+	data, err := k.get.fetchFrom(ctx, metadata.Root, from, RootMaxLength)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -262,7 +273,15 @@ func (k *checker) roots(ctx context.Context, anchor []byte) {
 	var problems []Problem
 	// A client takes the first number without a file for the end. A gap would
 	// leave it on an old root without a word.
-	if _, err := k.get.fetch(ctx, metadata.Root, k.url+fmt.Sprintf("%d.root.json", last+2), RootMaxLength); !isMissing(err) {
+	// And many take nothing but 404 for the end.
+	var fault *FetchError
+	if _, err := k.get.fetchFrom(ctx, metadata.Root, k.url+fmt.Sprintf("%d.root.json", last+1), RootMaxLength); errors.As(err, &fault) && fault.Status == http.StatusForbidden {
+		p := k.problem(err)
+		p.Cause = CauseRepository
+		p.Message += ": if the file does not exist clients that are built with go-tuf fail here, which take only 404 for the end of the roots; if it does no client sees it"
+		p.Hint = "let the public read all files and list the place, or have the server answer 404 for what is not there"
+		problems = append(problems, p)
+	} else if _, err := k.get.fetchFrom(ctx, metadata.Root, k.url+fmt.Sprintf("%d.root.json", last+2), RootMaxLength); !isMissing(err) {
 		if err == nil || !isUnreachable(err) {
 			err = fmt.Errorf("%s does not exist, and %d.root.json does: clients stop at root v%d and never see what follows",
 				redact(k.url+fmt.Sprintf("%d.root.json", last+1)), last+2, last)
@@ -639,6 +658,55 @@ func (k *checker) fill(ctx context.Context, c *Client) error {
 	return nil
 }
 
+// mirrors updates from each mirror alone, with a client that begins with the newest
+// root of what is checked. One that is behind still serves clients, as long as
+// what it has is valid: that is a warning.
+func (k *checker) mirrors(ctx context.Context) {
+	if len(k.Mirrors) == 0 {
+		return
+	}
+	if !k.reachedTargets() || k.expiredNow() {
+		k.skip(CheckMirrors, "what they should serve is not known")
+		return
+	}
+	want := k.seen.result
+	var late, bad []Problem
+	for _, m := range k.Mirrors {
+		c, err := k.client(k.seen.root.Raw(), Options{MetadataURL: m.MetadataURL, Logger: k.Logger}, k.now)
+		var r *Result
+		if err == nil {
+			r, err = c.Refresh(ctx)
+		}
+		if err != nil {
+			p := k.problem(err)
+			if p.Cause == CauseRepository {
+				p.Hint = "copy the repository to the mirror again"
+			}
+			bad = append(bad, p)
+			continue
+		}
+		for _, one := range []struct{ role, main RoleState }{{r.Root(), want.Root()}, {r.Timestamp, want.Timestamp}} {
+			if one.role.Version != one.main.Version {
+				p := k.problem(fmt.Errorf("%s serves %s v%d, and %s v%d", redact(m.MetadataURL), one.main.Role, one.role.Version, redact(k.MetadataURL), one.main.Version))
+				p.Hint = "clients take what they are shown until it expires: copy the repository to the mirror more often"
+				p.warning = true
+				late = append(late, p)
+				break
+			}
+		}
+	}
+	switch {
+	case bad != nil:
+		k.fail(CheckMirrors, append(bad, late...)...)
+	case late != nil:
+		k.warn(CheckMirrors, late...)
+	case len(k.Mirrors) == 1:
+		k.pass(CheckMirrors, "%s serves the same", redact(k.Mirrors[0].MetadataURL))
+	default:
+		k.pass(CheckMirrors, "all %d serve the same", len(k.Mirrors))
+	}
+}
+
 // compare holds what is served against the files that were to be published.
 // Whether it verifies does not matter here: that the two are the same tells a
 // bad main from somebody who writes to the server.
@@ -653,7 +721,7 @@ func (k *checker) compare(ctx context.Context) {
 	if k.rootsGood {
 		name, got = fmt.Sprintf("%d.root.json", k.seen.root.Version()), k.seen.root.Raw()
 	} else {
-		got, err = k.get.fetch(ctx, metadata.Root, k.url+name, RootMaxLength)
+		got, err = k.get.fetchFrom(ctx, metadata.Root, k.url+name, RootMaxLength)
 	}
 	problems = append(problems, k.same(metadata.Root, name, got, err)...)
 
@@ -661,7 +729,7 @@ func (k *checker) compare(ctx context.Context) {
 	if k.seen != nil && k.seen.timestamp != nil {
 		got = k.seen.timestamp.Raw()
 	} else {
-		got, err = k.get.fetch(ctx, metadata.Timestamp, k.url+"timestamp.json", TimestampMaxLength)
+		got, err = k.get.fetchFrom(ctx, metadata.Timestamp, k.url+"timestamp.json", TimestampMaxLength)
 	}
 	problems = append(problems, k.same(metadata.Timestamp, "timestamp.json", got, err)...)
 	if problems != nil {
@@ -757,11 +825,11 @@ func (k *checker) artifact(ctx context.Context, path string) (length int64, err 
 	if err != nil {
 		return 0, err
 	}
-	from, err := u.artifactURL(info)
+	from, err := u.artifact(info)
 	if err != nil {
 		return 0, err
 	}
-	err = k.seen.transfer(ctx, from, info.Length, func(r io.Reader) error { return info.copy(io.Discard, r, redact(from)) })
+	err = k.seen.transfer(ctx, from, func(source string, r io.Reader) error { return info.copy(io.Discard, r, source) })
 	if err != nil {
 		return 0, err
 	}

@@ -379,6 +379,17 @@ func TestCheck(t *testing.T) {
 			s.writeSource()
 		}, "failed artifacts:failed", `no artifact "elsewhere"`},
 
+		{"403 for what is not there", func(s *site) {
+			s.repo.Hook = func(w http.ResponseWriter, _ *http.Request, file string) bool {
+				_, there := s.repo.Files[file]
+				if !there {
+					w.WriteHeader(403)
+				}
+				return !there
+			}
+		}, "failed roots:failed", "clients that are built with go-tuf fail here"},
+		{"403 for the newest root", func(s *site) { s.repo.Hook = refuse(403, "3.root.json"); s.o.SourceDir = "" },
+			"failed roots:failed", "if it does no client sees it"},
 		{"a timestamp that is refused", func(s *site) { s.repo.Hook = refuse(403, "timestamp.json"); s.o.SourceDir = "" },
 			"unreachable metadata:failed" + noTargets + " artifacts:not-judged", "HTTP status 403"},
 		{"a timestamp that is not there", func(s *site) { s.gone("metadata/timestamp.json"); s.o.SourceDir = "" },
@@ -444,6 +455,81 @@ func (s *site) goneArtifact(name string) { s.eachArtifact(name, s.gone) }
 
 // All roles are in the report, with what they say of themselves, and in the
 // directory, byte for byte.
+// TestCheckMirrors: each mirror is held against what is checked. One that is
+// behind is told of and is no fault; one that clients cannot use is.
+func TestCheckMirrors(t *testing.T) {
+	for name, c := range map[string]struct {
+		mirrors []func(s *site) *clienttest.Repo
+		want    string
+		says    []string
+	}{
+		"the same":                 {[]func(*site) *clienttest.Repo{mirrorSame, mirrorSame}, "passed", []string{"all 2 serve the same"}},
+		"one behind":               {[]func(*site) *clienttest.Repo{mirrorSame, mirrorLate}, "passed mirrors:warning", []string{"serves timestamp v3, and"}},
+		"one ahead in root":        {[]func(*site) *clienttest.Repo{mirrorAhead}, "passed mirrors:warning", []string{"serves root v4, and"}},
+		"one empty":                {[]func(*site) *clienttest.Repo{mirrorSame, mirrorEmpty}, "failed mirrors:failed", []string{"timestamp.json does not exist"}},
+		"one torn, and one behind": {[]func(*site) *clienttest.Repo{mirrorTorn, mirrorLate}, "failed mirrors:failed", []string{"snapshot", "serves timestamp v3"}},
+		"of somebody else":         {[]func(*site) *clienttest.Repo{mirrorEvil}, "failed mirrors:failed", []string{"signatures that root v3 asks for"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			for _, m := range c.mirrors {
+				repo := m(s)
+				s.o.Mirrors = append(s.o.Mirrors, client.Mirror{MetadataURL: s.serve(&repo) + "/metadata"})
+			}
+			r := s.check()
+			if got := s.verdict(r); got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+			for _, text := range c.says {
+				if !strings.Contains(r.Text(), text) {
+					t.Errorf("%s\ndoes not say %q", r.Text(), text)
+				}
+			}
+		})
+	}
+	s := newSite(t)
+	s.o.Mirrors = []client.Mirror{{MetadataURL: "x"}}
+	if _, err := client.Check(t.Context(), s.o); !errors.As(err, new(*client.URLError)) {
+		t.Errorf("a mirror that is no URL: %v", err)
+	}
+	s = newSite(t)
+	s.o.Mirrors = []client.Mirror{{MetadataURL: s.o.MetadataURL}}
+	s.gone("metadata/timestamp.json")
+	if got := s.verdict(s.check()); !strings.Contains(got, "mirrors:not-judged") {
+		t.Errorf("nothing to compare with: %s", got)
+	}
+}
+
+func mirrorSame(s *site) *clienttest.Repo { return s.repo.Clone() }
+func mirrorLate(s *site) *clienttest.Repo {
+	late := s.base.Clone()
+	late.Publish(timestamp)
+	s.repo.Publish(timestamp)
+	s.repo.Publish(timestamp)
+	s.writeSource()
+	return late
+}
+func mirrorEmpty(*site) *clienttest.Repo { return &clienttest.Repo{} }
+func mirrorAhead(s *site) *clienttest.Repo {
+	ahead := s.repo.Clone()
+	ahead.Publish(root)
+	return ahead
+}
+func mirrorTorn(s *site) *clienttest.Repo {
+	torn := s.repo.Clone()
+	name := clienttest.File(snapshot, torn.Roles[snapshot].Version())
+	torn.Files[name] = torn.Files[name][:100]
+	return torn
+}
+func mirrorEvil(s *site) *clienttest.Repo {
+	evil := s.repo.Clone()
+	for _, role := range evil.Roles {
+		role.Keys = []*clienttest.Key{clienttest.NewKey("mallory")}
+	}
+	evil.Publish(targets)
+	return evil
+}
+
 func TestCheckReports(t *testing.T) {
 	s := newSite(t)
 	s.expire(25, "C")

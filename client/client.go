@@ -34,6 +34,13 @@ type Options struct {
 	MetadataURL string // where N.root.json and timestamp.json are: http, https or file
 	TargetsURL  string // where the artifacts are; needed only for downloads
 
+	// Mirrors are asked in this order, file by file, where the place above does
+	// not answer, has no such file or not the right one. They are trusted no more
+	// than that: a file counts if it verifies, whoever serves it. Of timestamps the
+	// first counts that verifies, has not expired and is not older than what this
+	// client has seen; a root is looked for everywhere before it is the newest.
+	Mirrors []Mirror
+
 	// CacheDir keeps verified metadata between updates. If it is empty, the
 	// memory of the Client does, and rollbacks across runs go unnoticed.
 	CacheDir string
@@ -48,13 +55,19 @@ type Options struct {
 	Logger  *slog.Logger     // nil: no log
 }
 
+// Mirror is another place where a repository is published.
+type Mirror struct {
+	MetadataURL string
+	TargetsURL  string // empty: it has no artifacts
+}
+
 // Client is a TUF client of one repository. Make one with [New].
 type Client struct {
 	anchor        *metadata.Document
 	anchorSource  string
-	metadataURL   string
-	targetsURL    string
-	targetsURLErr error
+	metadataURLs  mirrors
+	targetsURLs   mirrors
+	targetsURLErr error // why there are none
 	fetcher       Fetcher
 	now           func() time.Time
 	sleep         func(context.Context, time.Duration) error
@@ -105,13 +118,24 @@ func New(o Options) (*Client, error) {
 		c.anchorSource = "the trust anchor"
 	}
 	if !o.Offline {
-		if c.metadataURL, err = baseURL("metadata", o.MetadataURL, ours); err != nil {
-			return nil, err
+		for _, m := range append([]Mirror{{MetadataURL: o.MetadataURL}}, o.Mirrors...) {
+			base, err := baseURL("metadata", m.MetadataURL, ours)
+			if err != nil {
+				return nil, err
+			}
+			c.metadataURLs.urls = append(c.metadataURLs.urls, base)
 		}
 	}
-	c.targetsURL, c.targetsURLErr = baseURL("targets", o.TargetsURL, ours)
-	if o.TargetsURL != "" && c.targetsURLErr != nil {
-		return nil, c.targetsURLErr
+	for _, m := range append([]Mirror{{TargetsURL: o.TargetsURL}}, o.Mirrors...) {
+		base, err := baseURL("targets", m.TargetsURL, ours)
+		switch {
+		case err == nil:
+			c.targetsURLs.urls = append(c.targetsURLs.urls, base)
+		case m.TargetsURL != "":
+			return nil, err
+		case c.targetsURLErr == nil:
+			c.targetsURLErr = err
+		}
 	}
 	return c, nil
 }
@@ -206,11 +230,13 @@ func (c *Client) refresh(ctx context.Context) (*Result, error) {
 
 // newUpdate begins an update.
 func (c *Client) newUpdate() *update {
-	u := &update{Client: c, roles: map[edge]*metadata.Document{}, fetched: map[string]*metadata.Document{}, proving: map[edge]*metadata.Document{}}
+	u := &update{Client: c, roles: map[edge]*metadata.Document{}, fetched: map[string]served{}, proving: map[edge]*metadata.Document{}}
 	// One moment for the whole update, delegated roles that are asked for later
 	// included.
 	// Spec: https://theupdateframework.github.io/specification/latest/#fix-time.
 	u.start = c.now().UTC()
+	c.metadataURLs.begin()
+	c.targetsURLs.begin()
 	u.result.Time = u.start
 	return u
 }

@@ -3,6 +3,7 @@ package client
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -310,8 +311,7 @@ func (e *CacheError) Hint() string {
 	return "check that the directory exists, that this user may write to it and that the disk is not full, or name another one"
 }
 
-// NotFoundError says that a server has no such file. Of all failures to fetch
-// only this one ends the search for newer roots.
+// NotFoundError says that a server has no such file.
 type NotFoundError struct{ URL string }
 
 func (e *NotFoundError) Error() string { return e.URL + " does not exist" }
@@ -351,6 +351,37 @@ func (e *FetchError) Hint() string {
 		return "check the URL"
 	}
 	return "check the network and the URL, then try again"
+}
+
+// MirrorsError says that none of several mirrors has served a file. What each of
+// them did can be found with errors.As.
+type MirrorsError struct {
+	Name     string  // of the role or the artifact
+	Failures []error // one for each mirror, each with its URL
+}
+
+// mirrorsError is the failure of all mirrors: where there is one, its own.
+func mirrorsError(name string, failures []error) error {
+	failures = slices.DeleteFunc(failures[:len(failures):len(failures)], func(err error) bool { return err == nil })
+	if len(failures) == 1 {
+		return failures[0]
+	}
+	return &MirrorsError{Name: name, Failures: failures}
+}
+
+func (e *MirrorsError) Error() string {
+	var texts []string
+	for _, err := range e.Failures {
+		texts = append(texts, err.Error())
+	}
+	return fmt.Sprintf("none of %d mirrors serves %s as it should be: %s", len(e.Failures), e.Name, strings.Join(texts, "; "))
+}
+
+func (e *MirrorsError) Unwrap() []error { return e.Failures }
+
+// Hint says what to do next.
+func (e *MirrorsError) Hint() string {
+	return "check the network and the URLs; if the mirrors can be reached, report it to the repository's maintainers"
 }
 
 // SlowError says that a server sends too slowly to be waited for.

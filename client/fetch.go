@@ -27,8 +27,8 @@ type Fetcher interface {
 	// Fetch opens a file for reading. The caller reads at most maxBytes+1
 	// bytes and closes the body; a Fetcher may refuse at once what is longer.
 	//
-	// A file that does not exist is a [*NotFoundError]: that, and nothing else,
-	// says that there is no newer root. A failure worth another attempt is a
+	// A file that does not exist is a [*NotFoundError]: that, or a [*FetchError]
+	// with status 403, says that there is no newer root. A failure worth another attempt is a
 	// [*FetchError] with Transient set, also from the body's Read; the client
 	// makes the further attempts. Fetch and Read end with ctx. Fetch is called
 	// by several goroutines at once.
@@ -260,30 +260,138 @@ const (
 	maxRetryAfter = 30 * time.Second // where a server asks for more, the person should know instead
 )
 
-// transfer fetches a file and lets consume read it, from its beginning at
-// every attempt.
-func (c *Client) transfer(ctx context.Context, from string, maxBytes int64, consume func(io.Reader) error) error {
-	once := func() error {
-		body, err := c.fetcher.Fetch(ctx, from, maxBytes)
+// mirrors are the URLs below which the metadata of a repository is, or its
+// artifacts, in the order in which they are asked.
+type mirrors struct {
+	urls []string
+
+	mu   sync.Mutex
+	down map[string]bool // those that did not answer in this update: they are asked last
+}
+
+// begin forgets who did not answer.
+func (m *mirrors) begin() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.down = nil
+}
+
+// failed remembers that a mirror did not answer. One that has answered, with
+// whatever, costs no wait.
+func (m *mirrors) failed(url string, err error) {
+	if !errors.As(err, new(*FetchError)) {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.down == nil {
+		m.down = map[string]bool{}
+	}
+	m.down[url] = true
+}
+
+// order lists the mirrors as they are to be asked now, and how many of them are
+// not known to be down.
+func (m *mirrors) order() (urls []string, up int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var last []string
+	for _, url := range m.urls {
+		if m.down[url] {
+			last = append(last, url)
+		} else {
+			urls = append(urls, url)
+		}
+	}
+	return append(urls, last...), len(urls)
+}
+
+// request is a file that is wanted from any mirror.
+type request struct {
+	name     string // of what it is, for people
+	from     *mirrors
+	file     string // below the URL of a mirror
+	maxBytes int64
+
+	// optional says that the file need not exist: where one mirror says that it
+	// does not, the others are still asked, but nobody is waited for.
+	optional bool
+}
+
+// absent reports whether a failure says that there is no such file. Of an optional
+// one 403 says so too: stores answer that for what is not there to those who may
+// not list it. Whoever could hide a file behind a 403 could behind a 404.
+func (r request) absent(err error) bool {
+	fault := (*FetchError)(nil)
+	return errors.As(err, new(*NotFoundError)) || r.optional && errors.As(err, &fault) && fault.Status == http.StatusForbidden
+}
+
+// transfer fetches a file and lets consume read it, from its beginning at every
+// attempt, until consume is content. It asks one mirror after the other, and then
+// again those of whom that may help. With several mirrors the error is a
+// *[MirrorsError].
+//
+// That a mirror has nothing, or what consume refuses, is its failure and nobody
+// else's: the next is asked. That this machine cannot go on is the end. That an
+// optional file is nowhere is a *[NotFoundError].
+func (c *Client) transfer(ctx context.Context, r request, consume func(source string, body io.Reader) error) error {
+	once := func(from string) error {
+		c.log.Debug("fetch", "url", redact(from))
+		body, err := c.fetcher.Fetch(ctx, from, r.maxBytes)
 		if err != nil {
 			return err
 		}
 		defer body.Close()
-		return consume(body)
+		return consume(redact(from), body)
+	}
+	urls, up := r.from.order()
+	failures := make([]error, len(urls))
+	ask := make([]int, len(urls))
+	for i := range urls {
+		ask[i] = i
 	}
 	for attempt := 1; ; attempt++ {
-		err := once()
-		var fault *FetchError
-		if err == nil || attempt == attempts || ctx.Err() != nil || !errors.As(err, &fault) ||
-			!fault.Transient || fault.RetryAfter > maxRetryAfter {
-			return err
+		var again []int
+		var fault *FetchError // the one that may be over first
+		missing := false
+		for _, i := range ask {
+			if r.optional && missing && i >= up {
+				continue
+			}
+			err := once(urls[i] + r.file)
+			if err == nil || ctx.Err() != nil || errors.As(err, new(*CacheError)) {
+				return err
+			}
+			failures[i] = err
+			none := r.absent(err)
+			missing = missing || none
+			if !none {
+				r.from.failed(urls[i], err)
+			}
+			if one := (*FetchError)(nil); errors.As(err, &one) && one.Transient && one.RetryAfter <= maxRetryAfter {
+				again = append(again, i)
+				if fault == nil || one.RetryAfter < fault.RetryAfter {
+					fault = one
+				}
+			}
+			if len(urls) > 1 && !(none && r.optional) {
+				c.log.Warn("a mirror fails", "reason", err)
+			}
+		}
+		if r.optional && missing {
+			return &NotFoundError{URL: redact(urls[0] + r.file)}
+		}
+		all := mirrorsError(r.name, failures)
+		if len(again) == 0 || attempt == attempts {
+			return all
 		}
 		base := firstWait << (attempt - 1)
 		wait := max(fault.RetryAfter, base/2+rand.N(base))
-		c.log.Info("trying again", "url", redact(from), "in", wait.Round(time.Millisecond), "after", fault)
+		c.log.Info("trying again", "url", fault.URL, "in", wait.Round(time.Millisecond), "after", fault)
 		if err := c.sleep(ctx, wait); err != nil {
-			return fmt.Errorf("%w (while waiting to try again: %w)", fault, err)
+			return fmt.Errorf("%w (while waiting to try again: %w)", all, err)
 		}
+		ask = again
 	}
 }
 
@@ -298,16 +406,25 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// fetch reads a whole file of at most maxBytes into memory.
-func (c *Client) fetch(ctx context.Context, name, from string, maxBytes int64) (data []byte, err error) {
-	c.log.Debug("fetch", "url", redact(from))
-	err = c.transfer(ctx, from, maxBytes, func(r io.Reader) error {
-		data, err = io.ReadAll(io.LimitReader(r, maxBytes+1))
-		if err == nil && int64(len(data)) > maxBytes {
-			err = &LengthError{Name: name, Source: redact(from), Want: maxBytes, Got: int64(len(data))}
+// fetch reads a whole file into memory, from the first mirror whose file accept
+// takes.
+func (c *Client) fetch(ctx context.Context, r request, accept func(source string, data []byte) error) error {
+	return c.transfer(ctx, r, func(source string, body io.Reader) error {
+		data, err := io.ReadAll(io.LimitReader(body, r.maxBytes+1))
+		if err == nil && int64(len(data)) > r.maxBytes {
+			err = &LengthError{Name: r.name, Source: source, Want: r.maxBytes, Got: int64(len(data))}
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return accept(source, data)
 	})
+}
+
+// fetchFrom reads a whole file of one URL.
+func (c *Client) fetchFrom(ctx context.Context, name, url string, maxBytes int64) (data []byte, err error) {
+	one := request{name: name, from: &mirrors{urls: []string{url}}, maxBytes: maxBytes}
+	err = c.fetch(ctx, one, func(_ string, got []byte) error { data = got; return nil })
 	return data, err
 }
 

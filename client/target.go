@@ -180,7 +180,7 @@ func (c *Client) Download(ctx context.Context, path, dir string) (Download, erro
 	if c.offline {
 		return Download{}, &NotCachedError{Name: path, Dir: dir}
 	}
-	from, err := u.artifactURL(info)
+	from, err := u.artifact(info)
 	if err != nil {
 		return Download{}, err
 	}
@@ -190,13 +190,13 @@ func (c *Client) Download(ctx context.Context, path, dir string) (Download, erro
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return Download{}, trouble(err)
 	}
-	err = c.transfer(ctx, from, info.Length, func(r io.Reader) error {
+	err = c.transfer(ctx, from, func(source string, r io.Reader) error {
 		f, err := wholefile.Create(d.File, "", 0o644)
 		if err != nil {
 			return trouble(err)
 		}
 		defer f.Discard()
-		if err := info.copy(diskWriter{f, trouble}, r, redact(from)); err != nil {
+		if err := info.copy(diskWriter{f, trouble}, r, source); err != nil {
 			return err
 		}
 		if err := f.Sync(); err != nil {
@@ -265,14 +265,14 @@ func (c *Client) Read(ctx context.Context, path string) (TargetInfo, []byte, err
 	if c.offline {
 		return TargetInfo{}, nil, &NotCachedError{Name: path}
 	}
-	from, err := u.artifactURL(info)
+	from, err := u.artifact(info)
 	if err != nil {
 		return TargetInfo{}, nil, err
 	}
 	var data bytes.Buffer
-	err = c.transfer(ctx, from, info.Length, func(r io.Reader) error {
+	err = c.transfer(ctx, from, func(source string, r io.Reader) error {
 		data.Reset()
-		return info.copy(&data, r, redact(from))
+		return info.copy(&data, r, source)
 	})
 	if err != nil {
 		return TargetInfo{}, nil, err
@@ -280,24 +280,24 @@ func (c *Client) Read(ctx context.Context, path string) (TargetInfo, []byte, err
 	return info, data.Bytes(), nil
 }
 
-// artifactURL is where the repository keeps an artifact.
+// artifact is where the repository keeps an artifact.
 //
 // Spec: https://theupdateframework.github.io/specification/latest/#fetch-target, step 3: with
 // consistent snapshots the file name begins with one of its hashes.
-func (u *update) artifactURL(t TargetInfo) (string, error) {
+func (u *update) artifact(t TargetInfo) (request, error) {
 	switch {
-	case u.targetsURL == "" && u.targetsURLErr != nil:
-		return "", fmt.Errorf("download %s: %w", t.Path, u.targetsURLErr)
+	case len(u.targetsURLs.urls) == 0:
+		return request{}, fmt.Errorf("download %s: %w", t.Path, u.targetsURLErr)
 	case t.Path == "":
-		return "", errors.New("an artifact without a name cannot be fetched")
+		return request{}, errors.New("an artifact without a name cannot be fetched")
 	}
 	d, err := newDigests(t.Path, t.Hashes)
 	if err != nil {
-		return "", err
+		return request{}, err
 	}
 	prefix, err := d.prefix()
 	if err != nil {
-		return "", err
+		return request{}, err
 	}
 	segments := strings.Split(t.Path, "/")
 	for i, s := range segments {
@@ -306,5 +306,5 @@ func (u *update) artifactURL(t TargetInfo) (string, error) {
 	if last := len(segments) - 1; u.root.ConsistentSnapshot() {
 		segments[last] = prefix + "." + segments[last]
 	}
-	return u.targetsURL + strings.Join(segments, "/"), nil
+	return request{name: t.Path, from: &u.targetsURLs, file: strings.Join(segments, "/"), maxBytes: t.Length}, nil
 }

@@ -12,6 +12,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,10 +31,16 @@ type update struct {
 	// that delegates to it: a role that one delegator's keys have signed says
 	// nothing to another delegator with other keys.
 	roles   map[edge]*metadata.Document
-	fetched map[string]*metadata.Document // by role: fetched in this update, so not fetched twice
+	fetched map[string]served // by role: fetched in this update, so not fetched twice
 
 	memo    metadata.Memo // of keys, which most roots share
 	proving map[edge]*metadata.Document
+}
+
+// served is a document and where it comes from.
+type served struct {
+	doc    *metadata.Document
+	source string
 }
 
 type edge struct {
@@ -82,7 +89,7 @@ func (u *update) walkRoots(ctx context.Context) (source string, err error) {
 	}
 	for rotations := 0; ; {
 		next := u.root.Version() + 1
-		name := fmt.Sprintf("%d.root.json", next)
+		name := rootFile(next)
 		history := historyFile(next)
 
 		// A root of an earlier update is as good as a new one if it verifies
@@ -105,16 +112,20 @@ func (u *update) walkRoots(ctx context.Context) (source string, err error) {
 
 		// Steps 3 and 9: the file of the next version, at most so long; the
 		// search ends where there is none, and only there.
-		from := u.metadataURL + name
-		data, err := u.fetch(ctx, "root", from, RootMaxLength)
-		var missing *NotFoundError
-		if errors.As(err, &missing) {
+		// Of several mirrors all are asked before it does: one that lags behind, or
+		// hides a root, does not end it for the others.
+		var doc *metadata.Document
+		var data []byte
+		var from string
+		wanted := request{name: metadata.Root, from: &u.metadataURLs, file: name, maxBytes: RootMaxLength, optional: true}
+		err := u.fetch(ctx, wanted, func(source string, got []byte) (err error) {
+			data, from = got, source
+			doc, err = u.nextRoot(source, got)
+			return err
+		})
+		if errors.As(err, new(*NotFoundError)) {
 			break
 		}
-		if err != nil {
-			return source, err
-		}
-		doc, err := u.nextRoot(redact(from), data)
 		if err != nil {
 			return source, err
 		}
@@ -137,14 +148,16 @@ func (u *update) walkRoots(ctx context.Context) (source string, err error) {
 			return source, err
 		}
 		rotations++
-		accept(doc, redact(from), false)
+		accept(doc, from, false)
 	}
 	return source, nil
 }
 
 func historyFile(version int64) string {
-	return filepath.Join(historyDir, fmt.Sprintf("%d.root.json", version))
+	return historyDir + string(filepath.Separator) + rootFile(version)
 }
+
+func rootFile(version int64) string { return strconv.FormatInt(version, 10) + ".root.json" }
 
 // nextRoot verifies the root after u.root.
 func (u *update) nextRoot(source string, data []byte) (*metadata.Document, error) {
@@ -223,42 +236,42 @@ func (u *update) updateTimestamp(ctx context.Context) error {
 		}
 		return u.setTimestamp(trusted, true, u.cacheFile(name))
 	}
-	from := u.metadataURL + name
-	data, err := u.fetch(ctx, metadata.Timestamp, from, TimestampMaxLength) // step 1
-	if err != nil {
-		return err
-	}
-	source := redact(from)
-	doc, err := u.verified(metadata.Timestamp, source, data) // step 2
-	if err != nil {
-		return err
-	}
-	if err := checkTimestamp(doc, source); err != nil {
-		return err
-	}
-	if trusted != nil { // step 3
-		switch {
-		case doc.Version() < trusted.Version():
-			return &RollbackError{Role: metadata.Timestamp, Version: doc.Version(), Trusted: trusted.Version(), Source: source}
-		case doc.Version() == trusted.Version():
-			// Nothing new, whatever else the file says: the one that was
-			// accepted first stays. The update goes on from it, since the one
-			// before may have ended here.
-			if !bytes.Equal(doc.Payload(), trusted.Payload()) {
-				u.log.Warn("the repository serves two timestamps of one version; keeping the first", "version", doc.Version())
+	var fetched []byte                                                                                           // nil: the trusted one stays
+	wanted := request{name: metadata.Timestamp, from: &u.metadataURLs, file: name, maxBytes: TimestampMaxLength} // step 1
+	err := u.fetch(ctx, wanted, func(source string, data []byte) error {
+		doc, err := u.verified(metadata.Timestamp, source, data) // step 2
+		if err != nil {
+			return err
+		}
+		if err := checkTimestamp(doc, source); err != nil {
+			return err
+		}
+		if trusted != nil { // step 3
+			switch {
+			case doc.Version() < trusted.Version():
+				return &RollbackError{Role: metadata.Timestamp, Version: doc.Version(), Trusted: trusted.Version(), Source: source}
+			case doc.Version() == trusted.Version():
+				// Nothing new, whatever else the file says: the one that was
+				// accepted first stays. The update goes on from it, since the one
+				// before may have ended here.
+				if !bytes.Equal(doc.Payload(), trusted.Payload()) {
+					u.log.Warn("the repository serves two timestamps of one version; keeping the first", "version", doc.Version())
+				}
+				return u.setTimestamp(trusted, true, u.cacheFile(name))
 			}
-			return u.setTimestamp(trusted, true, u.cacheFile(name))
+			now, before := doc.Meta()["snapshot.json"], trusted.Meta()["snapshot.json"]
+			if now.Version < before.Version {
+				return &RollbackError{Role: metadata.Snapshot, Version: now.Version, Trusted: before.Version,
+					In: fmt.Sprintf("timestamp v%d", doc.Version()), Source: source}
+			}
 		}
-		now, before := doc.Meta()["snapshot.json"], trusted.Meta()["snapshot.json"]
-		if now.Version < before.Version {
-			return &RollbackError{Role: metadata.Snapshot, Version: now.Version, Trusted: before.Version,
-				In: fmt.Sprintf("timestamp v%d", doc.Version()), Source: source}
-		}
-	}
-	if err := u.setTimestamp(doc, false, source); err != nil {
+		fetched = data
+		return u.setTimestamp(doc, false, source)
+	})
+	if err != nil || fetched == nil {
 		return err
 	}
-	return u.cache.save(name, data) // step 5
+	return u.cache.save(name, fetched) // step 5
 }
 
 func checkTimestamp(doc *metadata.Document, source string) error {
@@ -299,38 +312,38 @@ func (u *update) updateSnapshot(ctx context.Context) error {
 	if u.offline {
 		return &NotCachedError{Name: fmt.Sprintf("snapshot v%d", want.Version), Dir: u.cache.dir}
 	}
-	from := u.metadataURL + u.versioned(metadata.Snapshot, want.Version)
-	source := redact(from)
-	data, err := u.fetch(ctx, metadata.Snapshot, from, bound(want, SnapshotMaxLength)) // step 1
-	if err != nil {
-		return err
-	}
-	if err := u.asListed(metadata.Snapshot, source, data, want); err != nil { // step 2
-		return err
-	}
-	doc, err := u.verified(metadata.Snapshot, source, data) // step 3
-	if err != nil {
-		return err
-	}
-	if doc.Version() != want.Version { // step 4
-		return &VersionError{Role: metadata.Snapshot, Source: source, Want: want.Version, Got: doc.Version()}
-	}
-	if trusted != nil { // step 5
-		if doc.Version() < trusted.Version() { // stricter than the specification: the timestamp of before may be lost
-			return &RollbackError{Role: metadata.Snapshot, Version: doc.Version(), Trusted: trusted.Version(), Source: source}
+	var fetched []byte
+	wanted := request{name: metadata.Snapshot, from: &u.metadataURLs, file: u.versioned(metadata.Snapshot, want.Version), maxBytes: bound(want, SnapshotMaxLength)} // step 1
+	err := u.fetch(ctx, wanted, func(source string, data []byte) error {
+		if err := u.asListed(metadata.Snapshot, source, data, want); err != nil { // step 2
+			return err
 		}
-		in := fmt.Sprintf("snapshot v%d", doc.Version())
-		for _, file := range slices.Sorted(maps.Keys(trusted.Meta())) {
-			before, now := trusted.Meta()[file], doc.Meta()[file] // a role that is gone has version 0
-			if now.Version < before.Version {
-				return &RollbackError{Role: strings.TrimSuffix(file, ".json"), Version: now.Version, Trusted: before.Version, In: in, Source: source}
+		doc, err := u.verified(metadata.Snapshot, source, data) // step 3
+		if err != nil {
+			return err
+		}
+		if doc.Version() != want.Version { // step 4
+			return &VersionError{Role: metadata.Snapshot, Source: source, Want: want.Version, Got: doc.Version()}
+		}
+		if trusted != nil { // step 5
+			if doc.Version() < trusted.Version() { // stricter than the specification: the timestamp of before may be lost
+				return &RollbackError{Role: metadata.Snapshot, Version: doc.Version(), Trusted: trusted.Version(), Source: source}
+			}
+			in := fmt.Sprintf("snapshot v%d", doc.Version())
+			for _, file := range slices.Sorted(maps.Keys(trusted.Meta())) {
+				before, now := trusted.Meta()[file], doc.Meta()[file] // a role that is gone has version 0
+				if now.Version < before.Version {
+					return &RollbackError{Role: strings.TrimSuffix(file, ".json"), Version: now.Version, Trusted: before.Version, In: in, Source: source}
+				}
 			}
 		}
-	}
-	if err := set(doc, false, source); err != nil {
+		fetched = data
+		return set(doc, false, source)
+	})
+	if err != nil {
 		return err
 	}
-	return u.cache.save(name, data) // step 7
+	return u.cache.save(name, fetched) // step 7
 }
 
 // updateTargets fetches the top-level targets role.
@@ -365,15 +378,13 @@ func (u *update) loadTargets(ctx context.Context, delegator *metadata.Document, 
 	if !listed {
 		return fail(&UnlistedError{Role: role, In: metadata.Snapshot, Version: u.snapshot.Version(), Delegate: by})
 	}
-	from := u.metadataURL + u.versioned(role, want.Version)
-	source := redact(from)
-	if doc := u.fetched[role]; doc != nil {
+	if was, ok := u.fetched[role]; ok {
 		// It has been fetched for another delegator. Asking again would bring
 		// the same file.
-		if err := signedByDelegation(role, source, doc, delegator, by, d); err != nil {
+		if err := signedByDelegation(role, was.source, was.doc, delegator, by, d); err != nil {
 			return fail(err)
 		}
-		return verified(doc, true)
+		return verified(was.doc, true)
 	}
 	check := func(source string, data []byte) (*metadata.Document, error) {
 		if err := u.asListed(role, source, data, want); err != nil { // step 2
@@ -402,22 +413,24 @@ func (u *update) loadTargets(ctx context.Context, delegator *metadata.Document, 
 	if u.offline {
 		return fail(&NotCachedError{Name: fmt.Sprintf("%s v%d", role, want.Version), Dir: u.cache.dir})
 	}
-	data, err := u.fetch(ctx, role, from, bound(want, TargetsMaxLength)) // step 1
+	var fetched []byte
+	var got served
+	wanted := request{name: role, from: &u.metadataURLs, file: u.versioned(role, want.Version), maxBytes: bound(want, TargetsMaxLength)} // step 1
+	err := u.fetch(ctx, wanted, func(source string, data []byte) (err error) {
+		if got.doc, err = check(source, data); err != nil {
+			return err
+		}
+		fetched, got.source = data, source
+		return u.unexpired(role, source, got.doc) // step 5
+	})
 	if err != nil {
 		return fail(err)
 	}
-	doc, err := check(source, data)
-	if err != nil {
+	if err := u.cache.keep(file, fetched); err != nil { // step 6
 		return fail(err)
 	}
-	if err := u.unexpired(role, source, doc); err != nil { // step 5
-		return fail(err)
-	}
-	if err := u.cache.keep(file, data); err != nil { // step 6
-		return fail(err)
-	}
-	u.fetched[role] = doc
-	return verified(doc, false)
+	u.fetched[role] = got
+	return verified(got.doc, false)
 }
 
 // versioned is the file name of a role in the repository.

@@ -36,6 +36,10 @@ func (s site) with(name string, data []byte) site {
 type user interface {
 	refresh(ctx context.Context, from site, at time.Time) error
 	version(role string) int64 // that the last refresh has verified; 0: none
+	// find looks an artifact up in what the last refresh, which succeeded, came to;
+	// that no role lists it is errUnlisted.
+	find(ctx context.Context, path string) error
+	expired(err error) bool // of find: a role has expired
 }
 
 // kind is a client program. user makes one that trusts a root; dir is a folder
@@ -95,6 +99,16 @@ func (u *ours) version(role string) int64 {
 	return u.result.Targets.Version
 }
 
+func (u *ours) find(ctx context.Context, path string) error {
+	_, err := u.client.Target(ctx, path)
+	if errors.As(err, new(*client.TargetNotFoundError)) {
+		return errUnlisted
+	}
+	return err
+}
+
+func (u *ours) expired(err error) bool { return errors.As(err, new(*client.ExpiredError)) }
+
 // theirs is go-tuf. Its updater serves one refresh; what the next one remembers
 // lies in a folder.
 type theirs struct {
@@ -144,6 +158,17 @@ func (u *theirs) version(role string) int64 {
 	return u.client.Version(role)
 }
 
+func (u *theirs) find(ctx context.Context, path string) error {
+	u.ctx = ctx
+	_, err := u.client.Target(path)
+	if errors.Is(err, gotuf.ErrTargetNotFound) {
+		return errUnlisted
+	}
+	return err
+}
+
+func (u *theirs) expired(err error) bool { return gotuf.Expired(err) }
+
 // RehearsalError says that a client would fail with what was to be published.
 // Nothing was written.
 type RehearsalError struct {
@@ -161,6 +186,9 @@ func (e *RehearsalError) Unwrap() error { return e.Err }
 
 // Hint says what to do.
 func (e *RehearsalError) Hint() string {
+	if errors.Is(e.Err, gotuf.ErrKeyType) {
+		return "have a root signed without that key; if clients that are built with go-tuf may be left behind, name its type in key-types of " + repository.PolicyFile + " on main"
+	}
 	return "clients would fail the same way. See what the last merge changed, make an event that mends it, and run tufops online-sign"
 }
 
@@ -175,19 +203,21 @@ const maxStarts = 40
 // memory and at the time of the commit's judgement: with the live state in their
 // cache, and with nothing but a root. In between two writes it asks them wherever
 // the live state serves clients now and what they fetch by a fixed name changes.
-// A plan that replaces only the timestamp is tried from the newest root alone.
+// A plan that replaces only the timestamp is tried from the newest root alone. With
+// any other, clients that come from the newest root go on to the delegated roles,
+// see [rehearsal.lookUp].
 //
 // What a client could not do with the live state either is not held against the
 // plan.
 func (p *publisher) rehearse(ctx context.Context, l *live, pl *plan) error {
 	now := p.published().At()
-	p.report.Rehearsed = 0
+	p.report.Rehearsed, p.report.LookedUp = 0, 0
 	stages := p.stages(l, pl)
 	if len(stages) == 0 {
 		return nil // only pages
 	}
 	before, was := p.liveSite(l, now)
-	r := &rehearsal{publisher: p, now: now, before: before, was: was, stages: stages, full: !pl.timestampOnly()}
+	r := &rehearsal{publisher: p, live: l, plan: pl, now: now, before: before, was: was, stages: stages, full: !pl.timestampOnly()}
 	if l.recovered {
 		r.before = nil // who has seen it is lost, as the person has said
 	}
@@ -220,11 +250,16 @@ func (p *publisher) excuse(ctx context.Context, k kind, failure error) error {
 
 type rehearsal struct {
 	*publisher
+	live   *live
+	plan   *plan
 	now    time.Time
-	before site      // nil: no client can update to what is live
-	was    time.Time // when clients have updated to it: now, or before it expired
-	stages []stage
-	full   bool
+	before site // nil: no client can update to what is live
+	// beforeRoles is before with the delegated roles, as far as they are there;
+	// nil until somebody asks.
+	beforeRoles site
+	was         time.Time // when clients have updated to it: now, or before it expired
+	stages      []stage
+	full        bool
 }
 
 // stage is what clients see after a write.
@@ -317,6 +352,11 @@ func (r *rehearsal) play(ctx context.Context, k kind) error {
 			continue
 		}
 		r.report.Rehearsed++
+		if i == 0 && r.full {
+			if err := r.lookUp(ctx, k, u, roots[i], end); err != nil {
+				return err
+			}
+		}
 	}
 	if r.before == nil {
 		return nil

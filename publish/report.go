@@ -36,6 +36,7 @@ type DestinationReport struct {
 	// Rehearsed counts the updates of clients that succeeded before the first
 	// byte was written.
 	Rehearsed int          `json:"rehearsed"`
+	LookedUp  int          `json:"looked_up"` // artifacts that they found, through delegations, each client for itself
 	ReadBack  *ReadBack    `json:"read_back,omitempty"`
 	Prune     *PruneReport `json:"prune,omitempty"`
 	// Lost says what the destination cannot do: see [Guarantees.Lost].
@@ -86,12 +87,13 @@ const (
 	NoteResigned          = "signatures-changed"    // a role has new signatures over the content that is live
 	NoteChangedMeanwhile  = "changed-meanwhile"     // another publisher was at work
 	NoteNotRehearsed      = "not-rehearsed"         // a client that could not update before either
+	NoteLookupFails       = "lookup-fails"          // a delegated role that a client cannot read, as before or since it has expired
 	NoteExpiresSoon       = "expires-soon"          // people must sign
 	NoteRecovered         = "fast-forward-given-up" // versions at the destination that a person gave up
 )
 
 // alarms are the notes that somebody should look at even if all is well again.
-var alarms = []string{NoteTimestampReplaced, NoteRestarted, NoteWindow, NoteNotRehearsed, NoteExpiresSoon, NoteRecovered}
+var alarms = []string{NoteTimestampReplaced, NoteRestarted, NoteWindow, NoteNotRehearsed, NoteLookupFails, NoteExpiresSoon, NoteRecovered}
 
 // Text is the report for a person.
 func (r *Report) Text() string {
@@ -147,7 +149,7 @@ func (r *Report) destination(b *strings.Builder, d DestinationReport) {
 		}
 	}
 	if d.Rehearsed > 0 {
-		fmt.Fprintf(b, "  rehearsed %d client updates\n", d.Rehearsed)
+		fmt.Fprintf(b, "  rehearsed %d client updates, %d artifacts looked up\n", d.Rehearsed, d.LookedUp)
 	}
 	if back := d.ReadBack; back != nil {
 		fmt.Fprintf(b, "  read back through %s: root v%d, timestamp v%d\n", escape.Terminal(back.URL), back.Root, back.Timestamp)

@@ -962,7 +962,7 @@ func TestReportText(t *testing.T) {
     metadata/2.root.json (2346 bytes)
     metadata/index.html (HTML bytes)
     metadata/status.json (STATUS bytes)
-  rehearsed 12 client updates
+  rehearsed 12 client updates, 2 artifacts looked up
   note: root version 2 does not accept what is live; timestamp version 3, which old and new root accept, goes out before it [timestamp-before-root]
 `
 	sized := func(s string) string {

@@ -17,12 +17,12 @@ import (
 // altered.
 func AttestationDir(k *metadata.Key) string { return "keys/" + k.Fingerprint() }
 
-// KeyAttestation is what keys/ says of one key.
+// KeyAttestation is what keys/ says of one key, or that it says nothing.
 type KeyAttestation struct {
 	KeyID string `json:"keyid"`
 	Owner string `json:"owner"`
 	Holds bool   `json:"holds"`
-	Text  string `json:"text"`           // the facts on one line, or why it does not hold
+	Text  string `json:"text"`           // the facts on one line, or why none holds
 	Note  string `json:"note,omitempty"` // what is known against such devices
 
 	// What the device says, where it was made by who it should be. A key can be
@@ -197,18 +197,27 @@ func (j *judge) attested() map[string]*KeyAttestation {
 	return j.attestations
 }
 
-// attestationsOf are those of keys that may sign a role, or that its file names,
-// by owner and keyid.
+// attestationsOf are those of people's keys that may sign a role, or that its file
+// names, by owner and keyid. Where keys/ has something for one of them, those that
+// it has nothing for stand there too.
 func (j *judge) attestationsOf(role string, doc *metadata.Document) []KeyAttestation {
 	var list []KeyAttestation
+	some := false
 	seen := map[string]bool{}
 	add := func(keys map[string]*metadata.Key) {
 		for _, id := range sortedKeys(keys) {
 			print := keys[id].Fingerprint()
-			if a := j.attested()[print]; a != nil && !seen[print] {
-				seen[print] = true
-				list = append(list, *a)
+			if keys[id].Owner == "" || seen[print] {
+				continue
 			}
+			seen[print] = true
+			a := j.attested()[print]
+			if a == nil {
+				a = &KeyAttestation{KeyID: id, Owner: keys[id].Owner, Text: noAttestation}
+			} else {
+				some = true
+			}
+			list = append(list, *a)
 		}
 	}
 	if d, ok := j.event.Proposed.Delegation(role); ok {
@@ -216,6 +225,9 @@ func (j *judge) attestationsOf(role string, doc *metadata.Document) []KeyAttesta
 	}
 	if d := doc.Delegations(); d != nil {
 		add(d.Keys)
+	}
+	if !some {
+		return nil
 	}
 	slices.SortFunc(list, func(a, b KeyAttestation) int {
 		return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.KeyID, b.KeyID))

@@ -97,7 +97,9 @@ func TestAttested(t *testing.T) {
 		required string // the message where attested keys are required; "": none
 		optional string // "": the same, as a warning; "-": nothing is said
 	}{
-		{"nothing", nil, "keys/ holds nothing for it", "-"},
+		{"nothing", nil, "keys/ holds nothing for it", ""},
+		{"nothing for two", func(w *World) { w.Edit("root", func(s object) { AddKey(s, "root", "zoe") }) },
+			"new keys are not attested, keys/ holds nothing for them: @dave (keyid " + Key("dave").ID + "), @zoe (keyid " + Key("zoe").ID + ")", ""},
 		{"an attestation", func(w *World) { m.attest(w, "dave", "dave", 11, always) }, "", ""},
 		{"nothing, and others are attested", func(w *World) { m.attest(w, "alice", "alice", 11, always) }, "keys/ holds nothing for it", ""},
 		{"an attestation of another key", func(w *World) { m.attest(w, "alice", "dave", 11, always) }, "the attestation is of another key of YubiKey 11", ""},
@@ -173,8 +175,34 @@ func TestAttested(t *testing.T) {
 	}
 }
 
-// TestAttestedFacts: the facts stand in the status, and only of keys that have
-// some.
+// TestAttestedKnown: somebody's key that main lists gets another role. Nothing new
+// is lacking; where the policy asks for attestations, it asks again.
+func TestAttestedKnown(t *testing.T) {
+	w := New(t)
+	w.Edit("targets", func(s object) {
+		s["version"] = int64(2)
+		AddKey(s, "releases", "alice")
+	})
+	w.Sign("targets", "alice").Commit("event")
+	for level, want := range map[repository.Level]string{"": "", repository.LevelWarning: "", repository.LevelError: "error"} {
+		p := repository.Policy{}
+		if level != "" {
+			p.Rules = map[string]repository.Decision{"key-not-attested": {Level: level}}
+		}
+		got := ""
+		for _, f := range w.Status(p).AllFindings() {
+			if f.Rule == "key-not-attested" {
+				got += string(f.Level)
+			}
+		}
+		if got != want {
+			t.Errorf("by the policy %q: found %q, want %q", level, got, want)
+		}
+	}
+}
+
+// TestAttestedFacts: the facts stand in the status, and which of the other keys
+// have none.
 func TestAttestedFacts(t *testing.T) {
 	m := newDeviceMaker(t)
 	w := New(t)
@@ -188,7 +216,10 @@ func TestAttestedFacts(t *testing.T) {
 			continue
 		}
 		got, err := json.Marshal(r.Attestations)
-		want := `[{"keyid":"` + Key("carol").ID + `","owner":"@carol","holds":false,"text":"the PIN policy of the key is never, not always","note":"` + advice + `",` +
+		none := func(name string) string {
+			return `{"keyid":"` + Key(name).ID + `","owner":"@` + name + `","holds":false,"text":"keys/ holds nothing for it"},`
+		}
+		want := `[` + none("alice") + none("bob") + `{"keyid":"` + Key("carol").ID + `","owner":"@carol","holds":false,"text":"the PIN policy of the key is never, not always","note":"` + advice + `",` +
 			`"device":{"serial":78,"firmware":"5.4.3","form_factor":"USB-A keychain","slot":"9c","pin_policy":"never","touch_policy":"always"}},` +
 			`{"keyid":"` + Key("dave").ID + `","owner":"@dave","holds":true,"text":"YubiKey 77 (firmware 5.4.3, USB-A keychain), slot 9c, PIN always, touch always","note":"` + advice + `",` +
 			`"device":{"serial":77,"firmware":"5.4.3","form_factor":"USB-A keychain","slot":"9c","pin_policy":"always","touch_policy":"always"}}]`

@@ -343,6 +343,8 @@ type Status struct {
 	Roles    []RoleStatus `json:"roles"`
 	Findings []Finding    `json:"findings"` // of the event as a whole and of its merge result
 	Silenced []Silenced   `json:"silenced,omitempty"`
+	// Overridden is what commits of the event claim; it decides about nothing.
+	Overridden []Override `json:"overridden,omitempty"`
 	// Profile is how the event would leave the repository, by the profile that
 	// .tufops.yaml names; nil where it names none.
 	Profile *ProfileStatus `json:"profile,omitempty"`
@@ -379,8 +381,8 @@ type RoleStatus struct {
 	Invites         []string         `json:"invites"` // people invited to a role that this role delegates
 	Artifacts       []ArtifactChange `json:"artifacts"`
 	Findings        []Finding        `json:"findings"`
-	// Attestations are what keys/ says of keys that may sign the role, or that its
-	// file names.
+	// Attestations are what keys/ says of people's keys that may sign the role, or
+	// that its file names; none where it says nothing of any.
 	Attestations []KeyAttestation `json:"attestations,omitempty"`
 
 	baseline *metadata.Document
@@ -454,6 +456,9 @@ func (e *Event) Status(ctx context.Context, now time.Time, policy Policy) (*Stat
 		s.Complete = s.Complete && !f.Blocks()
 	}
 	s.Silenced = j.silenced
+	if s.Overridden, j.err = e.overridden(ctx); j.err != nil {
+		return nil, j.err
+	}
 	attested := e.options.Attested
 	if attested == nil {
 		attested = policy.Attested

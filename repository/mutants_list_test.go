@@ -13,6 +13,8 @@ var survivors = []claim{
 	{"spec version * 1.0.99", "major version 1"},
 	{"number * 2^53", "every reader can hold it"},
 	{"number * 2^53 in a list of objects", "the same"},
+	{"number * -2^53", "the same"},
+	{"number * -2^53 in a list of objects", "the same"},
 	{"period * signing 1", "a short signing period is a period"},
 	{"removed *x-tuf-on-ci-signing-period", "a missing one means half the expiry period"},
 	{"size * beyond root's limit", "targets may be larger than root"},

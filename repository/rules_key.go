@@ -79,7 +79,7 @@ var (
 		Title:   "a new key that may be in a file",
 		Stops:   "a key that was to be made in hardware can be copied",
 		Source:  "sigstore/root-signing#1364: the check was lost in a migration",
-		Breaks:  "a key that the event adds for a person has no hardware attestation in keys/, or one that does not hold: its certificates do not lead to Yubico or a root of attestation-roots, are about another key or slot, the key signs without PIN and touch each time, the firmware is older than 4.3.5, or the same device attests another key of the role; while keys/ is empty only if .tufops.yaml asks for it",
+		Breaks:  "a key that the event adds for a person has no hardware attestation in keys/, or one that does not hold: its certificates do not lead to Yubico or a root of attestation-roots, are about another key or slot, the key signs without PIN and touch each time, the firmware is older than 4.3.5, or the same device attests another key of the role; a key that a role of main lists for that person counts as new only if .tufops.yaml requires attestations",
 		Example: "the new key of @dave (keyid 14a683edf8761d00dc57b7c9a45b52da052abf8283cbda1070ddf9c99336058e) is not attested: keys/ holds nothing for it",
 		Hint:    "have @dave attest the key on its device, and commit the attestation below keys/: tufops-sign keys attest",
 	})
@@ -426,35 +426,71 @@ func (v view) inviteAcceptedByOther(f *findings) {
 	}
 }
 
-// keyNotAttested shows a new key that can be copied, since nothing says that it
-// was made in hardware. Keys that are there already are not judged: an
+// keyNotAttested shows new keys that can be copied, since nothing says that they
+// were made in hardware. Keys that are there already are not judged: an
 // emergency must not wait for the attestation of an old one.
 //
-// Where keys/ has nothing for anybody the repository does not attest keys, and
-// nothing is said, unless the policy asks for it.
+// Those for which keys/ has nothing are one finding, since that is one lack: who
+// begins a repository without attesting keys is told once, and not again where a
+// known key gets another role, unless the policy asks for it. An attestation that
+// does not hold is a finding of its own.
 func (v view) keyNotAttested(f *findings) {
-	attested, required := v.event.options.Attested, v.policy.Rules[keyNotAttested.Name].Level == LevelError
-	if attested == nil && !required && len(v.state.Files("keys")) == 0 {
-		return
-	}
+	const commit = "commit the attestation below keys/: tufops-sign keys attest"
+	var without []string
 	for _, k := range v.newKeys() {
-		why := ""
-		if attested != nil {
-			var err error
-			if why, err = attested(v.ctx, v.state, k); err != nil {
-				v.failed(fmt.Errorf("attestation of the key of %s (keyid %s): %w", k.Owner, k.ID, err))
-				return
+		why, err := v.notAttested(k)
+		switch name := fmt.Sprintf("%s (keyid %s)", k.Owner, k.ID); {
+		case err != nil:
+			v.failed(fmt.Errorf("attestation of the key of %s: %w", name, err))
+			return
+		case why == noAttestation:
+			if v.policy.Rules[keyNotAttested.Name].Level == LevelError || !v.from.lists(k) {
+				without = append(without, name)
 			}
-		} else if a := v.attested()[k.Fingerprint()]; a == nil {
-			why = noAttestation
-		} else if !a.Holds {
-			why = a.Text
-		}
-		if why != "" {
-			f.add(keyNotAttested, v.file(), fmt.Sprintf("have %s attest the key on its device, and commit the attestation below keys/: tufops-sign keys attest", k.Owner),
-				"the new key of %s (keyid %s) is not attested: %s", k.Owner, k.ID, why)
+		case why != "":
+			f.add(keyNotAttested, v.file(), fmt.Sprintf("have %s attest the key on its device, and "+commit, k.Owner),
+				"the new key of %s is not attested: %s", name, why)
 		}
 	}
+	switch len(without) {
+	case 0:
+	case 1:
+		owner, _, _ := strings.Cut(without[0], " ")
+		f.add(keyNotAttested, v.file(), fmt.Sprintf("have %s attest the key on its device, and "+commit, owner),
+			"the new key of %s is not attested: %s", without[0], noAttestation)
+	default:
+		f.add(keyNotAttested, v.file(), "have each attest their key on its device, and "+commit,
+			"new keys are not attested, keys/ holds nothing for them: %s", strings.Join(without, ", "))
+	}
+}
+
+// lists reports whether a role of the state can be signed with a key.
+func (s *State) lists(k *metadata.Key) bool {
+	for _, role := range append([]string{metadata.Root}, s.TargetsRoles()...) {
+		for _, d := range s.Delegations(role) {
+			for _, id := range d.KeyIDs {
+				if old := d.Keys[id]; old != nil && old.Owner == k.Owner && old.Fingerprint() == k.Fingerprint() {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// notAttested says why nothing shows that a key was made in hardware; empty where
+// something does.
+func (v view) notAttested(k *metadata.Key) (string, error) {
+	if attested := v.event.options.Attested; attested != nil {
+		return attested(v.ctx, v.state, k)
+	}
+	switch a := v.attested()[k.Fingerprint()]; {
+	case a == nil:
+		return noAttestation, nil
+	case !a.Holds:
+		return a.Text, nil
+	}
+	return "", nil
 }
 
 // onlineURIUnpinned stops a key URI that nothing can be signed with, or that names

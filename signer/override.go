@@ -55,3 +55,18 @@ func overridden(p repository.Policy, override map[string]string) repository.Poli
 	p.Rules = rules
 	return p
 }
+
+// record adds to the message of a commit of signatures what they were given in
+// spite of, and why: the maintainers and the next signer look there.
+func (s *session) record(p *plan, message string) string {
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(s.Override)) {
+		if slices.ContainsFunc(p.status.AllFindings(), func(f repository.Finding) bool { return f.Rule == name && f.Level == repository.LevelError }) {
+			lines = append(lines, repository.OverrideTrailer(name, s.Override[name]))
+		}
+	}
+	if len(lines) == 0 {
+		return message
+	}
+	return message + "\n\n" + strings.Join(lines, "\n")
+}

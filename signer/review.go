@@ -52,6 +52,10 @@ func (sn *session) reviewText(ctx context.Context, pl *plan) *page {
 		p.blank()
 		p.fold(4, "Not shown, by .tufops.yaml on main: %d of %s: %s", q.Findings, q.Rule, q.Reason)
 	}
+	for _, o := range s.Overridden {
+		p.blank()
+		p.fold(4, "Commit %.12s, by %s, says that they signed in spite of %s: %s. Nothing is decided by that; ask them.", o.Commit, o.Author, o.Rule, o.Reason)
+	}
 	p.blank()
 	for _, rule := range slices.Sorted(maps.Keys(sn.Override)) {
 		p.fold(4, "You override %s: %s. That lets you sign; it changes nothing for anybody else, and the event stays incomplete while the error stands.", rule, sn.Override[rule])

@@ -852,9 +852,9 @@ func (s *session) finish(ctx context.Context, p *plan, c change, signatures []si
 	switch {
 	case len(signed) == 0:
 	case c.together && len(p.files) > 0:
-		head, err = s.commit(ctx, p.start.head, overlay(p.files, signed), c.message)
+		head, err = s.commit(ctx, p.start.head, overlay(p.files, signed), s.record(p, c.message))
 	default:
-		head, err = s.commit(ctx, p.head, signed, c.signing)
+		head, err = s.commit(ctx, p.head, signed, s.record(p, c.signing))
 	}
 	if err != nil {
 		return "", nil, err

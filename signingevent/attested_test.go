@@ -21,7 +21,7 @@ func TestAttestations(t *testing.T) {
 	text, markdown := signingevent.Text(s), signingevent.Markdown(s)
 	for _, want := range []string{
 		"  attested    @alice (key 01234567): YubiKey 7 (firmware 5.4.3), slot 9c, PIN always, touch always\n                  it is old\n",
-		"(key fedcba98): does not hold: its issuer calls itself",
+		"(key fedcba98): not attested: its issuer calls itself",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the text lacks %q:\n%s", want, text)
@@ -30,7 +30,7 @@ func TestAttestations(t *testing.T) {
 	if strings.Contains(text, "\x1b") || strings.Contains(text, "<b>\n") {
 		t.Errorf("the text holds what a stranger wrote as it is:\n%s", text)
 	}
-	if !strings.Contains(markdown, "Attested keys of `root`:\n\n* ") || !strings.Contains(markdown, "<br>it is old\n* ") {
+	if !strings.Contains(markdown, "Attestations of the keys of `root`:\n\n* ") || !strings.Contains(markdown, "<br>it is old\n* ") {
 		t.Errorf("the Markdown lacks the attestations:\n%s", markdown)
 	}
 	if strings.Contains(markdown, "<b>") || strings.Contains(markdown, "\n@carol") {

@@ -73,6 +73,9 @@ func Text(s *repository.Status) string {
 	for _, q := range s.Silenced {
 		fmt.Fprintf(&b, "\nNot shown, by .tufops.yaml on main: %d of %s\n    reason: %s\n", q.Findings, q.Rule, t(q.Reason))
 	}
+	for _, o := range s.Overridden {
+		fmt.Fprintf(&b, "\nCommit %.12s, by %s, says that they signed in spite of %s; nothing is decided by that\n    reason: %s\n", o.Commit, t(o.Author), o.Rule, t(o.Reason))
+	}
 	if s.Profile != nil {
 		fmt.Fprintf(&b, "\n%s\n", ProfileText(s.Profile))
 	}
@@ -86,7 +89,7 @@ func attestation(a repository.KeyAttestation) string {
 	if a.Holds {
 		return fmt.Sprintf("%s (key %.8s): %s", a.Owner, a.KeyID, a.Text)
 	}
-	return fmt.Sprintf("%s (key %.8s): does not hold: %s", a.Owner, a.KeyID, a.Text)
+	return fmt.Sprintf("%s (key %.8s): not attested: %s", a.Owner, a.KeyID, a.Text)
 }
 
 // ProfileText says for a terminal which demands of a profile are met.
@@ -373,7 +376,7 @@ func Markdown(s *repository.Status) string {
 			}
 		}
 		if len(r.Attestations) > 0 {
-			fmt.Fprintf(&b, "\nAttested keys of %s:\n\n", code(r.Role))
+			fmt.Fprintf(&b, "\nAttestations of the keys of %s:\n\n", code(r.Role))
 			for _, a := range r.Attestations {
 				fmt.Fprintf(&b, "* %s", plain(attestation(a)))
 				if a.Note != "" {
@@ -393,6 +396,9 @@ func Markdown(s *repository.Status) string {
 	}
 	for _, q := range s.Silenced {
 		fmt.Fprintf(&b, "\nNot shown, by .tufops.yaml on main: %d of %s (%s)\n", q.Findings, code(q.Rule), plain(q.Reason))
+	}
+	for _, o := range s.Overridden {
+		fmt.Fprintf(&b, "\nCommit %.12s, by %s, says that they signed in spite of %s (%s). Nothing is decided by that.\n", o.Commit, plain(o.Author), code(o.Rule), plain(o.Reason))
 	}
 	markdownRehearsal(&b, s.Rehearsal)
 	fmt.Fprintf(&b, "\n<sub>commit %.12s, known-good %.12s</sub>\n", s.Commit, s.Base)

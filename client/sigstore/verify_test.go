@@ -6,14 +6,17 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
@@ -141,6 +144,13 @@ func TestGood(t *testing.T) {
 			if err != nil || !reflect.DeepEqual(proof, again) {
 				t.Errorf("by digest: %+v, %v; by file: %+v", again, err, proof)
 			}
+			alone, err := sigstore.ReadFor(bytes.NewReader(artifact), sigstoretest.JSON(b))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if again, err = v.Verify(sigstoretest.JSON(b), alone, policy(t, s)); err != nil || !reflect.DeepEqual(proof, again) {
+				t.Errorf("by what the bundle speaks of: %+v, %v; by file: %+v", again, err, proof)
+			}
 			if proof.Artifact != named.String() || proof.PredicateType != s.Predicate || proof.Bundle != "v0.3" {
 				t.Errorf("artifact %s, predicate %q, bundle %s", proof.Artifact, proof.PredicateType, proof.Bundle)
 			}
@@ -175,6 +185,59 @@ func TestGood(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Of an artifact no digest is taken that its bundle does not speak of, but SHA-256,
+// by which people know it; and all are taken where the bundle cannot be read. The
+// verdict is that over all digests.
+func TestReadFor(t *testing.T) {
+	message, attestation := signings()["message, rekor v1"], signings()["attestation, rekor v1"]
+	by := func(algorithm protocommon.HashAlgorithm) []byte {
+		return sigstoretest.JSON(here.Sign(message), func(b *protobundle.Bundle) { b.GetMessageSignature().MessageDigest.Algorithm = algorithm })
+	}
+	subject := func(names ...string) []byte {
+		sums := map[string]string{}
+		for _, n := range names {
+			sums[n] = "00"
+		}
+		return sigstoretest.JSON(here.Sign(attestation), func(b *protobundle.Bundle) {
+			b.GetDsseEnvelope().Payload = must(json.Marshal(map[string]any{"_type": "https://in-toto.io/Statement/v1", "predicateType": "https://predicate.test/v1",
+				"subject": []any{map[string]any{"name": "another", "digest": map[string]string{"sha256": "00"}}, map[string]any{"name": "this", "digest": sums}}}))
+		})
+	}
+	all := []string{"sha256", "sha512", "sha384"}
+	for what, c := range map[string]struct {
+		bundle []byte
+		want   []string
+	}{
+		"message":                  {sigstoretest.JSON(here.Sign(message)), []string{"sha256"}},
+		"message by SHA-384":       {by(protocommon.HashAlgorithm_SHA2_384), []string{"sha256", "sha384"}},
+		"message by SHA-512":       {by(protocommon.HashAlgorithm_SHA2_512), []string{"sha256", "sha512"}},
+		"attestation":              {sigstoretest.JSON(here.Sign(attestation)), []string{"sha256"}},
+		"attestation of a SHA-512": {subject("sha512"), []string{"sha256", "sha512"}},
+		"of a SHA-384":             {subject("sha384", "gitCommit"), []string{"sha256", "sha384"}},
+		"of several":               {subject("sha512", "sha384", "sha256"), all},
+		"a real one":               {testData(t, "bundles/sigstore.js@2.0.0-provenance.sigstore.json"), []string{"sha256", "sha512"}},
+		"no bundle":                {[]byte("{}"), all},
+		"cut off":                  {sigstoretest.JSON(here.Sign(message))[:100], all},
+		"empty":                    {nil, all},
+		"too long":                 {make([]byte, sigstore.MaxBundle+1), all},
+		"an attestation of what is unknown": {sigstoretest.JSON(here.Sign(attestation), func(b *protobundle.Bundle) {
+			b.GetDsseEnvelope().PayloadType = "text/plain"
+		}), all},
+	} {
+		a, err := sigstore.ReadFor(bytes.NewReader(artifact), c.bundle)
+		if err != nil || !slices.Equal(a.Algorithms(), c.want) {
+			t.Errorf("%s: takes %v, %v, want %v", what, a.Algorithms(), err, c.want)
+		}
+		if every := digests(t, artifact); a.String() != every.String() || !slices.Equal(every.Algorithms(), all) {
+			t.Errorf("%s: %s, by Read %s", what, a, every)
+		}
+	}
+	broken := errors.New("the disk is gone")
+	if _, err := sigstore.ReadFor(iotest.ErrReader(broken), nil); !errors.Is(err, broken) {
+		t.Errorf("a reader that fails: %v", err)
 	}
 }
 

@@ -83,7 +83,7 @@ func newApp(env cli.Env) *urfave.App {
 				Description: "Example:\n" +
 					"  tufops-client refresh --metadata-dir tuf \\\n" +
 					"    --metadata-url https://tuf.example.org/metadata",
-				Flags:  flags(required(metadataDir), required(metadataURL), at),
+				Flags:  append(flags(required(metadataDir), required(metadataURL), at), mirrorFlag()),
 				Action: func(c *urfave.Context) error { return refresh(c, env) },
 			},
 			{
@@ -99,13 +99,16 @@ func newApp(env cli.Env) *urfave.App {
 					"    --target-dir . --target-name trusted_root.json",
 				Flags: append(flags(required(metadataDir), required(metadataURL), required(targetsURL),
 					&urfave.StringFlag{Name: "target-dir", Required: true, Usage: "store the artifacts in `DIR`"}, at),
-					&urfave.StringSliceFlag{Name: "target-name", Required: true, Usage: "fetch the artifact `PATH`; may be repeated"}),
+					&urfave.StringSliceFlag{Name: "target-name", Required: true, Usage: "fetch the artifact `PATH`; may be repeated"}, mirrorFlag()),
 				Action: func(c *urfave.Context) error { return download(c, env) },
 			},
 			artifactCommand(env, "trusted-root", "print the repository's verified trusted_root.json", "trusted_root.json",
 				"Examples:\n"+
 					"  tufops-client trusted-root --root root.json \\\n"+
 					"    --metadata-url https://tuf.example.org/metadata\n"+
+					"  tufops-client trusted-root --root root.json \\\n"+
+					"    --metadata-url https://tuf.example.org/metadata \\\n"+
+					"    --mirror https://mirror.example.net/tuf/metadata\n"+
 					"  tufops-client trusted-root --metadata-dir tuf --offline --output trust.json\n"+
 					"  tufops-client trusted-root --instance sigstore"),
 			artifactCommand(env, "signing-config", "print the verified signing configuration", "signing_config.v0.2.json",
@@ -158,6 +161,26 @@ func beside(metadataURL string) string {
 	return u.JoinPath("..", "targets").String()
 }
 
+func mirrorFlag() *urfave.StringSliceFlag {
+	return &urfave.StringSliceFlag{Name: "mirror", Usage: "where that place fails, ask the mirror with the metadata at `URL` and targets beside it (with --instance below it); may be repeated, asked in order"}
+}
+
+// mirrors are the places that --mirror names. targets says where a mirror has its
+// artifacts.
+func mirrors(c *urfave.Context, targets func(metadataURL string) string) (list []client.Mirror, err error) {
+	for _, text := range c.StringSlice("mirror") {
+		if text == "" {
+			return nil, cli.Usagef("--mirror is empty")
+		}
+		base, err := location("mirror", text)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, client.Mirror{MetadataURL: base, TargetsURL: targets(base)})
+	}
+	return list, nil
+}
+
 // newClient makes the client that the flags describe.
 func newClient(c *urfave.Context, env cli.Env, o client.Options, metadataURL, targetsURL string) (*client.Client, cli.Common, error) {
 	common, err := cli.ParseCommon(c, env)
@@ -173,6 +196,11 @@ func newClient(c *urfave.Context, env cli.Env, o client.Options, metadataURL, ta
 	}
 	if o.TargetsURL, err = location("target-base-url", targetsURL); err != nil {
 		return nil, common, err
+	}
+	if o.Mirrors == nil {
+		if o.Mirrors, err = mirrors(c, beside); err != nil {
+			return nil, common, err
+		}
 	}
 	cl, err := client.New(o)
 	return cl, common, err

@@ -50,6 +50,7 @@ func checkCommand(env cli.Env, metadataDir, metadataURL, at urfave.StringFlag) *
 			&urfave.StringFlag{Name: "compare-source", Usage: "root.json and timestamp.json are those in `DIR`, byte for byte"},
 			&urfave.IntFlag{Name: "valid-days", Usage: "all roles are valid `N` days from now"},
 			&urfave.IntFlag{Name: "offline-valid-days", Usage: "root and all targets roles are valid `N` days from now"},
+			&urfave.StringSliceFlag{Name: "mirror", Usage: "the mirror with the metadata at `URL` serves the same; may be repeated"},
 			&urfave.StringSliceFlag{Name: "expected-artifact", Usage: "the artifact `PATH` is there; may be repeated"},
 			&urfave.BoolFlag{Name: "all-artifacts", Usage: "every artifact is there"},
 			&metadataDir,
@@ -100,6 +101,9 @@ func check(c *urfave.Context, env cli.Env) error {
 	}
 	if o.TargetsURL == "" {
 		o.TargetsURL = beside(o.MetadataURL)
+	}
+	if o.Mirrors, err = mirrors(c, beside); err != nil {
+		return err
 	}
 	if o.RootFile = c.String("initial-root"); o.RootFile != "" {
 		if o.Root, err = client.ReadRoot(o.RootFile); err != nil {

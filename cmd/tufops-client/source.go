@@ -20,6 +20,7 @@ func sourceFlags() []urfave.Flag {
 		&urfave.StringFlag{Name: "metadata-dir", Usage: "keep verified metadata in `DIR`"},
 		&urfave.StringFlag{Name: "metadata-url", Usage: "the repository's metadata is at `URL` (http, https, file, or a path)"},
 		&urfave.StringFlag{Name: "target-base-url", Usage: "the repository's artifacts are at `URL` (default: targets beside the metadata)"},
+		mirrorFlag(),
 		&urfave.StringFlag{Name: "instance", Usage: "the repository is that of the Sigstore instance `NAME`: sigstore or staging, from an embedded root, or a URL"},
 		&urfave.StringFlag{Name: "root", Usage: "start from the root.json in `FILE` (default: what init put into the metadata directory)"},
 		&urfave.BoolFlag{Name: "offline", Usage: "use the metadata directory only"},
@@ -89,6 +90,12 @@ func fetch(c *urfave.Context, env cli.Env, name, instance string) (*fetched, err
 			return nil, err
 		}
 		targetsURL = beside(base)
+	}
+	if instance != "" { // whose mirrors are laid out like it
+		var err error
+		if o.Mirrors, err = mirrors(c, func(url string) string { return sigstore.At(url).TargetsURL }); err != nil {
+			return nil, err
+		}
 	}
 	cl, common, err := newClient(c, env, o, metadataURL, targetsURL)
 	if err != nil {

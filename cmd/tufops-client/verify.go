@@ -171,12 +171,13 @@ func policyOf(c *urfave.Context) (p sigstore.Policy, err error) {
 	return p, err
 }
 
-// artifactOf takes the digests of a file. What is no file may be a digest.
-func artifactOf(name string) (sigstore.Artifact, error) {
+// artifactOf takes the digests of a file that the bundle may be about. What is no
+// file may be a digest.
+func artifactOf(name string, bundle []byte) (sigstore.Artifact, error) {
 	f, err := os.Open(name)
 	if err == nil {
 		defer f.Close()
-		a, rerr := sigstore.Read(f)
+		a, rerr := sigstore.ReadFor(f, bundle)
 		if rerr == nil {
 			return a, nil
 		}
@@ -236,7 +237,7 @@ func verify(c *urfave.Context, env cli.Env, otherwise string) error {
 	if err != nil {
 		return err
 	}
-	artifact, err := artifactOf(name)
+	artifact, err := artifactOf(name, bundle)
 	if err != nil {
 		return err
 	}

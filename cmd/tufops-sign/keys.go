@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,6 +19,7 @@ import (
 
 	attest "github.com/tufops/tufops/internal/attestation"
 	"github.com/tufops/tufops/internal/cli"
+	"github.com/tufops/tufops/internal/escape"
 	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/internal/wholefile"
 	"github.com/tufops/tufops/internal/yubikey"
@@ -44,12 +46,21 @@ func keysListCommand(env cli.Env) *urfave.Command {
 left for the PIN, and which of its secrets are still the factory's. It asks for
 nothing and changes nothing.
 
-Example:
-  tufops-sign keys list`,
+Examples:
+  tufops-sign keys list
+  tufops-sign keys list --format json`,
+		Flags: []urfave.Flag{&urfave.StringFlag{Name: "format", Value: "text", Usage: "print `text|json`"}},
 		Action: func(c *urfave.Context) error {
+			format := c.String("format")
+			if format != "text" && format != "json" {
+				return cli.Usagef("--format is text or json, not %q", format)
+			}
 			devices, err := yubikey.List(c.Context)
 			if err != nil {
 				return err
+			}
+			if format == "json" {
+				return printTokens(env, devices)
 			}
 			if len(devices) == 0 {
 				fmt.Fprintln(env.Stdout, yubikey.ErrNoToken)
@@ -104,6 +115,68 @@ func describe(d yubikey.Device) string {
 	return b.String()
 }
 
+// tokenList is what keys list prints as JSON, see schema/keys-list.schema.json.
+type tokenList struct {
+	Schema int         `json:"schema"`
+	Tokens []tokenJSON `json:"tokens"`
+}
+
+// tokenJSON is a token: what can be seen of it, or what is wrong with it.
+type tokenJSON struct {
+	Name       string       `json:"name"`
+	Serial     uint32       `json:"serial,omitempty"`
+	Problem    string       `json:"problem,omitempty"`
+	Firmware   string       `json:"firmware,omitempty"`
+	FormFactor string       `json:"form_factor,omitempty"`
+	Key        *keyJSON     `json:"key,omitempty"`
+	PINTries   *int         `json:"pin_tries,omitempty"`
+	Factory    *factoryJSON `json:"factory,omitempty"`
+}
+
+// keyJSON is the key in slot 9c.
+type keyJSON struct {
+	Kind     string `json:"kind"`
+	SHA256   string `json:"sha256,omitempty"` // as keys/ knows it
+	PIN      string `json:"pin_policy"`
+	Touch    string `json:"touch_policy"`
+	Imported bool   `json:"imported"`
+}
+
+// factoryJSON says of secrets whether they are still the factory's.
+type factoryJSON struct {
+	PIN           yubikey.Answer `json:"pin"`
+	PUK           yubikey.Answer `json:"puk"`
+	ManagementKey yubikey.Answer `json:"management_key"`
+}
+
+func printTokens(env cli.Env, devices []yubikey.Device) error {
+	list := tokenList{Schema: 1, Tokens: []tokenJSON{}}
+	for _, d := range devices {
+		t := tokenJSON{Name: d.String(), Serial: d.Serial}
+		if d.Problem != nil {
+			t.Problem = d.Problem.Error()
+			list.Tokens = append(list.Tokens, t)
+			continue
+		}
+		t.Firmware, t.PINTries = d.Firmware.String(), &d.PINTries
+		if d.FormFactor != 0 {
+			t.FormFactor = d.FormFactor.String()
+		}
+		t.Factory = &factoryJSON{d.Factory.PIN, d.Factory.PUK, d.Factory.ManagementKey}
+		if d.Public != nil {
+			t.Key = &keyJSON{PIN: orUnknown(d.PINPolicy), Touch: orUnknown(d.TouchPolicy), Imported: d.Imported}
+			t.Key.Kind, t.Key.SHA256 = publicName(d.Public)
+		}
+		list.Tokens = append(list.Tokens, t)
+	}
+	doc, err := json.MarshalIndent(list, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(env.Stdout, "%s\n", escape.JSON(doc))
+	return err
+}
+
 func orUnknown(p attest.Policy) string {
 	if p == "" {
 		return "unknown"
@@ -111,18 +184,27 @@ func orUnknown(p attest.Policy) string {
 	return string(p)
 }
 
-// publicLine names a public key: its kind, and the SHA-256 by which keys/ knows
-// it.
+// publicLine names a public key on one line.
 func publicLine(public crypto.PublicKey) string {
-	kind := fmt.Sprintf("%T", public)
+	kind, sum := publicName(public)
+	if sum == "" {
+		return kind + ", which TUF metadata cannot use"
+	}
+	return kind + ", sha256 " + sum
+}
+
+// publicName is the kind of a public key, and the SHA-256 by which keys/ knows it;
+// empty where TUF metadata cannot use it.
+func publicName(public crypto.PublicKey) (kind, sum string) {
+	kind = fmt.Sprintf("%T", public)
 	if k, ok := public.(*ecdsa.PublicKey); ok {
 		kind = "ECDSA " + k.Params().Name
 	}
 	k, err := metadata.NewKey(public, "", "")
 	if err != nil {
-		return kind + ", which TUF metadata cannot use"
+		return kind, ""
 	}
-	return kind + ", sha256 " + k.Fingerprint()
+	return kind, k.Fingerprint()
 }
 
 func serialFlag() urfave.Flag {

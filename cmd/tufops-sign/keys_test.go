@@ -5,18 +5,23 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/tufops/tufops/internal/cli"
+	"github.com/tufops/tufops/internal/metadata"
+	"github.com/tufops/tufops/internal/yubikey"
 	"github.com/tufops/tufops/internal/yubikey/yubikeytest"
 	"github.com/tufops/tufops/internal/yubikey/yubikeytest/card"
 	"github.com/tufops/tufops/internal/yubikey/yubikeytest/pcscd"
+	"github.com/tufops/tufops/schema/schematest"
 )
 
 // daemon is the one that this process sees, from its first use of smart cards on:
@@ -33,6 +38,7 @@ func TestKeys(t *testing.T) {
 	t.Run("generate", testKeysGenerate)
 	t.Run("generate by machine", testKeysGenerateByMachine)
 	t.Run("attest", testKeysAttest)
+	t.Run("list", testKeysList)
 }
 
 // insert plugs a virtual token in until the test ends.
@@ -203,4 +209,61 @@ func testKeysAttest(t *testing.T) {
 	says(t, keys(t, "", nil, "attest", "--output", out), 1, nil, []string{"is there already", "hint: name another folder"})
 	says(t, keys(t, "", nil, "attest", "--roots", filepath.Join(dir, "none")), 1, nil, []string{"roots: "})
 	says(t, keys(t, "", nil, "attest", "--roots", filepath.Join(out, "device_cert.pem")), 1, nil, []string{"a root is needed"})
+}
+
+// testKeysList: what is printed as JSON is what schema/ says, in all its fields, and
+// what the tokens are.
+func testKeysList(t *testing.T) {
+	s := schematest.New(t, "keys-list", "serial", "form_factor", "key", "sha256", "problem", "firmware", "pin_tries", "factory")
+	list := func() (l tokenList) {
+		t.Helper()
+		a := keys(t, "", nil, "list", "--format", "json")
+		says(t, a, 0, nil, nil)
+		s.Check(t, a.stdout)
+		if err := json.Unmarshal([]byte(a.stdout), &l); err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	if l := list(); l.Tokens == nil || len(l.Tokens) != 0 {
+		t.Errorf("without a token: %+v", l)
+	}
+	insert(t, card.Config{Serial: 531, FormFactor: 2})
+	c := insert(t, card.Config{Serial: 532, Firmware: card.Firmware543})
+	yubikeytest.Own(c)
+	if err := c.SetKey(card.SlotSignature, big.NewInt(532)); err != nil {
+		t.Fatal(err)
+	}
+	held := insert(t, card.Config{Serial: 533})
+	daemon.Hold(held, true)
+	defer daemon.Hold(held, false)
+	bySerial, problems := map[uint32]tokenJSON{}, 0
+	for _, one := range list().Tokens {
+		if one.Problem != "" {
+			problems++
+			continue
+		}
+		bySerial[one.Serial] = one
+	}
+	k, err := metadata.NewKey(c.PublicKey(card.SlotSignature), "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	three := 3
+	if one, want := bySerial[531], (tokenJSON{
+		Name: "YubiKey 531", Serial: 531, Firmware: "5.7.1", FormFactor: "USB-A nano", PINTries: &three, Factory: &factoryJSON{yubikey.Yes, yubikey.Yes, yubikey.Yes},
+	}); !reflect.DeepEqual(one, want) {
+		t.Errorf("%+v, want %+v", one, want)
+	}
+	if one, want := bySerial[532].Key, (&keyJSON{Kind: "ECDSA P-256", SHA256: k.Fingerprint(), PIN: "always", Touch: "always"}); !reflect.DeepEqual(one, want) {
+		t.Errorf("%+v, want %+v", one, want)
+	}
+	if f := bySerial[532].Factory; f == nil || f.PIN != yubikey.No || f.ManagementKey != yubikey.No {
+		t.Errorf("%+v", f)
+	}
+	if problems != 1 || len(bySerial) != 2 {
+		t.Errorf("%d tokens and %d problems", len(bySerial), problems)
+	}
+	says(t, keys(t, "", nil, "list", "--format", "yaml"), 2, nil, []string{`--format is text or json, not "yaml"`})
+	s.Done(t)
 }

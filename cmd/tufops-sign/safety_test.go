@@ -534,7 +534,20 @@ func TestOverride(t *testing.T) {
 	if strings.Contains(a.stdout, "is complete") || strings.Contains(a.stdout, ".tufops.yaml on main: the workflow") {
 		t.Errorf("the override is taken for more than it is:\n%s", a.stdout)
 	}
-	w.ok("bob", "sign", "sign/x", "--override", "foreign-change=so said alice")
+	// The commit says so, and of no rule that had no error.
+	w.ok("bob", "sign", "sign/x", "--override", "foreign-change=so said\n\nalice", "--override", "expired=x")
+	for rev, want := range map[string]string{
+		"sign/x^": "Signature from @alice\n\nOverridden: foreign-change (the workflow was reviewed apart)\nSigned-off-by: Alice <alice@example.com>",
+		"sign/x":  "Signature from @bob\n\nOverridden: foreign-change (so said alice)\nSigned-off-by: Bob <bob@example.com>",
+	} {
+		if got := w.upstream.Run("log", "-1", "--format=%B", rev); strings.TrimSpace(got) != want {
+			t.Errorf("%s:\n%s", rev, got)
+		}
+	}
+	// Who comes next sees it.
+	a = w.run("alice", "", "review", "sign/x")
+	w.says(strings.Join(strings.Fields(a.stdout), " "), "by Alice, says that they signed in spite of foreign-change: the workflow was reviewed apart. Nothing is decided by that",
+		"by Bob, says that they signed in spite of foreign-change: so said alice.")
 	if _, s := w.event("sign/x"); s.Complete || !s.Failed() || len(s.Roles[0].Signed) != 2 {
 		t.Errorf("the event is complete %v, failed %v, signed %v", s.Complete, s.Failed(), s.Roles[0].Signed)
 	}

@@ -29,7 +29,7 @@ import (
 // onlineKeys are the key services of this build. What logging in to them leaves
 // on disk is removed by done.
 func onlineKeys(env cli.Env) (keys onlinesign.Keys, done func()) {
-	job := &actions.Keys{Keys: services.New(env.Getenv(file.PrefixVariable)), Getenv: env.Getenv}
+	job := &actions.Keys{Keys: services.New(env.Getenv(file.PrefixVariable)), Job: actions.Job{Getenv: env.Getenv}}
 	return realTime{env, job}, func() { _ = job.Close() }
 }
 
@@ -41,7 +41,7 @@ type realTime struct {
 }
 
 func (k realTime) Resolve(ctx context.Context, uri, scheme string) (metadata.Signer, error) {
-	if err := cli.RefuseSimulatedClock(k.env, uri); err != nil {
+	if err := cli.RefuseSimulatedClock(k.env, services.Endpoints(uri, k.env.Getenv)...); err != nil {
 		return nil, err
 	}
 	return k.keys.Resolve(ctx, uri, scheme)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tufops/tufops/internal/cli"
 	"github.com/tufops/tufops/internal/escape"
+	"github.com/tufops/tufops/internal/kms/actions"
 	"github.com/tufops/tufops/internal/objstore"
 	"github.com/tufops/tufops/publish"
 )
@@ -68,11 +69,13 @@ func publishTo(c *urfave.Context, env cli.Env) error {
 	if format != "text" && format != "json" {
 		return cli.Usagef("--format is text or json, not %q", format)
 	}
-	to, err := destinations(c.Context, "--to", c.StringSlice("to"), common, env)
+	job := &actions.Job{Getenv: env.Getenv}
+	defer job.Close()
+	to, err := destinations(c.Context, "--to", c.StringSlice("to"), common, env, job)
 	if err != nil {
 		return err
 	}
-	options, err := publishOptions(c, env, common, to)
+	options, err := publishOptions(c, env, common, to, job)
 	if err != nil {
 		return err
 	}
@@ -114,7 +117,7 @@ func publishTo(c *urfave.Context, env cli.Env) error {
 }
 
 // publishOptions reads the flags, but for what is published.
-func publishOptions(c *urfave.Context, env cli.Env, common cli.Common, to []publish.Destination) (publish.Options, error) {
+func publishOptions(c *urfave.Context, env cli.Env, common cli.Common, to []publish.Destination, job *actions.Job) (publish.Options, error) {
 	o := publish.Options{
 		To: to, DryRun: c.Bool("dry-run"), Deep: c.Bool("deep"), Strict: c.Bool("strict"), Log: common.Log,
 		Within: c.Duration("within"), RecoverFastForward: c.Int64("recover-fast-forward"),
@@ -152,7 +155,7 @@ func publishOptions(c *urfave.Context, env cli.Env, common cli.Common, to []publ
 			return fail("--check and --stage-public-url need --stage, the test repository that they are about")
 		}
 	} else {
-		stage, err := destinations(c.Context, "--stage", []string{c.String("stage")}, common, env)
+		stage, err := destinations(c.Context, "--stage", []string{c.String("stage")}, common, env, job)
 		if err != nil {
 			return publish.Options{}, err
 		}
@@ -196,11 +199,14 @@ func publicURL(env cli.Env, flag, text string) error {
 	return cli.RefuseSimulatedClock(env, text)
 }
 
-// destinations opens what a flag names.
-func destinations(ctx context.Context, flag string, urls []string, common cli.Common, env cli.Env) ([]publish.Destination, error) {
+// destinations opens what a flag names, after a job has logged in for it.
+func destinations(ctx context.Context, flag string, urls []string, common cli.Common, env cli.Env, job *actions.Job) ([]publish.Destination, error) {
 	var list []publish.Destination
 	seen := map[string]bool{}
 	for _, text := range urls {
+		if err := job.Login(ctx, text); err != nil {
+			return nil, cli.WithNote(err, "nothing was published")
+		}
 		store, err := objstore.Open(ctx, text, objstore.Options{Log: common.Log})
 		if bad := (*objstore.URLError)(nil); errors.As(err, &bad) {
 			return nil, cli.Usagef("%s: %w", flag, err)

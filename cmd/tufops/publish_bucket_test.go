@@ -72,3 +72,32 @@ func TestPublishToBucket(t *testing.T) {
 		t.Errorf("a site over another one: exit status %d: %s", status, stderr)
 	}
 }
+
+// TestPublishLogsIn: a job whose action names an identity logs in for a bucket of
+// that cloud before anything else, and for nothing else.
+func TestPublishLogsIn(t *testing.T) {
+	r := publishtest.New(t)
+	r.Commit(t, "first")
+	env := map[string]string{"TUFOPS_GCP_WORKLOAD_IDENTITY_PROVIDER": "projects/1/locations/global/workloadIdentityPools/pool/providers/github",
+		"TUFOPS_AWS_ROLE_TO_ASSUME": "arn:aws:iam::123456789012:role/tuf", "TUFOPS_AZURE_CLIENT_ID": "client"}
+	top := t.TempDir()
+	dir := filepath.Join(top, "dir")
+	for to, want := range map[string]string{
+		"gs://tuf":             "log in for gs://tuf: GitHub gives this job no proof of what it is\ntufops: hint: give the job permissions: id-token: write\n",
+		"s3://tuf":             "log in for s3://tuf: GitHub gives this job no proof of what it is\n",
+		"azblob://account/tuf": "log in for azblob://account/tuf: TUFOPS_AZURE_CLIENT_ID is set and TUFOPS_AZURE_TENANT_ID is not\n",
+	} {
+		for _, args := range [][]string{{"--to", to}, {"--to", "file://" + dir, "--stage", to}} {
+			status, stdout, stderr := tufopsAt(t, publishtest.Now, env, append([]string{"-C", r.Git.Dir, "publish"}, args...)...)
+			if status != 1 || stdout != "" || !strings.Contains(stderr, want) || !strings.Contains(stderr, "nothing was published") {
+				t.Errorf("%q: exit status %d: %s%s", args, status, stdout, stderr)
+			}
+		}
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("something was published")
+	}
+	if status, _, stderr := tufopsAt(t, publishtest.Now, env, "-C", r.Git.Dir, "publish", "--to", "file://"+dir); status != 0 {
+		t.Errorf("to a directory: exit status %d: %s", status, stderr)
+	}
+}

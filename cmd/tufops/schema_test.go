@@ -26,9 +26,9 @@ func TestSchemas(t *testing.T) {
 		optional []string
 		print    func(t *testing.T, check func(stdout string))
 	}{
-		"signing-event": {[]string{"role", "file", "known_good", "lowered", "reason", "silenced", "deadline", "status", "pull", "profile",
+		"signing-event": {[]string{"role", "file", "known_good", "lowered", "reason", "silenced", "overridden", "deadline", "status", "pull", "profile",
 			"attestations", "note", "device", "form_factor"}, signingEventDocuments},
-		"status": {[]string{"deadline", "profile", "role", "file", "known_good", "lowered", "reason", "silenced", "rehearsal", "client", "trouble",
+		"status": {[]string{"deadline", "profile", "role", "file", "known_good", "lowered", "reason", "silenced", "overridden", "rehearsal", "client", "trouble",
 			"attestations", "note", "device", "form_factor"}, statusDocuments},
 		"rules":                 {nil, rulesDocuments},
 		"update-targets":        {nil, updateTargetsDocuments},
@@ -57,7 +57,7 @@ func TestSchemas(t *testing.T) {
 			case "trust-edit": // which begins with what can be read, and leaves it so
 				s.Done(t, "problem")
 			case "signing-event": // of the verdict in it the test of status sees all
-				s.Done(t, "invites", "known_good", "lowered", "reason", "signed", "silenced", "profile", "demands", "met", "name", "text",
+				s.Done(t, "invites", "known_good", "lowered", "reason", "signed", "silenced", "overridden", "author", "profile", "demands", "met", "name", "text",
 					"rehearsal", "steps", "what", "client", "when", "at", "outcome", "unproven", "trouble",
 					"attestations", "keyid", "owner", "holds", "note", "device", "serial", "firmware", "form_factor", "slot", "pin_policy", "touch_policy")
 			default:
@@ -86,7 +86,7 @@ rules:
 	}).Sign("targets", "alice")
 	w.WriteFile(repository.StateFile, `{"invites": {"@frank": ["releases"]}}`)
 	w.WriteFile("README", "x")
-	w.Commit("event")
+	w.Commit("event\n\n" + repository.OverrideTrailer("foreign-change", "the text was read"))
 	_, stdout, _ := program(t, "-C", w.Dir, "status", "--base", "main", "--format", "json")
 	check(stdout)
 	_, stdout, _ = program(t, "-C", w.Dir, "status", "--base", "main", "--head", "main", "--format", "json")

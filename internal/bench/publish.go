@@ -72,11 +72,12 @@ func (s *away) Put(ctx context.Context, u publish.Upload) error {
 	return err
 }
 
-// asked says what the store was asked since the last call.
-func (s *away) asked() string {
-	writes, pages := s.writes.Swap(0), s.pages.Swap(0)
+// asked says what the store was asked since the last call, and how many questions
+// and how many writes that is.
+func (s *away) asked() (text string, questions, writes int) {
+	reads, lists, read, pages := s.reads.Swap(0), s.lists.Swap(0), s.writes.Swap(0), s.pages.Swap(0)
 	return fmt.Sprintf("%d reads, %d listings, %d writes (%d that clients read, %d of pages for people)",
-		s.reads.Swap(0), s.lists.Swap(0), writes+pages, writes, pages)
+		reads, lists, read+pages, read, pages), int(reads + lists), int(read + pages)
 }
 
 // publish measures what publishing asks of a store, and how long a first
@@ -96,12 +97,12 @@ func (b *bench) publish(ctx context.Context, rounds int) error {
 		drawn.AddTarget(metadata.Targets, fmt.Sprintf("%05d.bin", i), strings.Repeat(fmt.Sprintf("%09d\n", i), publishedSize/10))
 	}
 	drawn.Publish(metadata.Targets)
-	first, err := b.commitDrawn(ctx, clone, drawn)
+	first, err := b.commitDrawn(ctx, clone, drawn, "")
 	if err != nil {
 		return err
 	}
 	drawn.Publish(metadata.Timestamp)
-	second, err := b.commitDrawn(ctx, clone, drawn)
+	second, err := b.commitDrawn(ctx, clone, drawn, first)
 	if err != nil {
 		return err
 	}
@@ -147,7 +148,7 @@ func (b *bench) publish(ctx context.Context, rounds int) error {
 			if err != nil {
 				return 0, err
 			}
-			return timed(func() error { return bareUploads(ctx, store, drawn.Files) })
+			return clocked(func() error { return bareUploads(ctx, store, drawn.Files) })
 		}}
 		all := &timing{run: func() (time.Duration, error) {
 			store, err := s.make()
@@ -157,26 +158,31 @@ func (b *bench) publish(ctx context.Context, rounds int) error {
 			if a, ok := store.(*away); ok {
 				last = a
 			}
-			return timed(func() error { _, err := whole(first, store); return err })
+			return clocked(func() error { _, err := whole(first, store); return err })
 		}}
 		if err := interleave(ctx, rounds, bare, all); err != nil {
 			return err
 		}
 		row("bare parallel uploads to "+s.name, bare.median(), fmt.Sprintf("%d at a time", publish.DefaultParallel))
+		b.ratio("first publication to "+s.name, all, bare.median(), 2)
 		row("first publication there", all.median(), fmt.Sprintf("%.2f times the bare uploads (fastest runs: %.2f), goal 2.0",
 			float64(all.median())/float64(bare.median()), float64(all.fastest())/float64(bare.fastest())))
 	}
 	last.asked()
-	d, err := timed(func() error { _, err := whole(first, last); return err })
+	d, err := clocked(func() error { _, err := whole(first, last); return err })
 	if err != nil {
 		return err
 	}
-	row("nothing has changed", d, last.asked()+"; goal at most 3 requests or one listing")
-	d, err = timed(func() error { _, err := whole(second, last); return err })
+	text, questions, _ := last.asked()
+	row("nothing has changed", d, text+"; goal at most 3 requests or one listing")
+	b.most("publish, nothing has changed", questions, "requests", 3)
+	d, err = clocked(func() error { _, err := whole(second, last); return err })
 	if err != nil {
 		return err
 	}
-	row("only the timestamp", d, last.asked()+"; goal at most 2 writes")
+	text, _, writes := last.asked()
+	row("only the timestamp", d, text+"; goal at most 2 writes")
+	b.most("publish, only the timestamp", writes, "writes", 2)
 	return nil
 }
 
@@ -208,10 +214,15 @@ func bareUploads(ctx context.Context, store publish.Store, files map[string][]by
 	return nil
 }
 
-// commitDrawn commits what is drawn, in the layout that people sign in.
-func (b *bench) commitDrawn(ctx context.Context, clone string, drawn *clienttest.Repo) (git.OID, error) {
+// commitDrawn commits what is drawn, in the layout that people sign in, after
+// another commit if there is one.
+func (b *bench) commitDrawn(ctx context.Context, clone string, drawn *clienttest.Repo, after git.OID) (git.OID, error) {
 	var in bytes.Buffer
-	fmt.Fprintf(&in, "commit refs/heads/main\ncommitter Bench <bench@example.com> %d +0000\ndata 5\ndrawn\ndeleteall\n", clienttest.Now.Unix())
+	fmt.Fprintf(&in, "commit refs/heads/main\ncommitter Bench <bench@example.com> %d +0000\ndata 5\ndrawn\n", clienttest.Now.Unix())
+	if after != "" {
+		fmt.Fprintf(&in, "from %s\n", after)
+	}
+	fmt.Fprintln(&in, "deleteall")
 	file := func(name string, data []byte) {
 		fmt.Fprintf(&in, "M 100644 inline %s\ndata %d\n%s\n", name, len(data), data)
 	}

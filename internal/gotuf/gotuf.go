@@ -38,6 +38,9 @@ type PanicError struct{ Value any }
 
 func (e *PanicError) Error() string { return fmt.Sprintf("go-tuf panics: %v", e.Value) }
 
+// Expired reports whether an error of go-tuf is that metadata has expired.
+func Expired(err error) bool { return errors.Is(err, &metadata.ErrExpiredMetadata{}) }
+
 // Options say what a client trusts, when it runs, and what it is served.
 type Options struct {
 	Root []byte    // the trust anchor

@@ -20,7 +20,7 @@ const actionsDir = "../../.github/actions"
 
 // What tuf-on-ci's actions of the same names take, by version 0.20: a repository
 // that passes these must need no other change than its "uses:" lines. A default
-// that is not set is written "-". (live and event are ours.)
+// that is not set is written "-". (live, event and publish-repository are ours.)
 var inputs = map[string]map[string]string{
 	"signing-event":         {"token": "required"},
 	"create-signing-events": {"token": "required"},
@@ -28,6 +28,8 @@ var inputs = map[string]map[string]string{
 		"aws_role_to_assume": "", "azure_client_id": "", "azure_tenant_id": "", "azure_subscription_id": ""},
 	"online-sign-targets": {"token": "required", "event": "", "targets_to_sign": "", "gcp_workload_identity_provider": "", "gcp_service_account": "",
 		"aws_region": "", "aws_role_to_assume": "", "azure_client_id": "", "azure_tenant_id": "", "azure_subscription_id": ""},
+	"publish-repository": {"to": "required", "public_url": "", "stage": "", "stage_public_url": "", "checks": "", "deep": "false", "ref": "",
+		"gcp_workload_identity_provider": "", "gcp_service_account": "", "aws_region": "", "aws_role_to_assume": "", "azure_client_id": "", "azure_tenant_id": ""},
 	"upload-repository": {"gh_pages": "false", "metadata_path": "metadata", "artifacts_path": "targets", "ref": ""},
 	"test-repository": {"metadata_url": "", "artifact_url": "", "update_base_url": "", "expected_artifact": "", "compare_source": "true",
 		"valid_days": "0", "offline_valid_days": "0", "metadata_dir": ""},
@@ -233,6 +235,29 @@ func TestOnlineSignArguments(t *testing.T) {
 	for event, want := range map[string]string{"": "[keys][check]", "sign/x": "[keys][check][--event=sign/x]", "$(touch x) --expect-denied": "[keys][check][--event=$(touch x) --expect-denied]"} {
 		if got := run(len(steps)-1, "EVENT="+event); got != want {
 			t.Errorf("%q: ran %s, want %s", event, got, want)
+		}
+	}
+}
+
+func TestPublishRepositoryArguments(t *testing.T) {
+	steps := stepsOf(t, "publish-repository")
+	for _, test := range []struct {
+		name string
+		env  []string
+		want string
+	}{
+		{"one bucket", []string{"TO=gs://tuf"}, "[publish][--to=gs://tuf]"},
+		{"two, read back", []string{"TO= s3://a\n gs://b/* ", "PUBLIC_URL=https://a.example https://b.example"},
+			"[publish][--to=s3://a][--to=gs://b/*][--public-url=https://a.example][--public-url=https://b.example]"},
+		{"staged", []string{"TO=azblob://account/tuf", "STAGE=azblob://account/stage", "STAGE_PUBLIC_URL=https://stage.example", "CHECKS=./a 'b c' d,e\n\n  \n ./f $(touch x)", "DEEP=true"},
+			"[publish][--to=azblob://account/tuf][--stage=azblob://account/stage][--stage-public-url=https://stage.example][--check=./a 'b c' d,e][--check= ./f $(touch x)][--deep]"},
+		{"no flags of others", []string{"TO=gs://tuf --prune --yes", "DEEP=--yes"}, "[publish][--to=gs://tuf][--to=--prune][--to=--yes]"},
+	} {
+		env := append([]string{"PUBLIC_URL=", "STAGE=", "STAGE_PUBLIC_URL=", "CHECKS=", "DEEP=false"}, test.env...)
+		cmd := bash(t, steps[len(steps)-1].Run, append(env, "TUFOPS="+fakeProgram(t, `printf '[%s]' "$@"`))...)
+		writeFile(t, filepath.Join(cmd.Dir, "file"), "that * must not become")
+		if got, err := cmd.CombinedOutput(); err != nil || string(got) != test.want {
+			t.Errorf("%s: ran %s (%v), want %s", test.name, got, err, test.want)
 		}
 	}
 }

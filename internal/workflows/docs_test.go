@@ -59,3 +59,57 @@ func TestInfrastructurePage(t *testing.T) {
 		t.Errorf("the page tells of %q, there are %q", names, slices.Sorted(maps.Keys(seen)))
 	}
 }
+
+// docs/infrastructure.md has the job that publishes to a bucket. People copy it, so
+// it must be one that we would lay down.
+func TestBucketJob(t *testing.T) {
+	page := string(readFile(t, "../../docs/infrastructure.md"))
+	_, page, found := strings.Cut(page, "\n### A bucket, in a workflow\n")
+	_, page, fenced := strings.Cut(page, "\n```yaml\n")
+	job, _, ends := strings.Cut(page, "\n```\n")
+	if !found || !fenced || !ends {
+		t.Fatal("the page has no such job")
+	}
+	files, err := Files(laid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if f.Path != ".github/workflows/publish.yml" {
+			continue
+		}
+		head, _, _ := strings.Cut(string(f.Data), "\njobs:\n")
+		data := []byte(head + "\n" + strings.NewReplacer("@COMMIT # VERSION", "@"+laid.Ref+" # "+laid.Version).Replace(job) + "\n")
+		for _, problem := range append(lint(f.Path, data), lintFork(data)...) {
+			t.Error(problem)
+		}
+		doc, err := parse(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		one := field(field(doc, "jobs"), "publish")
+		step := field(one, "steps").Content[0]
+		takes := inputs["publish-repository"]
+		if uses := field(step, "uses").Value; uses != laid.uses("publish-repository") {
+			t.Errorf("it uses %s", uses)
+		}
+		given := map[string]bool{}
+		with := field(step, "with")
+		for i := 0; i+1 < len(with.Content); i += 2 {
+			given[with.Content[i].Value] = true
+			if _, ok := takes[with.Content[i].Value]; !ok {
+				t.Errorf("the action takes no %s", with.Content[i].Value)
+			}
+		}
+		for name, how := range takes {
+			if how == "required" && !given[name] {
+				t.Errorf("it does not give %s", name)
+			}
+		}
+		if env := field(field(one, "environment"), "name"); env == nil || env.Value == "tufops-sign" || env.Value == "" {
+			t.Error("it has no environment of its own")
+		}
+		return
+	}
+	t.Fatal("no publish.yml is laid down")
+}

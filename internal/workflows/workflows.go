@@ -28,10 +28,10 @@ import (
 	"github.com/tufops/tufops/internal/wholefile"
 )
 
-// Names are the actions that there are, which are those of tuf-on-ci with the same
-// inputs.
+// Names are the actions that there are, which but for publish-repository are those
+// of tuf-on-ci with the same inputs.
 var Names = []string{
-	"create-signing-events", "online-sign", "online-sign-targets", "signing-event",
+	"create-signing-events", "online-sign", "online-sign-targets", "publish-repository", "signing-event",
 	"test-repository", "update-issue", "upload-repository",
 }
 

@@ -1,5 +1,5 @@
 // Package actions logs in, as a job of GitHub Actions, to the cloud that holds an
-// online key: it has GitHub prove which workflow asks, and leaves that proof where
+// online key or the bucket that is published to: it has GitHub prove which workflow asks, and leaves that proof where
 // the cloud's own client looks for it.
 //
 // It owns the inputs of our actions that name a cloud identity. It trusts the
@@ -29,20 +29,29 @@ import (
 	"github.com/tufops/tufops/onlinesign"
 )
 
-// Keys finds keys in other Keys, after it has logged in to the cloud of their URI
-// if the environment names an identity for it. It logs in once per cloud, and not
-// before the first key is asked for.
+// Job logs in to clouds, for which the environment names an identity. It logs in
+// once per cloud, and not before somebody asks for it.
 //
-// The proof of a job lives for minutes, so a Keys is for one command. It is safe
+// The proof of a job lives for minutes, so a Job is for one command. It is safe
 // for concurrent use, but there may be only one in a process: where the vendors'
 // clients look is the environment of the process.
-type Keys struct {
-	Keys   onlinesign.Keys
+type Job struct {
 	Getenv func(string) string
 
 	mu    sync.Mutex
 	dir   string           // of the files; empty until there is one
-	tried map[string]error // by scheme
+	tried map[string]error // by cloud
+}
+
+// Keys finds keys in other Keys, after it has logged in to the cloud of their URI.
+type Keys struct {
+	Keys onlinesign.Keys
+	Job
+}
+
+// clouds are those that a URI is in, by its scheme: of a key, or of a destination.
+var clouds = map[string]string{
+	"gcpkms": "google", "gs": "google", "awskms": "aws", "s3": "aws", "azurekms": "azure", "azblob": "azure",
 }
 
 // login is what one cloud needs.
@@ -62,7 +71,7 @@ var (
 
 var logins = map[string]login{
 	// https://google.aip.dev/auth/4117
-	"gcpkms": {
+	"google": {
 		inputs:   []string{"TUFOPS_GCP_WORKLOAD_IDENTITY_PROVIDER"},
 		optional: []string{"TUFOPS_GCP_SERVICE_ACCOUNT"},
 		audience: func(get func(string) string) (string, error) {
@@ -95,7 +104,7 @@ var logins = map[string]login{
 		},
 	},
 	// https://docs.aws.amazon.com/sdkref/latest/guide/access-assume-role-web.html
-	"awskms": {
+	"aws": {
 		inputs:   []string{"TUFOPS_AWS_ROLE_TO_ASSUME"},
 		optional: []string{"TUFOPS_AWS_REGION"},
 		audience: func(func(string) string) (string, error) { return "sts.amazonaws.com", nil },
@@ -110,7 +119,7 @@ var logins = map[string]login{
 		},
 	},
 	// https://learn.microsoft.com/azure/developer/go/sdk/authentication/credential-chains
-	"azurekms": {
+	"azure": {
 		inputs: []string{"TUFOPS_AZURE_CLIENT_ID", "TUFOPS_AZURE_TENANT_ID"},
 		audience: func(func(string) string) (string, error) {
 			return "api://AzureADTokenExchange", nil
@@ -125,40 +134,71 @@ var logins = map[string]login{
 
 // Resolve logs in, and finds the key.
 func (k *Keys) Resolve(ctx context.Context, uri, scheme string) (metadata.Signer, error) {
-	cloud, _, _ := strings.Cut(uri, ":")
-	if l, ok := logins[cloud]; ok && k.Getenv(l.inputs[0]) != "" {
-		k.mu.Lock()
-		err, done := k.tried[cloud]
-		if !done {
-			err = k.login(ctx, cloud, l)
-			if ctx.Err() == nil {
-				if k.tried == nil {
-					k.tried = map[string]error{}
-				}
-				k.tried[cloud] = err
-			}
-		}
-		k.mu.Unlock()
-		if err != nil {
-			e := &onlinesign.KeyError{URI: uri, Operation: "log in for", Err: err, Fix: "see that the inputs of the action name the identity as its cloud does"}
-			if fix := (*fixable)(nil); errors.As(err, &fix) {
-				e.Fix = fix.fix
-			}
-			return nil, e
-		}
+	err := k.Login(ctx, uri)
+	if refused := (*LoginError)(nil); errors.As(err, &refused) {
+		return nil, &onlinesign.KeyError{URI: uri, Operation: "log in for", Err: refused.Err, Fix: refused.Fix}
+	}
+	if err != nil {
+		return nil, err
 	}
 	return k.Keys.Resolve(ctx, uri, scheme)
 }
 
-// Close removes what was written. Calling it again is allowed.
-func (k *Keys) Close() error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.dir == "" {
+// LoginError says that a job could not log in to the cloud of a URI.
+type LoginError struct {
+	URI string
+	Err error
+	Fix string
+}
+
+func (e *LoginError) Error() string { return fmt.Sprintf("log in for %s: %v", e.URI, e.Err) }
+
+func (e *LoginError) Unwrap() error { return e.Err }
+
+// Hint says what to do.
+func (e *LoginError) Hint() string { return e.Fix }
+
+// Login logs in to the cloud that a URI is in, and leaves what its client looks
+// for. Where the URI is in none, or the environment names no identity, it does
+// nothing. Its error is a *[LoginError], for the same cloud always the same.
+func (j *Job) Login(ctx context.Context, uri string) error {
+	scheme, _, _ := strings.Cut(uri, ":")
+	cloud := clouds[scheme]
+	l, ok := logins[cloud]
+	if !ok || j.Getenv(l.inputs[0]) == "" {
 		return nil
 	}
-	dir := k.dir
-	k.dir, k.tried = "", nil
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	err, done := j.tried[cloud]
+	if !done {
+		err = j.login(ctx, cloud, l)
+		if ctx.Err() == nil {
+			if j.tried == nil {
+				j.tried = map[string]error{}
+			}
+			j.tried[cloud] = err
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	e := &LoginError{URI: uri, Err: err, Fix: "see that the inputs of the action name the identity as its cloud does"}
+	if fix := (*fixable)(nil); errors.As(err, &fix) {
+		e.Fix = fix.fix
+	}
+	return e
+}
+
+// Close removes what was written. Calling it again is allowed.
+func (j *Job) Close() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.dir == "" {
+		return nil
+	}
+	dir := j.dir
+	j.dir, j.tried = "", nil
 	return os.RemoveAll(dir)
 }
 
@@ -172,34 +212,34 @@ func (e *fixable) Error() string { return e.err.Error() }
 
 func (e *fixable) Unwrap() error { return e.err }
 
-func (k *Keys) login(ctx context.Context, cloud string, l login) error {
+func (j *Job) login(ctx context.Context, cloud string, l login) error {
 	for _, name := range l.inputs {
-		if k.Getenv(name) == "" {
+		if j.Getenv(name) == "" {
 			return fmt.Errorf("%s is set and %s is not", l.inputs[0], name)
 		}
 	}
-	audience, err := l.audience(k.Getenv)
+	audience, err := l.audience(j.Getenv)
 	if err != nil {
 		return err
 	}
-	token, err := k.prove(ctx, audience)
+	token, err := j.prove(ctx, audience)
 	if err != nil {
 		return err
 	}
-	if k.dir == "" {
-		if k.dir, err = os.MkdirTemp(k.Getenv("RUNNER_TEMP"), "tufops-login-"); err != nil { // 0700
+	if j.dir == "" {
+		if j.dir, err = os.MkdirTemp(j.Getenv("RUNNER_TEMP"), "tufops-login-"); err != nil { // 0700
 			return err
 		}
 	}
 	file := func(name string, data []byte) (string, error) {
-		name = filepath.Join(k.dir, name)
+		name = filepath.Join(j.dir, name)
 		return name, os.WriteFile(name, data, 0o600)
 	}
 	name, err := file(cloud+".token", []byte(token))
 	if err != nil {
 		return err
 	}
-	set, err := l.leave(k.Getenv, name, file)
+	set, err := l.leave(j.Getenv, name, file)
 	if err != nil {
 		return err
 	}
@@ -225,8 +265,8 @@ const maxToken = 64 << 10
 // prove has GitHub say which workflow this is.
 //
 // https://docs.github.com/actions/reference/security/oidc
-func (k *Keys) prove(ctx context.Context, audience string) (string, error) {
-	address, secret := k.Getenv("ACTIONS_ID_TOKEN_REQUEST_URL"), k.Getenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+func (j *Job) prove(ctx context.Context, audience string) (string, error) {
+	address, secret := j.Getenv("ACTIONS_ID_TOKEN_REQUEST_URL"), j.Getenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
 	if address == "" || secret == "" {
 		return "", &fixable{errors.New("GitHub gives this job no proof of what it is"), "give the job permissions: id-token: write"}
 	}

@@ -106,6 +106,7 @@ func TestLogin(t *testing.T) {
 		name, uri, audience string
 		check               func(t *testing.T) map[string]string // what must be, and is
 		without             []string                             // inputs, without which nobody logs in
+		bucket              string                               // a destination in the same cloud
 	}{
 		{"Google", gcpKey, "https://iam.googleapis.com/" + poolProvider, func(t *testing.T) map[string]string {
 			var config struct {
@@ -126,28 +127,28 @@ func TestLogin(t *testing.T) {
 				proof("https://iam.googleapis.com/" + poolProvider): string(read(t, config.CredentialSource.File)),
 				"https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/tuf@p.iam.gserviceaccount.com:generateAccessToken": config.Impersonation,
 			}
-		}, []string{"TUFOPS_GCP_WORKLOAD_IDENTITY_PROVIDER"}},
+		}, []string{"TUFOPS_GCP_WORKLOAD_IDENTITY_PROVIDER"}, "gs://tuf"},
 		{"AWS", awsKey, "sts.amazonaws.com", func(t *testing.T) map[string]string {
 			return map[string]string{
 				"arn:aws:iam::123456789012:role/tuf": os.Getenv("AWS_ROLE_ARN"), "eu-central-1": os.Getenv("AWS_REGION"),
 				proof("sts.amazonaws.com"): string(read(t, os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE"))),
 			}
-		}, []string{"TUFOPS_AWS_ROLE_TO_ASSUME"}},
+		}, []string{"TUFOPS_AWS_ROLE_TO_ASSUME"}, "s3://tuf"},
 		{"Azure", azureKey, "api://AzureADTokenExchange", func(t *testing.T) map[string]string {
 			return map[string]string{
 				"client": os.Getenv("AZURE_CLIENT_ID"), "tenant": os.Getenv("AZURE_TENANT_ID"),
 				proof("api://AzureADTokenExchange"): string(read(t, os.Getenv("AZURE_FEDERATED_TOKEN_FILE"))),
 			}
-		}, []string{"TUFOPS_AZURE_CLIENT_ID"}},
-		{"Vault", "hv:online/1", "", nil, nil},
-		{"file", "file2:online.pem", "", nil, nil},
+		}, []string{"TUFOPS_AZURE_CLIENT_ID"}, "azblob://account/tuf"},
+		{"Vault", "hv:online/1", "", nil, nil, ""},
+		{"file", "file2:online.pem", "", nil, nil, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			clean(t)
 			h, temp := newHub(t), t.TempDir()
 			env := h.env(append(inputs, "RUNNER_TEMP="+temp)...)
 			asked := 0
-			k := &actions.Keys{Getenv: func(name string) string { return env[name] }, Keys: keysFunc(func(uri string) error {
+			k := &actions.Keys{Job: actions.Job{Getenv: func(name string) string { return env[name] }}, Keys: keysFunc(func(uri string) error {
 				asked++
 				if test.check != nil {
 					for want, got := range test.check(t) {
@@ -188,11 +189,36 @@ func TestLogin(t *testing.T) {
 				t.Errorf("left on disk: %v", left)
 			}
 
+			// A destination in the same cloud is logged in for the same way.
+			if test.bucket != "" {
+				h.audiences = nil
+				job := &actions.Job{Getenv: func(name string) string { return env[name] }}
+				for _, uri := range []string{"file:///srv/tuf", "pages:site", test.bucket, test.bucket + "/other"} {
+					if err := job.Login(t.Context(), uri); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for want, got := range test.check(t) {
+					if got != want {
+						t.Errorf("for %s: got %q, want %q", test.bucket, got, want)
+					}
+				}
+				if fmt.Sprint(h.audiences) != fmt.Sprint(want) {
+					t.Errorf("for %s: proofs for %q, want %q", test.bucket, h.audiences, want)
+				}
+				if err := job.Close(); err != nil {
+					t.Fatal(err)
+				}
+				if left, _ := os.ReadDir(temp); len(left) > 0 {
+					t.Errorf("for %s: left on disk: %v", test.bucket, left)
+				}
+			}
+
 			for _, name := range test.without {
 				delete(env, name)
 			}
 			h.audiences = nil
-			k = &actions.Keys{Getenv: func(name string) string { return env[name] }, Keys: keysFunc(func(string) error { return errFound })}
+			k = &actions.Keys{Job: actions.Job{Getenv: func(name string) string { return env[name] }}, Keys: keysFunc(func(string) error { return errFound })}
 			if _, err := k.Resolve(t.Context(), test.uri, ""); !errors.Is(err, errFound) || len(h.audiences) > 0 {
 				t.Errorf("with no identity named: %v, proofs for %q", err, h.audiences)
 			}
@@ -240,7 +266,7 @@ func TestRefused(t *testing.T) {
 			h.failures, h.body = test.failures, test.body
 			env := h.env(append(test.env, "RUNNER_TEMP="+t.TempDir())...)
 			found := false
-			k := &actions.Keys{Getenv: func(name string) string { return env[name] }, Keys: keysFunc(func(string) error { found = true; return errFound })}
+			k := &actions.Keys{Job: actions.Job{Getenv: func(name string) string { return env[name] }}, Keys: keysFunc(func(string) error { found = true; return errFound })}
 			defer k.Close()
 			_, err := k.Resolve(t.Context(), test.uri, "")
 			if len(h.audiences) != test.asked {
@@ -279,7 +305,7 @@ func TestAWSItself(t *testing.T) {
 	t.Setenv("AWS_ENDPOINT_URL_STS", sts.URL)
 	h := newHub(t)
 	env := h.env("TUFOPS_AWS_ROLE_TO_ASSUME=arn:aws:iam::123456789012:role/tuf", "TUFOPS_AWS_REGION=eu-central-1", "RUNNER_TEMP="+t.TempDir())
-	k := &actions.Keys{Getenv: func(name string) string { return env[name] }, Keys: &aws.Keys{Patience: kms.Patience{Tries: 1}}}
+	k := &actions.Keys{Job: actions.Job{Getenv: func(name string) string { return env[name] }}, Keys: &aws.Keys{Patience: kms.Patience{Tries: 1}}}
 	defer k.Close()
 	_, err := k.Resolve(t.Context(), awsKey, "")
 	want := "AssumeRoleWithWebIdentity arn:aws:iam::123456789012:role/tuf proof-" + canary + " for sts.amazonaws.com"
