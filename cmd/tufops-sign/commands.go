@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -330,7 +331,7 @@ func open(c *urfave.Context, m machine, command func(context.Context, signer.Opt
 	o := signer.Options{
 		Repository: repo, Config: config, Event: c.Args().First(), Now: common.Now(),
 		AllowLegacyKeyIDs: c.Bool("allow-legacy-keyids"), PIN: m.Getenv("TUFOPS_PIN"),
-		OnlineKeys: onlineKeys{env: m.Env, log: common.Log, untried: c.Bool("no-check"), public: c.String("online-public")},
+		OnlineKeys: onlineKeysOf(c, m, common.Log),
 		OpenTokens: m.openTokens(g.Top()),
 		Out:        m.Stdout, Log: common.Log,
 	}
@@ -355,6 +356,16 @@ func open(c *urfave.Context, m machine, command func(context.Context, signer.Opt
 	}
 	_, err = command(c.Context, o)
 	return usage(err)
+}
+
+// onlineKeysOf reads how an online key is to be looked at, where the command takes
+// one.
+func onlineKeysOf(c *urfave.Context, m machine, log *slog.Logger) onlineKeys {
+	k := onlineKeys{env: m.Env, log: log}
+	if takes(c, "online-key") {
+		k.untried, k.public = c.Bool("no-check"), c.String("online-public")
+	}
+	return k
 }
 
 // takes reports whether a command has a flag.
