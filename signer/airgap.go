@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"path"
 	"slices"
 	"strings"
 
@@ -48,6 +50,19 @@ func (e *UnknownRepositoryError) Error() string {
 // Hint says what to do.
 func (e *UnknownRepositoryError) Hint() string {
 	return "ask another key holder for the SHA-256 of a root, by a way that the file has not come, and add --root-sha256 SHA256; once is enough"
+}
+
+// FirstRootError says that the first root of a repository is not the one that the
+// person knows.
+type FirstRootError struct{ Proposed, Known string } // SHA-256 of payloads
+
+func (e *FirstRootError) Error() string {
+	return fmt.Sprintf("the event proposes a first root with sha256 %s, and not %s", e.Proposed, e.Known)
+}
+
+// Hint says what to do.
+func (e *FirstRootError) Hint() string {
+	return "sign nothing; ask the other key holders what tufops-sign export or review shows them as sha256 of what is signed"
 }
 
 // IncompleteFileError says that a file lacks what its review needs.
@@ -234,12 +249,7 @@ func SignFile(ctx context.Context, o Options, f *EventFile, rootSHA256 string) (
 	}
 	p.notes = append(p.notes, "not looked at, as this machine has no network: the root that clients get now, what has become of "+Main+
 		" and of the event since the file was made, and who pushed it")
-	text := s.reviewText(ctx, p)
-	if roles := p.event.Invites.Roles(s.Config.User); len(roles) > 0 {
-		text.fold(2, "%s is invited to %s: a key is brought where git and the remote are, with tufops-sign sign %s.",
-			s.Config.User, strings.Join(roles, ", "), escape.Argument(s.Event))
-	}
-	if err := text.writeTo(s.Out); err != nil {
+	if err := s.reviewText(ctx, p).writeTo(s.Out); err != nil {
 		return fail(err)
 	}
 	reviewed, err := p.event.Reviewed(ctx, s.Now, p.mine)
@@ -250,26 +260,64 @@ func SignFile(ctx context.Context, o Options, f *EventFile, rootSHA256 string) (
 	if oid := f.objects.Missed(); oid != "" {
 		return fail(&IncompleteFileError{oid})
 	}
+	keys, err := s.carryKeys(ctx, p.event)
+	if err != nil {
+		return fail(err)
+	}
 	signatures, err := s.sign(ctx, reviewed, f.Head, false)
 	if err != nil {
 		return fail(err)
 	}
-	if len(signatures) == 0 {
+	if len(signatures)+len(keys) == 0 {
 		return nil, s.nothing(p, change{})
 	}
 	if err := s.rememberSigned(ctx, signatures); err != nil {
 		return fail(err)
 	}
-	if err := s.agree(ctx, f.Main, p.policy); err != nil {
-		return fail(err)
+	if len(signatures) > 0 {
+		if err := s.agree(ctx, f.Main, p.policy); err != nil {
+			return fail(err)
+		}
 	}
-	out := &SignatureFile{Event: f.Event, Remote: f.Remote, By: s.Config.User}
+	out := &SignatureFile{Event: f.Event, Remote: f.Remote, By: s.Config.User, Keys: keys}
 	for _, one := range signatures {
 		out.Signatures = append(out.Signatures, CarriedSignature{
 			Role: one.role, Version: one.version, SHA256: digest(one.payload), KeyID: one.key.ID, Device: one.device, Sig: one.sig,
 		})
 	}
 	return out, nil
+}
+
+// carryKeys finds the key that this person brings to each role that has invited
+// them. What they then sign is made where git is: it comes with the next file.
+func (s *session) carryKeys(ctx context.Context, e *repository.Event) ([]CarriedKey, error) {
+	var list []CarriedKey
+	var roles []string
+	for _, role := range e.Invites.Roles(s.Config.User) {
+		d, ok := e.Proposed.Delegation(role)
+		if !ok {
+			continue // a finding
+		}
+		key, err := s.keys.own(ctx, s.Config.User, d.Delegation)
+		if err != nil {
+			return nil, fmt.Errorf("accept the invitation to role %s: %w", role, err)
+		}
+		if s.keys.doubt != nil {
+			s.Log.Warn(s.keys.doubt.Error())
+			s.keys.doubt = nil // once
+		}
+		val, _ := key.Object["keyval"].(metadata.Object)
+		public, _ := val["public"].(string)
+		one := CarriedKey{Role: role, KeyID: key.ID, Type: key.Type, Scheme: key.Scheme, Public: public}
+		for _, name := range slices.Sorted(maps.Keys(s.keys.proof)) {
+			one.Proof = append(one.Proof, CarriedProof{path.Base(name), s.keys.proof[name]})
+		}
+		list, roles = append(list, one), append(roles, role)
+	}
+	if len(list) == 0 || s.Person == nil {
+		return list, nil
+	}
+	return list, s.goOn(ctx, fmt.Sprintf("Bring your key, keyid %.12s, to %s", list[0].KeyID, strings.Join(roles, " and ")))
 }
 
 // vouched makes sure that something which this machine knows vouches for the
@@ -296,7 +344,7 @@ func (s *session) vouched(ctx context.Context, pin string) error {
 			return err
 		}
 		if pin != digest(first.Payload()) && pin != digest(first.Bytes()) {
-			return &PinError{SHA256: pin}
+			return &FirstRootError{Proposed: digest(first.Payload()), Known: pin}
 		}
 		return nil
 	} else if none && m.Root == nil {
@@ -322,7 +370,8 @@ func (s *session) vouched(ctx context.Context, pin string) error {
 
 // ImportSignature adds the signatures of a file to their event, as [Sign] adds
 // its own: each must be over what the event's head proposes now, and by a key
-// that is asked for. What is there already is left as it is.
+// that is asked for. Keys are brought to the roles that have invited their
+// owner. What is there already is left as it is.
 func ImportSignature(ctx context.Context, o Options, f *SignatureFile) (Result, error) {
 	o.Event = f.Event
 	s, err := newSession(o)
@@ -331,11 +380,41 @@ func ImportSignature(ctx context.Context, o Options, f *SignatureFile) (Result, 
 	}
 	s.others = s.Config.User != f.By
 	s.Config.User = f.By
-	return s.run(ctx, change{signing: "Signature from " + f.By, brought: f})
+	c := change{signing: "Signature from " + f.By, brought: f}
+	if len(f.Keys) == 0 {
+		return s.run(ctx, c)
+	}
+	s.keys.proof = map[string][]byte{}
+	keys := map[string]*metadata.Key{} // by role
+	for _, one := range f.Keys {
+		key, err := one.key(f.By)
+		if err != nil {
+			return Result{}, outcome{fmt.Errorf("the key that %s brings to role %s: %w", f.By, one.Role, err), nothingDone}
+		}
+		keys[one.Role] = key
+		for _, p := range one.Proof {
+			s.keys.proof["keys/"+key.Fingerprint()+"/"+p.Name] = p.Data
+		}
+	}
+	c.message, c.together = f.By+" accepted invitation", true
+	c.apply = func(_ context.Context, edit *repository.Edit, _ *repository.State) error {
+		for _, one := range f.Keys {
+			key := keys[one.Role]
+			d, _ := edit.Delegation(one.Role)
+			if slices.ContainsFunc(keysOf(d), func(k *metadata.Key) bool { return k.ID == key.ID }) {
+				continue // imported already
+			}
+			if err := edit.Accept(one.Role, key); err != nil {
+				return fmt.Errorf("accept the invitation to role %s: %w", one.Role, err)
+			}
+		}
+		return nil
+	}
+	return s.run(ctx, c)
 }
 
 // take is what [session.sign] is for signatures that were given elsewhere.
-func (s *session) take(ctx context.Context, reviewed repository.Reviewed, head git.OID, f *SignatureFile) ([]signature, error) {
+func (s *session) take(ctx context.Context, reviewed repository.Reviewed, head git.OID, f *SignatureFile, edited bool) ([]signature, error) {
 	review, err := reviewed.For(head)
 	if err != nil {
 		return nil, err
@@ -370,12 +449,25 @@ func (s *session) take(ctx context.Context, reviewed repository.Reviewed, head g
 			list = append(list, signature{ask: all[i], sig: one.Sig})
 		}
 	}
-	if len(list) == 0 || s.Person == nil {
+	if len(list) == 0 && !edited || s.Person == nil {
 		return list, nil
 	}
-	var what []string
+	var what, roles []string
 	for _, one := range list {
 		what = append(what, fmt.Sprintf("%s v%d", one.role, one.version))
 	}
-	return list, s.goOn(ctx, "Add the signature of "+f.By+" to "+strings.Join(unique(what), " and "))
+	verb := ""
+	if len(list) > 0 {
+		verb = "Add the signature of " + f.By + " to " + strings.Join(unique(what), " and ")
+	}
+	if edited {
+		for _, one := range f.Keys {
+			roles = append(roles, one.Role)
+		}
+		if verb != "" {
+			verb += ", "
+		}
+		verb += "Bring the key of " + f.By + " to " + strings.Join(roles, " and ")
+	}
+	return list, s.goOn(ctx, verb)
 }

@@ -8,12 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/tufops/tufops/internal/escape"
 	"github.com/tufops/tufops/internal/git"
+	"github.com/tufops/tufops/internal/metadata"
 )
 
 // EventFile is a signing event as one file: the commits that it lies between,
@@ -185,12 +187,42 @@ func readEventFile(data []byte) (*EventFile, error) {
 	return f, err
 }
 
-// SignatureFile is what a person has signed on a machine without network.
+// SignatureFile is what a person has signed on a machine without network, and
+// the keys that they bring to roles which have invited them.
 type SignatureFile struct {
 	Event      string
 	Remote     string
 	By         string // @login
+	Keys       []CarriedKey
 	Signatures []CarriedSignature
+}
+
+// CarriedKey is the public key that a person brings to a role.
+type CarriedKey struct {
+	Role                        string
+	KeyID, Type, Scheme, Public string // as the key object has them
+	Proof                       []CarriedProof
+}
+
+// CarriedProof is a certificate of an attestation, named as below keys/.
+type CarriedProof struct {
+	Name string
+	Data []byte
+}
+
+// key is the key, if it is what its id says.
+func (c CarriedKey) key(owner string) (*metadata.Key, error) {
+	k, err := metadata.DecodeKey(c.KeyID, metadata.Object{"keytype": c.Type, "scheme": c.Scheme, "keyval": metadata.Object{"public": c.Public}})
+	if err == nil {
+		err = k.Unusable
+	}
+	if err != nil {
+		return nil, err
+	}
+	if k, err = metadata.NewKey(k.Public, owner, ""); err == nil && k.ID != c.KeyID {
+		err = fmt.Errorf("as a key of %s it has keyid %s", owner, k.ID)
+	}
+	return k, err
 }
 
 // CarriedSignature is one signature of a [SignatureFile].
@@ -217,6 +249,18 @@ func (f *SignatureFile) Bytes() ([]byte, error) {
 	}
 	if err := write([2]string{"event", f.Event}, [2]string{"repository", f.Remote}, [2]string{"by", f.By}); err != nil {
 		return nil, err
+	}
+	for _, one := range f.Keys {
+		b.WriteString("\n")
+		lines := [][2]string{
+			{"invitation", one.Role}, {"keyid", one.KeyID}, {"keytype", one.Type}, {"scheme", one.Scheme}, {"public", hex.EncodeToString([]byte(one.Public))},
+		}
+		for _, p := range one.Proof {
+			lines = append(lines, [2]string{"proof", p.Name + " " + hex.EncodeToString(p.Data)})
+		}
+		if err := write(lines...); err != nil {
+			return nil, err
+		}
 	}
 	for _, one := range f.Signatures {
 		b.WriteString("\n")
@@ -248,6 +292,17 @@ func readSignatureFile(data []byte) (*SignatureFile, error) {
 	if in.err == nil && !loginPattern.MatchString(f.By) {
 		in.err = fmt.Errorf("%q is not a login like @alice", cut(f.By))
 	}
+	for in.err == nil && strings.HasPrefix(in.text, "\ninvitation ") {
+		in.line("")
+		one, err := readCarriedKey(in)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(f.Keys, func(o CarriedKey) bool { return o.Role == one.Role }) {
+			return nil, fmt.Errorf("it has two keys for role %s", cut(one.Role))
+		}
+		f.Keys = append(f.Keys, one)
+	}
 	for in.err == nil && in.text != "" {
 		in.line("")
 		one := CarriedSignature{Role: in.next("role")}
@@ -269,10 +324,35 @@ func readSignatureFile(data []byte) (*SignatureFile, error) {
 		}
 		f.Signatures = append(f.Signatures, one)
 	}
-	if in.err == nil && len(f.Signatures) == 0 {
+	if in.err == nil && len(f.Signatures)+len(f.Keys) == 0 {
 		in.err = errors.New("it has no signature")
 	}
 	return f, in.err
+}
+
+// proofName is how a file of an attestation is named.
+var proofName = regexp.MustCompile(`^[a-z0-9_]{1,40}\.pem$`)
+
+func readCarriedKey(in *fields) (CarriedKey, error) {
+	one := CarriedKey{Role: in.next("invitation"), KeyID: in.next("keyid"), Type: in.next("keytype"), Scheme: in.next("scheme")}
+	unhex := func(text string) []byte {
+		data, err := hex.DecodeString(text)
+		if in.err == nil && (err != nil || hex.EncodeToString(data) != text) {
+			in.err = fmt.Errorf("the key for role %s is not written in hex", cut(one.Role))
+		}
+		return data
+	}
+	one.Public = string(unhex(in.next("public")))
+	for in.err == nil && strings.HasPrefix(in.text, "proof ") {
+		name, text, _ := strings.Cut(in.next("proof"), " ")
+		p := CarriedProof{Name: name, Data: unhex(text)}
+		if in.err == nil && (!proofName.MatchString(name) || len(p.Data) > maxCertificate || len(one.Proof) == maxCertificates ||
+			slices.ContainsFunc(one.Proof, func(o CarriedProof) bool { return o.Name == name })) {
+			in.err = fmt.Errorf("the proof %q of the key for role %s is none that can be kept", cut(name), cut(one.Role))
+		}
+		one.Proof = append(one.Proof, p)
+	}
+	return one, in.err
 }
 
 // touchKeys reads what is asked for when a token is looked for, so that the

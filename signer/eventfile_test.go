@@ -24,7 +24,11 @@ func signatureFileOf() *SignatureFile {
 	one := CarriedSignature{Role: "targets", Version: 2, SHA256: strings.Repeat("3", 64), KeyID: strings.Repeat("4", 64), Device: "YubiKey 11111111", Sig: []byte("sig")}
 	two := one
 	two.Role, two.Device = "a role with \\x1b and é", "file"
-	return &SignatureFile{Event: "sign/x", Remote: "/a path/tuf", By: "@alice", Signatures: []CarriedSignature{one, two}}
+	key := CarriedKey{
+		Role: "root", KeyID: strings.Repeat("5", 64), Type: "ecdsa", Scheme: "ecdsa-sha2-nistp256", Public: "a\nkey\n",
+		Proof: []CarriedProof{{"device_cert.pem", []byte("a\n")}, {"key_cert.pem", []byte("b\n")}},
+	}
+	return &SignatureFile{Event: "sign/x", Remote: "/a path/tuf", By: "@alice", Keys: []CarriedKey{key}, Signatures: []CarriedSignature{one, two}}
 }
 
 // What cannot be read back as it is is not written.
@@ -53,6 +57,7 @@ func TestReadSignatureFileRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	key := string(good[bytes.Index(good, []byte("\ninvitation")):bytes.Index(good, []byte("\nrole"))])
 	block := string(good[bytes.Index(good, []byte("\nrole")):])
 	block = block[:strings.Index(block[1:], "\n\n")+2]
 	for name, one := range map[string]struct{ from, to, want string }{
@@ -66,7 +71,13 @@ func TestReadSignatureFileRefuses(t *testing.T) {
 		"a line more":  {"signature 736967\n", "signature 736967\nx\n", `where "" must stand there is "x"`},
 		"a line less":  {"key file\n", "", `where "key" must stand`},
 		"twice":        {block, block + block, "has two signatures of targets"},
-		"none":         {string(good[bytes.Index(good, []byte("\nrole")):]), "", "it has no signature"},
+		"none":         {string(good[bytes.Index(good, []byte("\ninvitation")):]), "", "it has no signature"},
+		"key no hex":   {"public 610a6b65790a", "public x", "the key for role root is not written in hex"},
+		"proof no hex": {"key_cert.pem 620a", "key_cert.pem 62A0", "is not written in hex"},
+		"proof leaves": {"proof key_cert.pem", "proof ../../key_cert.pem", "is none that can be kept"},
+		"proof twice":  {"proof key_cert.pem", "proof device_cert.pem", "is none that can be kept"},
+		"proof large":  {"key_cert.pem 620a", "key_cert.pem " + strings.Repeat("00", maxCertificate+1), "is none that can be kept"},
+		"two keys":     {key, key + key, "it has two keys for role root"},
 		"escape codes": {"key file", "key \x1b[2Jfile", "which is no name that can be shown"},
 		"hidden":       {"key file", "key \u202efile", "which is no name that can be shown"},
 		"too large":    {"key file", "key " + strings.Repeat("x", MaxSignatureFile), "it has more than"},

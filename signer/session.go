@@ -532,7 +532,7 @@ func (s *session) run(ctx context.Context, c change) (Result, error) {
 	}
 	var signatures []signature
 	if c.brought != nil {
-		signatures, err = s.take(ctx, reviewed, p.head, c.brought)
+		signatures, err = s.take(ctx, reviewed, p.head, c.brought, len(p.files) > 0)
 	} else {
 		signatures, err = s.sign(ctx, reviewed, p.head, len(p.files) > 0)
 	}

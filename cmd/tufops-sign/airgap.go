@@ -66,7 +66,8 @@ func signFileCommand(m machine) *urfave.Command {
 		Description: `Shows the review of an event that tufops-sign export has written, computed from
 the bytes in FILE, signs what is asked of you, and writes the signatures into a
 file for tufops-sign import-signature. Review, checks and questions are those of
-tufops-sign sign.
+tufops-sign sign. If you are invited to a role, your public key goes along, with
+the device's proof that it was made there; you sign in the next file.
 
 Nothing in FILE is taken on trust: main's roots must lead from one that this
 machine has seen. The first time, name one that another key holder has told you,
@@ -140,6 +141,9 @@ func signFile(c *urfave.Context, m machine) error {
 	}
 	if err != nil {
 		return cli.WithNote(err, "the signature was given and is lost: run the same command again")
+	}
+	for _, one := range signed.Keys {
+		fmt.Fprintf(m.Stdout, "Your key for %s goes along; export the event anew once it is there.\n", one.Role)
 	}
 	for _, one := range signed.Signatures {
 		fmt.Fprintf(m.Stdout, "Signed %s v%d as %s.\n", one.Role, one.Version, signed.By)

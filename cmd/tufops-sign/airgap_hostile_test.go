@@ -365,7 +365,7 @@ func TestAirGapOtherRoot(t *testing.T) {
 	// A machine that knows nothing is not told by a file either.
 	os.Remove(files[0])
 	w.nothingSigned(t, w.forge("sign/x").write(t), "this machine knows no root of")
-	w.nothingSigned(t, w.forge("sign/x").write(t), "the root sha256 "+strings.Repeat("0", 64)+" cannot be found: main has no root yet", "--root-sha256", strings.Repeat("0", 64))
+	w.nothingSigned(t, w.forge("sign/x").write(t), "proposes a first root with sha256 "+digestOf(w.document("sign/x", "root").Payload())+", and not "+strings.Repeat("0", 64), "--root-sha256", strings.Repeat("0", 64))
 	w.reset(second)
 	if a := w.signFile(w.forge("sign/x").write(t), knows...); a.status != 0 {
 		t.Errorf("status %d\n%s%s", a.status, a.stdout, a.stderr)

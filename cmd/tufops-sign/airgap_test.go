@@ -277,3 +277,66 @@ func TestImportSignatureRefuses(t *testing.T) {
 		t.Error("bob's machine takes it for his")
 	}
 }
+
+// A key from a file is the one that its owner was invited to bring, or it is not
+// brought.
+func TestImportSignatureKey(t *testing.T) {
+	w := established(t)
+	w.person("carol")
+	w.ok("bob", "delegate", "sign/x", "root", "--signers", "alice,bob,carol", "--threshold", "2")
+	event := w.exported("sign/x")
+	out := filepath.Join(t.TempDir(), "carol")
+	a := w.away("", append([]string{"sign-file", event, "--yes", "--user", "carol", "--key", "file:" + w.key("carol"), "--output", out}, w.knows()...)...)
+	if a.status != 0 {
+		t.Fatalf("status %d\n%s%s", a.status, a.stdout, a.stderr)
+	}
+	hexKey := func(name string) string {
+		val, _ := w.keyObject(name, "").Object["keyval"].(metadata.Object)
+		text, _ := val["public"].(string)
+		return hexOf([]byte(text))
+	}
+	upstream := w.upstream.Run("for-each-ref")
+	for name, one := range map[string]struct{ from, to, want string }{
+		"another person": {"by @carol", "by @dave", "as a key of @dave it has keyid"},
+		"another key":    {hexKey("carol"), hexKey("bob"), "as a key of @carol it has keyid"},
+		"no key":         {hexKey("carol"), hexOf([]byte("x")), "the key that @carol brings to role root: "},
+		"another role":   {"invitation root", "invitation targets", "accept the invitation to role targets: @carol has no open invitation"},
+	} {
+		a := w.run("alice", "", "import-signature", w.altered(out, one.from, one.to), "--yes")
+		if a.status != 1 || !strings.Contains(a.stderr, one.want) || !strings.Contains(a.stderr, "note: nothing was committed or pushed") {
+			t.Errorf("%s: status %d, want %q:\n%s", name, a.status, one.want, a.stderr)
+		}
+	}
+	if after := w.upstream.Run("for-each-ref"); after != upstream {
+		t.Errorf("the remote has moved:\n%s\n%s", upstream, after)
+	}
+	w.ok("alice", "import-signature", out)
+	w.expect("sign/x", "root v2 0/2 missing=@alice,@bob,@carol known=0/2")
+}
+
+// Before there is a root, what the person knows is the first.
+func TestAirGapFirstRoot(t *testing.T) {
+	w := newWorld(t)
+	w.person("alice", "bob")
+	w.ok("alice", "init", "sign/init", "--signers", "alice,bob", "--threshold", "2", "--online-key", "file2:online.pem")
+	w.ok("bob", "sign", "sign/init")
+	event := w.exported("sign/init")
+	first := digestOf(w.document("sign/init", "root").Payload())
+	for _, one := range [][]string{
+		{"this machine knows no root of"},
+		{"proposes a first root with sha256 " + first + ", and not " + strings.Repeat("0", 64), "--root-sha256", strings.Repeat("0", 64)},
+	} {
+		w.nothingSigned(t, event, one[0], one[1:]...)
+	}
+	if a := w.signFile(event, "--root-sha256", first); a.status != 0 {
+		t.Fatalf("status %d\n%s%s", a.status, a.stdout, a.stderr)
+	}
+	w.ok("alice", "import-signature", signatureOf(event))
+	w.expect("sign/init", "root v1 2/2 signed=@alice,@bob complete", "targets v1 2/2 signed=@alice,@bob complete")
+	w.merge("sign/init")
+	// The machine knows that root, since its person has signed it there.
+	w.commitBump("sign/x", "targets")
+	if a := w.signFile(w.exported("sign/x")); a.status != 0 || !strings.Contains(a.stdout, "root v1 of main follows v1, which you signed") {
+		t.Errorf("status %d\n%s%s", a.status, a.stdout, a.stderr)
+	}
+}

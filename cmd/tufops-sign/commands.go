@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -330,14 +331,10 @@ func open(c *urfave.Context, m machine, command func(context.Context, signer.Opt
 	o := signer.Options{
 		Repository: repo, Config: config, Event: c.Args().First(), Now: common.Now(),
 		AllowLegacyKeyIDs: c.Bool("allow-legacy-keyids"), PIN: m.Getenv("TUFOPS_PIN"),
+		OnlineKeys: onlineKeysOf(c, m, common.Log),
 		OpenTokens: m.openTokens(g.Top()),
 		Out:        m.Stdout, Log: common.Log,
 	}
-	online := onlineKeys{env: m.Env, log: common.Log}
-	if takes(c, "online-key") {
-		online.untried, online.public = c.Bool("no-check"), c.String("online-public")
-	}
-	o.OnlineKeys = online
 	if o.Memory, err = memoryDir(m.Env); err != nil {
 		return err
 	}
@@ -359,6 +356,16 @@ func open(c *urfave.Context, m machine, command func(context.Context, signer.Opt
 	}
 	_, err = command(c.Context, o)
 	return usage(err)
+}
+
+// onlineKeysOf reads how an online key is to be looked at, where the command takes
+// one.
+func onlineKeysOf(c *urfave.Context, m machine, log *slog.Logger) onlineKeys {
+	k := onlineKeys{env: m.Env, log: log}
+	if takes(c, "online-key") {
+		k.untried, k.public = c.Bool("no-check"), c.String("online-public")
+	}
+	return k
 }
 
 // takes reports whether a command has a flag.
