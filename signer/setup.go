@@ -233,10 +233,11 @@ func (s *session) checkRemotes(ctx context.Context, t *page, pin string) (*repos
 			return nil, err
 		}
 	}
-	tip, _, err := s.fetchBranch(ctx, s.Config.PullRemote, Main)
+	at, err := s.fetchBranches(ctx, s.Config.PullRemote, Main)
 	if err != nil {
 		return nil, err
 	}
+	tip := at[Main]
 	if tip == "" {
 		return nil, &NoMainError{s.Config.PullRemote}
 	}
