@@ -65,8 +65,9 @@ check: need-go need-git ## format, vet, lint, tidy, architecture, docs
 	$(GO) mod tidy -diff
 	$(GO) test -count=1 .
 
+# BENCH=-cpu measures the time of the processors, on a machine that has other work.
 bench: need-go need-git ## measure what people wait for
-	$(GO) run ./internal/bench
+	$(GO) run ./internal/bench $(BENCH)
 
 # cosign has some five hundred modules, so it is not built in every run of CI.
 COSIGN := v2.6.0

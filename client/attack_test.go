@@ -276,10 +276,11 @@ func TestAttackIndefiniteFreeze(t *testing.T) {
 	bad[*client.NotFoundError](u)
 }
 
-// Only a missing file ends the search for roots. Any other answer could be
-// somebody who hides a new root.
+// Only a missing file ends the search for roots, or one that nobody may read, which
+// is what some stores say of what is missing. Any other answer could be somebody
+// who hides a new root.
 func TestAttackHiddenRoot(t *testing.T) {
-	for _, status := range []int{204, 400, 401, 403, 410, 429, 500, 503} {
+	for _, status := range []int{204, 400, 401, 407, 410, 429, 451, 500, 503} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			repo := clienttest.New()
 			repo.Publish(root)
@@ -294,6 +295,30 @@ func TestAttackHiddenRoot(t *testing.T) {
 				t.Errorf("got %v", e)
 			}
 		})
+	}
+}
+
+// A store that answers 403 for what is not there serves clients; and a server that
+// forbids what must be there is no end of the roots but an error.
+func TestForbiddenRoot(t *testing.T) {
+	repo := clienttest.New()
+	repo.Publish(root, targets)
+	closed := ""
+	repo.Hook = func(w http.ResponseWriter, _ *http.Request, file string) bool {
+		if _, there := repo.Files[file]; there && file != "metadata/"+closed {
+			return false
+		}
+		w.WriteHeader(http.StatusForbidden)
+		return true
+	}
+	newUser(t, repo).good("root 1 -> 2, timestamp v2, snapshot v2, targets v2")
+	if got := repo.Requests(); got != "2.root.json 3.root.json timestamp.json 2.snapshot.json 2.targets.json" {
+		t.Errorf("asked for %s", got)
+	}
+	for _, closed = range []string{"timestamp.json", "2.snapshot.json", "2.targets.json"} {
+		if e := bad[*client.FetchError](newUser(t, repo)); e.Status != http.StatusForbidden || !strings.HasSuffix(e.URL, "/"+closed) {
+			t.Errorf("%s is forbidden: %v", closed, e)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -272,7 +273,15 @@ func (k *checker) roots(ctx context.Context, anchor []byte) {
 	var problems []Problem
 	// A client takes the first number without a file for the end. A gap would
 	// leave it on an old root without a word.
-	if _, err := k.get.fetchFrom(ctx, metadata.Root, k.url+fmt.Sprintf("%d.root.json", last+2), RootMaxLength); !isMissing(err) {
+	// And many take nothing but 404 for the end.
+	var fault *FetchError
+	if _, err := k.get.fetchFrom(ctx, metadata.Root, k.url+fmt.Sprintf("%d.root.json", last+1), RootMaxLength); errors.As(err, &fault) && fault.Status == http.StatusForbidden {
+		p := k.problem(err)
+		p.Cause = CauseRepository
+		p.Message += ": if the file does not exist clients that are built with go-tuf fail here, which take only 404 for the end of the roots; if it does no client sees it"
+		p.Hint = "let the public read all files and list the place, or have the server answer 404 for what is not there"
+		problems = append(problems, p)
+	} else if _, err := k.get.fetchFrom(ctx, metadata.Root, k.url+fmt.Sprintf("%d.root.json", last+2), RootMaxLength); !isMissing(err) {
 		if err == nil || !isUnreachable(err) {
 			err = fmt.Errorf("%s does not exist, and %d.root.json does: clients stop at root v%d and never see what follows",
 				redact(k.url+fmt.Sprintf("%d.root.json", last+1)), last+2, last)

@@ -379,6 +379,17 @@ func TestCheck(t *testing.T) {
 			s.writeSource()
 		}, "failed artifacts:failed", `no artifact "elsewhere"`},
 
+		{"403 for what is not there", func(s *site) {
+			s.repo.Hook = func(w http.ResponseWriter, _ *http.Request, file string) bool {
+				_, there := s.repo.Files[file]
+				if !there {
+					w.WriteHeader(403)
+				}
+				return !there
+			}
+		}, "failed roots:failed", "clients that are built with go-tuf fail here"},
+		{"403 for the newest root", func(s *site) { s.repo.Hook = refuse(403, "3.root.json"); s.o.SourceDir = "" },
+			"failed roots:failed", "if it does no client sees it"},
 		{"a timestamp that is refused", func(s *site) { s.repo.Hook = refuse(403, "timestamp.json"); s.o.SourceDir = "" },
 			"unreachable metadata:failed" + noTargets + " artifacts:not-judged", "HTTP status 403"},
 		{"a timestamp that is not there", func(s *site) { s.gone("metadata/timestamp.json"); s.o.SourceDir = "" },

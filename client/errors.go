@@ -311,8 +311,7 @@ func (e *CacheError) Hint() string {
 	return "check that the directory exists, that this user may write to it and that the disk is not full, or name another one"
 }
 
-// NotFoundError says that a server has no such file. Of all failures to fetch
-// only this one ends the search for newer roots.
+// NotFoundError says that a server has no such file.
 type NotFoundError struct{ URL string }
 
 func (e *NotFoundError) Error() string { return e.URL + " does not exist" }
@@ -363,7 +362,7 @@ type MirrorsError struct {
 
 // mirrorsError is the failure of all mirrors: where there is one, its own.
 func mirrorsError(name string, failures []error) error {
-	failures = slices.DeleteFunc(failures[:len(failures):len(failures)], func(err error) bool { return err == nil })
+	failures = slices.DeleteFunc(slices.Clone(failures), func(err error) bool { return err == nil })
 	if len(failures) == 1 {
 		return failures[0]
 	}

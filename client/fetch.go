@@ -27,8 +27,8 @@ type Fetcher interface {
 	// Fetch opens a file for reading. The caller reads at most maxBytes+1
 	// bytes and closes the body; a Fetcher may refuse at once what is longer.
 	//
-	// A file that does not exist is a [*NotFoundError]: that, and nothing else,
-	// says that there is no newer root. A failure worth another attempt is a
+	// A file that does not exist is a [*NotFoundError]: that, or a [*FetchError]
+	// with status 403, says that there is no newer root. A failure worth another attempt is a
 	// [*FetchError] with Transient set, also from the body's Read; the client
 	// makes the further attempts. Fetch and Read end with ctx. Fetch is called
 	// by several goroutines at once.
@@ -318,13 +318,22 @@ type request struct {
 	optional bool
 }
 
+// absent reports whether a failure says that there is no such file. Of an optional
+// one 403 says so too: stores answer that for what is not there to those who may
+// not list it. Whoever could hide a file behind a 403 could behind a 404.
+func (r request) absent(err error) bool {
+	fault := (*FetchError)(nil)
+	return errors.As(err, new(*NotFoundError)) || r.optional && errors.As(err, &fault) && fault.Status == http.StatusForbidden
+}
+
 // transfer fetches a file and lets consume read it, from its beginning at every
 // attempt, until consume is content. It asks one mirror after the other, and then
 // again those of whom that may help. With several mirrors the error is a
 // *[MirrorsError].
 //
 // That a mirror has nothing, or what consume refuses, is its failure and nobody
-// else's: the next is asked. That this machine cannot go on is the end.
+// else's: the next is asked. That this machine cannot go on is the end. That an
+// optional file is nowhere is a *[NotFoundError].
 func (c *Client) transfer(ctx context.Context, r request, consume func(source string, body io.Reader) error) error {
 	once := func(from string) error {
 		c.log.Debug("fetch", "url", redact(from))
@@ -354,20 +363,26 @@ func (c *Client) transfer(ctx context.Context, r request, consume func(source st
 				return err
 			}
 			failures[i] = err
-			r.from.failed(urls[i], err)
-			missing = missing || errors.As(err, new(*NotFoundError))
+			none := r.absent(err)
+			missing = missing || none
+			if !none {
+				r.from.failed(urls[i], err)
+			}
 			if one := (*FetchError)(nil); errors.As(err, &one) && one.Transient && one.RetryAfter <= maxRetryAfter {
 				again = append(again, i)
 				if fault == nil || one.RetryAfter < fault.RetryAfter {
 					fault = one
 				}
 			}
-			if none := errors.As(err, new(*NotFoundError)); len(urls) > 1 && !(none && r.optional) {
+			if len(urls) > 1 && !(none && r.optional) {
 				c.log.Warn("a mirror fails", "reason", err)
 			}
 		}
+		if r.optional && missing {
+			return &NotFoundError{URL: redact(urls[0] + r.file)}
+		}
 		all := mirrorsError(r.name, failures)
-		if len(again) == 0 || attempt == attempts || r.optional && missing {
+		if len(again) == 0 || attempt == attempts {
 			return all
 		}
 		base := firstWait << (attempt - 1)

@@ -170,12 +170,24 @@ func (p *proof) update(ctx context.Context) (*client.Result, error) {
 	roots := p.published().Roots()
 	first := roots[max(0, len(roots)-1-client.MaxRootRotations)].Document
 	c, err := client.New(client.Options{
-		Root: first.Raw(), MetadataURL: p.public + "/metadata", Fetcher: p.fetcher, Now: p.published().At, Logger: p.options.Log,
+		Root: first.Raw(), MetadataURL: p.public + "/metadata", Fetcher: strict{p.fetcher}, Now: p.published().At, Logger: p.options.Log,
 	})
 	if err != nil {
 		return &client.Result{}, err
 	}
 	return c.Refresh(ctx)
+}
+
+// strict lets no client take 403 for "there is none", as ours does after the newest
+// root: go-tuf's takes it for a failure.
+type strict struct{ client.Fetcher }
+
+func (s strict) Fetch(ctx context.Context, from string, maxBytes int64) (io.ReadCloser, error) {
+	body, err := s.Fetcher.Fetch(ctx, from, maxBytes)
+	if fault := (*client.FetchError)(nil); errors.As(err, &fault) && fault.Status == http.StatusForbidden {
+		err = fmt.Errorf("%s is answered with HTTP status 403: where there is no file it must be 404, or clients that are built with go-tuf fail; let the public list the place", fault.URL)
+	}
+	return body, err
 }
 
 // serves reports why a file is not what is served; "": it is.

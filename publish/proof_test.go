@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tufops/tufops/client"
 	"github.com/tufops/tufops/internal/git"
 	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/publish"
@@ -179,6 +180,35 @@ func TestReadBack(t *testing.T) {
 	if _, err := publish.Run(t.Context(), publish.Options{Commit: commit, Publishable: r.Publishable(t, commit),
 		To: []publish.Destination{{Store: store, Public: server.URL}}}); err != nil {
 		t.Errorf("a newer state at the public URL: %v", err)
+	}
+}
+
+// TestReadBackForbidden: a place that answers 403 for the root that is not there
+// yet serves our client, and not go-tuf's.
+func TestReadBackForbidden(t *testing.T) {
+	r := publishtest.New(t)
+	commit := r.Commit(t, "first")
+	store := &storetest.Memory{}
+	behind := &front{Reader: store, asked: map[string]int{}}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if _, there := store.Content()[strings.TrimPrefix(req.URL.Path, "/")]; !there {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		behind.ServeHTTP(w, req)
+	}))
+	defer server.Close()
+	_, err := publish.Run(t.Context(), publish.Options{Commit: commit, Publishable: r.Publishable(t, commit),
+		Sleep: func(context.Context, time.Duration) error { return nil }, Within: time.Minute,
+		To: []publish.Destination{{Store: store, Public: server.URL}}})
+	var failed *publish.NotServedError
+	if !errors.As(err, &failed) || !strings.Contains(err.Error(), "2.root.json is answered with HTTP status 403: where there is no file it must be 404") {
+		t.Errorf("got %v", err)
+	}
+	if c, err := client.New(client.Options{Root: r.Files["metadata/1.root.json"], MetadataURL: server.URL + "/metadata", Now: func() time.Time { return publishtest.Now }}); err != nil {
+		t.Error(err)
+	} else if _, err := c.Refresh(t.Context()); err != nil {
+		t.Errorf("our client: %v", err)
 	}
 }
 

@@ -11,10 +11,10 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/google/renameio/v2"
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/tufops/tufops/internal/cli"
+	"github.com/tufops/tufops/internal/wholefile"
 	"github.com/tufops/tufops/signer"
 )
 
@@ -251,5 +251,5 @@ func writeOnce(name string, data []byte) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return there(name)
 	}
-	return renameio.WriteFile(name, data, 0o644, renameio.WithTempDir(filepath.Dir(name)))
+	return wholefile.Write(name, data, 0o644)
 }

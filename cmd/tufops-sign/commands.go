@@ -66,6 +66,8 @@ func roleFlags() []urfave.Flag {
 func onlineFlags() []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.StringFlag{Name: "online-key", Usage: "a machine signs, with the key at `URI`: gcpkms:, awskms:, azurekms:, hv: or file2:"},
+		&urfave.BoolFlag{Name: "no-check", Usage: "do not have that key sign a test message: you may not sign with it"},
+		&urfave.StringFlag{Name: "online-public", Usage: "take its public key from `FILE` in PEM form, and ask no service: you have no login"},
 		&urfave.Int64Flag{Name: "timestamp-expiry-days", Usage: "a timestamp expires after `N` days"},
 		&urfave.Int64Flag{Name: "timestamp-signing-days", Usage: "a new timestamp is made `N` days before that"},
 		&urfave.Int64Flag{Name: "snapshot-expiry-days", Usage: "a snapshot expires after `N` days"},
@@ -171,6 +173,11 @@ func delegateCommand(m machine) *urfave.Command {
 		Description: `Starts the event from main if the remote has no such branch. New people are
 invited. ROLE timestamp or snapshot changes both online roles.
 
+An online key is tried before anything is written: it is found, clients can use
+its type, and it signs a test message. On a machine that may read but not sign,
+--no-check leaves that out; without any login, --online-public says which key it
+is. Then have it tried before the merge: tufops keys check --event EVENT.
+
 What is not given is asked for; with --yes it stays as it is. A new role then
 has one signer, you, a threshold of 1, and 365 days, re-signed from 60 days
 before the end.
@@ -268,6 +275,9 @@ func onlineAnswers(c *urfave.Context) (signer.OnlineAnswers, error) {
 	if c.IsSet("online-key") && a.Key == "" {
 		return a, cli.Usagef("--online-key needs a URI")
 	}
+	if a.Key == "" && (c.Bool("no-check") || c.IsSet("online-public")) {
+		return a, cli.Usagef("--no-check and --online-public go with --online-key")
+	}
 	err := numbers(c, map[string]*int64{
 		"timestamp-expiry-days": &a.TimestampExpiryDays, "timestamp-signing-days": &a.TimestampSigningDays,
 		"snapshot-expiry-days": &a.SnapshotExpiryDays, "snapshot-signing-days": &a.SnapshotSigningDays,
@@ -319,10 +329,15 @@ func open(c *urfave.Context, m machine, command func(context.Context, signer.Opt
 	}
 	o := signer.Options{
 		Repository: repo, Config: config, Event: c.Args().First(), Now: common.Now(),
-		AllowLegacyKeyIDs: c.Bool("allow-legacy-keyids"), PIN: m.Getenv("TUFOPS_PIN"), OnlineKeys: onlineKeys{m.Env},
+		AllowLegacyKeyIDs: c.Bool("allow-legacy-keyids"), PIN: m.Getenv("TUFOPS_PIN"),
 		OpenTokens: m.openTokens(g.Top()),
 		Out:        m.Stdout, Log: common.Log,
 	}
+	online := onlineKeys{env: m.Env, log: common.Log}
+	if takes(c, "online-key") {
+		online.untried, online.public = c.Bool("no-check"), c.String("online-public")
+	}
+	o.OnlineKeys = online
 	if o.Memory, err = memoryDir(m.Env); err != nil {
 		return err
 	}

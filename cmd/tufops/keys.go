@@ -11,6 +11,7 @@ import (
 	"github.com/tufops/tufops/internal/cli"
 	"github.com/tufops/tufops/internal/escape"
 	"github.com/tufops/tufops/internal/git"
+	"github.com/tufops/tufops/internal/kms/services"
 	"github.com/tufops/tufops/onlinesign"
 	"github.com/tufops/tufops/repository"
 )
@@ -99,7 +100,7 @@ func checkKeys(c *urfave.Context, env cli.Env) error {
 	checked := []onlinesign.CheckedKey{}
 	good := true
 	for _, one := range list {
-		if err := cli.RefuseSimulatedClock(env, one.URI); err != nil {
+		if err := cli.RefuseSimulatedClock(env, services.Endpoints(one.URI, env.Getenv)...); err != nil {
 			return err
 		}
 		var k onlinesign.CheckedKey

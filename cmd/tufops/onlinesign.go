@@ -41,7 +41,7 @@ type realTime struct {
 }
 
 func (k realTime) Resolve(ctx context.Context, uri, scheme string) (metadata.Signer, error) {
-	if err := cli.RefuseSimulatedClock(k.env, uri); err != nil {
+	if err := cli.RefuseSimulatedClock(k.env, services.Endpoints(uri, k.env.Getenv)...); err != nil {
 		return nil, err
 	}
 	return k.keys.Resolve(ctx, uri, scheme)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,7 +13,9 @@ import (
 
 	"github.com/tufops/tufops/internal/cli"
 	"github.com/tufops/tufops/internal/github/githubtest"
+	"github.com/tufops/tufops/internal/kms"
 	"github.com/tufops/tufops/internal/kms/file"
+	"github.com/tufops/tufops/internal/kms/kmstest"
 	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/onlinesign/onlinesigntest"
 	"github.com/tufops/tufops/repository"
@@ -194,6 +197,63 @@ func TestOnlineSignSimulatedClock(t *testing.T) {
 	}
 	if w.Upstream.Head("main") != head {
 		t.Error("main moved")
+	}
+}
+
+// TestOnlineSignOnLoopback: a service that the environment has on this machine
+// signs under a simulated clock as well, through the vendor's own client. One that
+// it does not have here is refused, also where an address is named that would not
+// be used.
+func TestOnlineSignOnLoopback(t *testing.T) {
+	t.Setenv("HOME", t.TempDir())
+	for _, name := range []string{"AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_ENDPOINT_URL", "VAULT_AGENT_ADDR"} {
+		t.Setenv(name, "")
+	}
+	for _, test := range []struct {
+		uri     string
+		start   func(*kmstest.Service) (env map[string]string, key *kmstest.Key)
+		outside map[string]string // what sends it elsewhere
+	}{
+		{"awskms:alias/online", func(s *kmstest.Service) (map[string]string, *kmstest.Key) {
+			return map[string]string{
+				"AWS_ENDPOINT_URL_KMS": kmstest.AWS(t, s), "AWS_REGION": kmstest.AWSRegion, "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret-of-a-test",
+			}, s.Make(t, "online", "", kms.P256)
+		}, map[string]string{"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}},
+		{"hv:online/1", func(s *kmstest.Service) (map[string]string, *kmstest.Key) {
+			return map[string]string{"VAULT_ADDR": kmstest.Vault(t, s), "VAULT_TOKEN": kmstest.VaultToken}, s.Make(t, "online", "1", kms.P256)
+		}, map[string]string{"VAULT_AGENT_ADDR": "https://vault.example:8200"}},
+	} {
+		w := onlinesigntest.New(t, repository.OnlineConfig{})
+		bot := w.Upstream.Clone("bot")
+		service := kmstest.NewService(t)
+		env, made := test.start(service)
+		for name, value := range env {
+			t.Setenv(name, value) // where the vendor's client looks
+		}
+		key, err := metadata.NewKey(made.Private.Public(), "", test.uri)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Rotate(key)
+		outside := maps.Clone(env)
+		maps.Copy(outside, test.outside)
+		for _, command := range [][]string{{"keys", "check"}, {"online-sign", "--push"}} {
+			bot.Run("pull", "-q")
+			args := append([]string{"-C", bot.Dir}, command...)
+			for _, env := range []map[string]string{nil, outside} {
+				if status, _, stderr := tufops(t, w, env, args...); status != 2 || !strings.Contains(stderr, "TUFOPS_NOW is set") || service.Requests("read") > 0 && command[0] == "keys" {
+					t.Errorf("%s, %s, not on this machine: status %d, stderr %q", test.uri, command, status, stderr)
+				}
+			}
+			if status, stdout, stderr := tufops(t, w, env, args...); status != 0 || !strings.Contains(stdout, test.uri) {
+				t.Errorf("%s, %s: status %d, stdout %q, stderr %q", test.uri, command, status, stdout, stderr)
+			}
+		}
+		for _, role := range []string{metadata.Timestamp, metadata.Snapshot} {
+			if d, _ := w.Document("root").Delegation(role); !metadata.Check(d, w.Document(role)).Met() {
+				t.Errorf("%s: %s is not signed", test.uri, role)
+			}
+		}
 	}
 }
 

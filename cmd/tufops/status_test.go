@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -30,6 +31,51 @@ func program(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	}}
 	status = run(context.Background(), env, append([]string{"tufops"}, args...))
 	return status, out.String(), strings.ReplaceAll(errs.String(), "tufops: note: TUFOPS_NOW is set: the clock stands at 2030-01-01T00:00:00Z\n", "")
+}
+
+// TestGitProcesses counts, and does not time: most of what these commands take is
+// the start of git. The number depends neither on roles nor on artifacts.
+func TestGitProcesses(t *testing.T) {
+	git, err := exec.LookPath("git")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := repositorytest.New(t)
+	w.Run("switch", "-q", "-c", "sign/x")
+	w.Edit("root", nil).Sign("root", "alice")
+	w.Edit("targets", nil).Sign("targets", "alice")
+	w.Commit("an event")
+	w.Run("switch", "-q", "main")
+	w.WriteFile("README", "main has moved")
+	w.Commit("main has moved")
+	bin := t.TempDir()
+	shim := fmt.Sprintf("#!/bin/sh\necho \"$@\" >> '%s/log'\nexec '%s' \"$@\"\n", bin, git)
+	if err := os.WriteFile(filepath.Join(bin, "git"), []byte(shim), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	for _, c := range []struct {
+		command string
+		exit    int
+		most    int
+	}{
+		{"status --base main --head sign/x --event sign/x", 3, 5},
+		{"build --metadata " + filepath.Join(bin, "site"), 0, 3},
+	} {
+		if err := os.WriteFile(filepath.Join(bin, "log"), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if exit, _, stderr := program(t, append([]string{"-C", w.Dir}, strings.Fields(c.command)...)...); exit != c.exit {
+			t.Fatalf("%s: exit %d: %s", c.command, exit, stderr)
+		}
+		log, err := os.ReadFile(filepath.Join(bin, "log"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := bytes.Count(log, []byte("\n")); n == 0 || n > c.most {
+			t.Errorf("%s starts git %d times, and may %d times:\n%s", c.command, n, c.most, log)
+		}
+	}
 }
 
 // TestBadInput: whatever is wrong with a repository ends in one clear sentence

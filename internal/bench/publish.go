@@ -148,7 +148,7 @@ func (b *bench) publish(ctx context.Context, rounds int) error {
 			if err != nil {
 				return 0, err
 			}
-			return timed(func() error { return bareUploads(ctx, store, drawn.Files) })
+			return clocked(func() error { return bareUploads(ctx, store, drawn.Files) })
 		}}
 		all := &timing{run: func() (time.Duration, error) {
 			store, err := s.make()
@@ -158,7 +158,7 @@ func (b *bench) publish(ctx context.Context, rounds int) error {
 			if a, ok := store.(*away); ok {
 				last = a
 			}
-			return timed(func() error { _, err := whole(first, store); return err })
+			return clocked(func() error { _, err := whole(first, store); return err })
 		}}
 		if err := interleave(ctx, rounds, bare, all); err != nil {
 			return err
@@ -169,14 +169,14 @@ func (b *bench) publish(ctx context.Context, rounds int) error {
 			float64(all.median())/float64(bare.median()), float64(all.fastest())/float64(bare.fastest())))
 	}
 	last.asked()
-	d, err := timed(func() error { _, err := whole(first, last); return err })
+	d, err := clocked(func() error { _, err := whole(first, last); return err })
 	if err != nil {
 		return err
 	}
 	text, questions, _ := last.asked()
 	row("nothing has changed", d, text+"; goal at most 3 requests or one listing")
 	b.most("publish, nothing has changed", questions, "requests", 3)
-	d, err = timed(func() error { _, err := whole(second, last); return err })
+	d, err = clocked(func() error { _, err := whole(second, last); return err })
 	if err != nil {
 		return err
 	}

@@ -140,7 +140,7 @@ func replay(ctx context.Context, calls []call) func() (time.Duration, error) {
 			}
 			cmd := exec.CommandContext(ctx, "git", c.Args...)
 			cmd.Dir, cmd.Env, cmd.Stdin, cmd.Stdout = c.Dir, c.Env, in, discard{}
-			d, err := timed(cmd.Run)
+			d, err := clocked(cmd.Run)
 			in.Close()
 			var exit *exec.ExitError
 			if err != nil && !errors.As(err, &exit) { // an exit status may be an answer

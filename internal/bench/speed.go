@@ -38,7 +38,7 @@ const corpusNow = "2026-08-22T00:00:00Z"
 func (b *bench) printHead() {
 	by := "clock"
 	if processors {
-		by = "processors; what is not a program of its own by the clock"
+		by = "processors"
 	}
 	fmt.Printf("Medians of %d rounds, by the %s. The things of one block take turns.\n", b.rounds, by)
 }

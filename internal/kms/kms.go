@@ -221,6 +221,9 @@ func (f *Failure) Unwrap() error {
 	return nil
 }
 
+// NonRetriable tells Azure's client that it is not the one to ask again.
+func (f *Failure) NonRetriable() {}
+
 // again reports whether asking again may help.
 func (f *Failure) again() bool {
 	return f.Cause == RateLimited || f.Cause == Unavailable || f.Cause == Corrupt
@@ -236,6 +239,12 @@ func Line(text string) string {
 		text = string(letters[:maxLine]) + "…"
 	}
 	return text
+}
+
+// LogIn is what to do where there is no login: which action gives a workflow one,
+// and which command a person.
+func LogIn(action, command string) string {
+	return "log in: in a workflow with " + action + ", on a laptop with " + command + "; one that has expired is made anew in the same way"
 }
 
 // Usual is what to do about causes for which it is the same at every service;

@@ -12,6 +12,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -206,7 +207,7 @@ func (r *remote) Inspect(context.Context) (onlinesign.Inspection, error) {
 func (r *remote) Fix(operation string, cause kms.Cause) string {
 	switch cause {
 	case kms.NoCredentials:
-		return "log in: in a workflow with aws-actions/configure-aws-credentials, on a laptop with aws sso login; see that the clock is right"
+		return kms.LogIn("aws-actions/configure-aws-credentials", "aws sso login") + "; see that the clock is right"
 	case kms.Denied:
 		action := "kms:GetPublicKey"
 		if operation == "sign with" {
@@ -229,6 +230,10 @@ func (r *remote) Fix(operation string, cause kms.Cause) string {
 func (r *remote) login(ctx context.Context) error {
 	if r.credentials == nil {
 		return &kms.Failure{Cause: kms.NoCredentials}
+	}
+	// The SDK's own client is not ours to carry; what it shows stands in a file.
+	if proof, err := os.ReadFile(os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE")); err == nil {
+		r.secrets.Keep(strings.TrimSpace(string(proof)))
 	}
 	found, err := r.credentials.Retrieve(ctx)
 	r.secrets.Keep(found.SecretAccessKey, found.SessionToken)

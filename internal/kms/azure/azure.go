@@ -42,7 +42,7 @@ const Scheme = "azurekms"
 // Keys finds keys. The zero value is ready for use.
 type Keys struct {
 	Credential azcore.TokenCredential // nil: the SDK's default chain
-	Transport  policy.Transporter     // nil: the SDK's own
+	Transport  http.RoundTripper      // to the service, and to log in; nil: http.DefaultTransport
 	Patience   kms.Patience
 
 	mu      sync.Mutex
@@ -66,7 +66,7 @@ func (k *Keys) Resolve(ctx context.Context, uri, scheme string) (metadata.Signer
 	r := &remote{keys: k, host: m[1], name: m[2], version: m[3]}
 	var err error
 	r.client, err = azkeys.NewClient("https://"+r.host, lazy{k}, &azkeys.ClientOptions{ClientOptions: azcore.ClientOptions{
-		Transport: k.Transport,
+		Transport: k.carried(),
 		Retry:     policy.RetryOptions{MaxRetries: -1}, // patience is ours
 	}})
 	if err != nil {
@@ -76,6 +76,10 @@ func (k *Keys) Resolve(ctx context.Context, uri, scheme string) (metadata.Signer
 		return nil, r.unpinned(ctx, uri)
 	}
 	return kms.Open(ctx, uri, scheme, r, k.Patience)
+}
+
+func (k *Keys) carried() policy.Transporter {
+	return &http.Client{Transport: kms.Carrier{Base: k.Transport, Secrets: &k.secrets}}
 }
 
 // lazy logs in when a request first needs it, and says what failed in our words.
@@ -88,7 +92,7 @@ func (l lazy) GetToken(ctx context.Context, options policy.TokenRequestOptions) 
 		k.login = k.Credential
 	}
 	if k.login == nil {
-		found, err := azidentity.NewDefaultAzureCredential(nil)
+		found, err := azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{ClientOptions: azcore.ClientOptions{Transport: k.carried()}})
 		if err != nil {
 			k.mu.Unlock()
 			return azcore.AccessToken{}, &kms.Failure{Cause: kms.NoCredentials, Detail: kms.Line(err.Error())}
@@ -111,6 +115,10 @@ var denials = []int{70021, 700211, 700213, 50105, 53003}
 
 // refused is what a failed login means.
 func (k *Keys) refused(err error) error {
+	var ours *kms.Failure
+	if errors.As(err, &ours) {
+		return ours // of the way there
+	}
 	f := &kms.Failure{Cause: kms.NoCredentials, Detail: k.secrets.Line("login: " + err.Error())}
 	var said *azidentity.AuthenticationFailedError
 	if !errors.As(err, &said) || said.RawResponse == nil {
@@ -273,7 +281,7 @@ func (r *remote) Inspect(context.Context) (onlinesign.Inspection, error) {
 func (r *remote) Fix(operation string, cause kms.Cause) string {
 	switch cause {
 	case kms.NoCredentials:
-		return "log in: in a workflow with azure/login, on a laptop with az login"
+		return kms.LogIn("azure/login", "az login")
 	case kms.Denied:
 		action := "read"
 		if operation == "sign with" {

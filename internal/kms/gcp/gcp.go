@@ -26,6 +26,7 @@ import (
 	"strings"
 	"sync"
 
+	"cloud.google.com/go/auth"
 	"cloud.google.com/go/auth/credentials"
 	"cloud.google.com/go/iam/apiv1/iampb"
 	kmsapi "cloud.google.com/go/kms/apiv1"
@@ -50,11 +51,15 @@ type Keys struct {
 	// Options, if there are any, are all that the client is made with: they must
 	// say where the service is and who asks. Without them it is Google's, and
 	// Application Default Credentials.
-	Options  []option.ClientOption
+	Options []option.ClientOption
+	// At, without Options, say where the service is; it is asked with Application
+	// Default Credentials all the same.
+	At       []option.ClientOption
 	Patience kms.Patience
 
-	mu     sync.Mutex
-	client *kmsapi.KeyManagementClient
+	mu      sync.Mutex
+	client  *kmsapi.KeyManagementClient
+	secrets kms.Secrets
 }
 
 // Close ends the connection. The keys that were resolved cannot be used then.
@@ -127,7 +132,7 @@ func (k *Keys) unpinned(ctx context.Context, uri string, n name) error {
 				return nil
 			}
 			if err != nil {
-				return failure(err)
+				return k.failure(err)
 			}
 			if found, ok := parse(Scheme + ":" + v.GetName()); ok && found.cryptoKey() == n.cryptoKey() && v.GetState() == kmspb.CryptoKeyVersion_ENABLED {
 				enabled = append(enabled, found.version)
@@ -157,18 +162,19 @@ func (k *Keys) open(ctx context.Context) (*kmsapi.KeyManagementClient, error) {
 	}
 	options := k.Options
 	if len(options) == 0 {
-		w := &witness{}
+		w := &witness{carrier: kms.Carrier{Secrets: &k.secrets}}
 		who, err := credentials.DetectDefault(&credentials.DetectOptions{
 			Scopes: []string{"https://www.googleapis.com/auth/cloudkms"}, Client: &http.Client{Transport: w},
 		})
 		if err != nil {
-			return nil, &kms.Failure{Cause: kms.NoCredentials, Detail: kms.Line(err.Error())}
+			return nil, &kms.Failure{Cause: kms.NoCredentials, Detail: k.secrets.Line(err.Error())}
 		}
+		who.TokenProvider = noting{who.TokenProvider, &k.secrets}
 		// Asked for here, since gRPC would make text of what is wrong with it.
 		if _, err := who.Token(ctx); err != nil {
 			return nil, w.failure(err)
 		}
-		options = []option.ClientOption{option.WithAuthCredentials(who)}
+		options = append([]option.ClientOption{option.WithAuthCredentials(who)}, k.At...)
 	}
 	// The client outlives the try that it is made in.
 	client, err := kmsapi.NewKeyManagementClient(context.WithoutCancel(ctx), options...)
@@ -180,9 +186,25 @@ func (k *Keys) open(ctx context.Context) (*kmsapi.KeyManagementClient, error) {
 	return client, nil
 }
 
+// noting notes each token, so that no error shows one.
+type noting struct {
+	auth.TokenProvider
+	secrets *kms.Secrets
+}
+
+func (n noting) Token(ctx context.Context) (*auth.Token, error) {
+	token, err := n.TokenProvider.Token(ctx)
+	if token != nil {
+		n.secrets.Keep(token.Value)
+	}
+	return token, err
+}
+
 // witness sees the answers to a login: some of the errors that come of them are
 // only text.
 type witness struct {
+	carrier kms.Carrier
+
 	mu     sync.Mutex
 	status int
 	body   []byte // of a refusal
@@ -192,7 +214,7 @@ type witness struct {
 const maxRefusal = 64 << 10
 
 func (w *witness) RoundTrip(req *http.Request) (*http.Response, error) {
-	answer, err := http.DefaultTransport.RoundTrip(req)
+	answer, err := w.carrier.RoundTrip(req)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.status, w.body = 0, nil
@@ -214,7 +236,11 @@ func (w *witness) failure(err error) error {
 		Error json.RawMessage `json:"error"`
 	}
 	_ = json.Unmarshal(w.body, &answer)
-	f := &kms.Failure{Cause: kms.NoCredentials, Detail: kms.Line("login: " + err.Error())}
+	var ours *kms.Failure
+	if errors.As(err, &ours) {
+		return ours // of the way there
+	}
+	f := &kms.Failure{Cause: kms.NoCredentials, Detail: w.carrier.Secrets.Line("login: " + err.Error())}
 	switch refused := string(answer.Error); {
 	case w.status >= 500, w.status == http.StatusTooManyRequests, w.status == http.StatusRequestTimeout, errors.As(err, new(*url.Error)):
 		f.Cause = kms.Unavailable
@@ -256,7 +282,7 @@ func (r *remote) Public(ctx context.Context) (crypto.PublicKey, []string, error)
 	}
 	found, err := client.GetPublicKey(ctx, &kmspb.GetPublicKeyRequest{Name: r.name.String()})
 	if err != nil {
-		return nil, nil, failure(err)
+		return nil, nil, r.keys.failure(err)
 	}
 	if found.GetName() != r.name.String() {
 		return nil, nil, corrupt("it is of key %.200q", found.GetName())
@@ -302,7 +328,7 @@ func (r *remote) Sign(ctx context.Context, scheme string, message []byte) ([]byt
 	answer, err := client.AsymmetricSign(ctx, request)
 	switch {
 	case err != nil:
-		return nil, failure(err)
+		return nil, r.keys.failure(err)
 	case answer.GetName() != r.name.String():
 		return nil, corrupt("the signature is of key %.200q", answer.GetName())
 	case request.Digest != nil && !answer.GetVerifiedDigestCrc32C(), request.Digest == nil && !answer.GetVerifiedDataCrc32C():
@@ -338,7 +364,7 @@ func (r *remote) Inspect(ctx context.Context) (onlinesign.Inspection, error) {
 	answer, err := client.TestIamPermissions(ctx, &iampb.TestIamPermissionsRequest{
 		Resource: r.name.cryptoKey(), Permissions: slices.Concat(needed, excess),
 	})
-	if f := failure(err); f != nil {
+	if f := r.keys.failure(err); f != nil {
 		if f.Cause == kms.Unavailable || f.Cause == kms.RateLimited || f.Cause == kms.NoCredentials {
 			return i, f
 		}
@@ -359,7 +385,7 @@ func (r *remote) Inspect(ctx context.Context) (onlinesign.Inspection, error) {
 func (r *remote) Fix(operation string, cause kms.Cause) string {
 	switch cause {
 	case kms.NoCredentials:
-		return "log in: in a workflow with google-github-actions/auth, on a laptop with gcloud auth application-default login"
+		return kms.LogIn("google-github-actions/auth", "gcloud auth application-default login")
 	case kms.Denied:
 		role := "roles/cloudkms.publicKeyViewer"
 		if operation == "sign with" {
@@ -379,15 +405,15 @@ func (r *remote) Fix(operation string, cause kms.Cause) string {
 }
 
 // failure is what an error of the client means; nil for nil.
-func failure(err error) *kms.Failure {
+func (k *Keys) failure(err error) *kms.Failure {
 	if err == nil {
 		return nil
 	}
 	s, ok := status.FromError(err)
 	if !ok {
-		return &kms.Failure{Cause: kms.Unavailable, Detail: kms.Line(err.Error())}
+		return &kms.Failure{Cause: kms.Unavailable, Detail: k.secrets.Line(err.Error())}
 	}
-	f := &kms.Failure{Cause: kms.Refused, Detail: kms.Line(s.Code().String() + ": " + s.Message())}
+	f := &kms.Failure{Cause: kms.Refused, Detail: k.secrets.Line(s.Code().String() + ": " + s.Message())}
 	switch s.Code() {
 	case codes.Unauthenticated:
 		f.Cause = kms.NoCredentials

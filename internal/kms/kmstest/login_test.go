@@ -219,6 +219,17 @@ func TestAWSLogin(t *testing.T) {
 	}
 }
 
+// googleFile says that a token is to be exchanged at a URL.
+func googleFile(t *testing.T, dir, url, token string) string {
+	t.Helper()
+	file := filepath.Join(dir, "credentials.json")
+	if err := os.WriteFile(file, fmt.Appendf(nil, `{"type": "external_account", "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/p",
+		"subject_token_type": "urn:ietf:params:oauth:token-type:jwt", "token_url": %q, "credential_source": {"file": %q}}`, url, token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
 // A workload identity that Google refuses is a denial where it is known, and no
 // login where it is not.
 func TestGoogleLogin(t *testing.T) {
@@ -243,12 +254,7 @@ func TestGoogleLogin(t *testing.T) {
 		{503, `down`, kms.Unavailable, "outage"},
 	} {
 		url, requests := answering(t, c.status, "application/json", c.body)
-		file := filepath.Join(home, "credentials.json")
-		if err := os.WriteFile(file, fmt.Appendf(nil, `{"type": "external_account", "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/p",
-			"subject_token_type": "urn:ietf:params:oauth:token-type:jwt", "token_url": %q, "credential_source": {"file": %q}}`, url, token), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", file)
+		t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", googleFile(t, home, url, token))
 		_, err := (&gcp.Keys{Patience: quick}).Resolve(t.Context(), uri, "")
 		wantFailure(t, err, uri, "read", c.cause, c.hint)
 		hidden(t, err)

@@ -29,16 +29,16 @@ import (
 	"github.com/tufops/tufops/internal/kms/kmstest"
 )
 
-// moto starts a server that speaks AWS's protocols and that others wrote. It
-// returns its URL.
-func moto(t *testing.T) string {
+// started starts a server that others wrote, and returns its URL once it answers.
+// install is the command that brings the program.
+func started(t *testing.T, name, install, health string, args func(address string) []string) string {
 	t.Helper()
-	program, err := exec.LookPath("moto_server")
+	program, err := exec.LookPath(name)
 	if err != nil {
 		if os.Getenv("TUFOPS_REQUIRE_KMS_SERVERS") != "" {
-			t.Fatal("moto_server is not in PATH")
+			t.Fatalf("%s is not in PATH", name)
 		}
-		t.Skip("moto_server is not in PATH: pip install --no-deps --require-hashes -r .ci/requirements-moto.txt")
+		t.Skipf("%s is not in PATH: %s", name, install)
 	}
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -46,13 +46,9 @@ func moto(t *testing.T) string {
 	}
 	address := free.Addr().String()
 	free.Close()
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var said bytes.Buffer
-	server := exec.CommandContext(ctx, program, "-H", "127.0.0.1", "-p", port)
+	server := exec.CommandContext(ctx, program, args(address)...)
 	server.Stdout, server.Stderr = &said, &said
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
@@ -64,19 +60,33 @@ func moto(t *testing.T) string {
 		<-ended
 	})
 	for range 600 {
-		if answer, err := http.Get("http://" + address + "/moto-api/"); err == nil {
+		if answer, err := http.Get("http://" + address + health); err == nil {
 			answer.Body.Close()
-			return "http://" + address
+			if answer.StatusCode == http.StatusOK {
+				return "http://" + address
+			}
 		}
 		select {
 		case err := <-ended:
 			ended <- err
-			t.Fatalf("moto_server ended: %v\n%s", err, &said)
+			t.Fatalf("%s ended: %v\n%s", name, err, &said)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	t.Fatal("moto_server does not answer")
+	t.Fatalf("%s does not answer", name)
 	return ""
+}
+
+// moto starts a server that speaks AWS's protocols.
+func moto(t *testing.T) string {
+	t.Helper()
+	return started(t, "moto_server", "pip install --no-deps --require-hashes -r .ci/requirements-moto.txt", "/moto-api/", func(address string) []string {
+		host, port, err := net.SplitHostPort(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []string{"-H", host, "-p", port}
+	})
 }
 
 // asked is what a service answers to requests, in words; keys go by the alias of

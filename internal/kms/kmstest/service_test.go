@@ -3,6 +3,7 @@ package kmstest_test
 import (
 	"crypto/sha256"
 	"hash/crc32"
+	"net/http"
 	"testing"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -92,7 +93,7 @@ func TestServicesRefuse(t *testing.T) {
 		s.Make(t, "k", "1", kms.P256)
 		credential, transport := kmstest.Azure(t, s)
 		sign := func(login azcore.TokenCredential, version string, algorithm azkeys.SignatureAlgorithm, value []byte) error {
-			client, err := azkeys.NewClient("https://"+kmstest.AzureHost, login, &azkeys.ClientOptions{ClientOptions: azcore.ClientOptions{Transport: transport}})
+			client, err := azkeys.NewClient("https://"+kmstest.AzureHost, login, &azkeys.ClientOptions{ClientOptions: azcore.ClientOptions{Transport: &http.Client{Transport: transport}}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -73,7 +73,11 @@ func (k *Keys) open() (*api.Client, error) {
 	if k.client != nil {
 		return k.client, nil
 	}
-	client, err := api.NewClient(k.Config)
+	config := k.Config
+	if config == nil {
+		config = api.DefaultConfig()
+	}
+	client, err := api.NewClient(config)
 	if err != nil {
 		// Its words may hold a variable as it is, with a password in it.
 		return nil, &kms.Failure{Cause: kms.NoCredentials, Detail: "the variables that begin with VAULT_ cannot be read"}
@@ -91,6 +95,7 @@ func (k *Keys) open() (*api.Client, error) {
 	}
 	k.secrets.Keep(client.Token())
 	client.SetMaxRetries(0) // patience is ours
+	config.HttpClient.Transport = kms.Carrier{Base: config.HttpClient.Transport, Secrets: &k.secrets}
 	k.client = client
 	return client, nil
 }
@@ -282,7 +287,7 @@ func (r *remote) Inspect(ctx context.Context) (onlinesign.Inspection, error) {
 func (r *remote) Fix(operation string, cause kms.Cause) string {
 	switch cause {
 	case kms.NoCredentials:
-		return "log in: in a workflow with hashicorp/vault-action and exportToken, on a laptop with vault login; VAULT_ADDR says where Vault is"
+		return kms.LogIn("hashicorp/vault-action and exportToken", "vault login") + "; VAULT_ADDR says where Vault is"
 	case kms.Denied:
 		rule := `path "transit/keys/` + r.name + `" { capabilities = ["read"] }`
 		if operation == "sign with" {
@@ -304,6 +309,10 @@ func (r *remote) Fix(operation string, cause kms.Cause) string {
 
 // failure is what an error of the client means.
 func (r *remote) failure(ctx context.Context, err error) *kms.Failure {
+	var ours *kms.Failure
+	if errors.As(err, &ours) {
+		return ours // of the way there
+	}
 	var said *api.ResponseError
 	if !errors.As(err, &said) {
 		f := &kms.Failure{Cause: kms.Unavailable, Detail: r.keys.secrets.Line(err.Error())}
