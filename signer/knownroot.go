@@ -104,7 +104,9 @@ func (s *session) mainRoot(ctx context.Context, main git.OID, m *memory) (*mainR
 	case m.Root != nil:
 		r.notes = append(r.notes, fmt.Sprintf("root v%d of %s is the one that this machine saw on %s", newest.Version(), Main, date(m.Root.Seen)))
 	default:
-		if by := m.signedRoot(r.at); by != nil {
+		if by := m.signedRoot(r.at); by != nil && by.Version == newest.Version() {
+			r.notes = append(r.notes, fmt.Sprintf("root v%d of %s is the one that you signed on %s", newest.Version(), Main, date(by.Time)))
+		} else if by != nil {
 			r.notes = append(r.notes, fmt.Sprintf("root v%d of %s follows v%d, which you signed on %s", newest.Version(), Main, by.Version, date(by.Time)))
 		} else if !live.same {
 			r.notes = append(r.notes, fmt.Sprintf("warning: this machine has never seen a root of this repository, and takes v%d of %s, sha256 %s, as it is; "+

@@ -81,14 +81,17 @@ func (s *session) memoryFile(ctx context.Context) (file, remote string, err erro
 	if s.Memory == "" {
 		return "", "", nil
 	}
-	if s.file != nil {
-		remote = s.file.Remote
-	} else if remote, err = s.git.RemoteURL(ctx, s.Config.PullRemote); err != nil {
-		return "", "", err
+	if s.remote == "" {
+		if s.file != nil {
+			s.remote = plainURL(s.file.Remote)
+		} else if at, err := s.git.RemoteURL(ctx, s.Config.PullRemote); err != nil {
+			return "", "", err
+		} else {
+			s.remote = plainURL(at)
+		}
 	}
-	remote = plainURL(remote)
-	sum := sha256.Sum256([]byte(remote + "\x00" + s.Repository.Dir()))
-	return filepath.Join(s.Memory, hex.EncodeToString(sum[:])+".json"), remote, nil
+	sum := sha256.Sum256([]byte(s.remote + "\x00" + s.Repository.Dir()))
+	return filepath.Join(s.Memory, hex.EncodeToString(sum[:])+".json"), s.remote, nil
 }
 
 // plainURL is the URL of a remote without what differs between clones of the

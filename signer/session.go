@@ -193,10 +193,11 @@ const nothingDone = "nothing was committed or pushed"
 // session is one run of a command.
 type session struct {
 	Options
-	git  *git.Repo
-	keys *keyring
-	pins map[string]string // that devices have taken in this run
-	file *EventFile        // where the event stands in one; nil: it is fetched
+	git    *git.Repo
+	keys   *keyring
+	pins   map[string]string // that devices have taken in this run
+	remote string            // the URL that what is remembered goes by, once it is known
+	file   *EventFile        // where the event stands in one; nil: it is fetched
 	// others is set where what is signed is not this person's.
 	others bool
 }
@@ -284,18 +285,15 @@ func eventRef(event string) string { return "refs/heads/" + event }
 // fetch reads main and the event from the remote.
 func (s *session) fetch(ctx context.Context) (start, error) {
 	pull, push := s.Config.PullRemote, s.Config.PushRemote
-	main, _, err := s.fetchBranch(ctx, pull, Main)
+	at, err := s.fetchBranches(ctx, pull, Main, s.Event)
 	if err != nil {
 		return start{}, err
 	}
+	main, head := at[Main], at[s.Event]
 	if main == "" {
 		return start{}, &NoMainError{pull}
 	}
-	head, exists, err := s.fetchBranch(ctx, pull, s.Event)
-	if err != nil {
-		return start{}, err
-	}
-	st := start{main: main, head: head, old: head, new: !exists}
+	st := start{main: main, head: head, old: head, new: head == ""}
 	if st.new {
 		st.head = main
 	}
@@ -308,9 +306,10 @@ func (s *session) fetch(ctx context.Context) (start, error) {
 		}
 	case push != pull:
 		where = "remote " + push
-		if other, _, err = s.fetchBranch(ctx, push, s.Event); err != nil {
+		if at, err = s.fetchBranches(ctx, push, s.Event); err != nil {
 			return start{}, err
 		}
+		other = at[s.Event]
 	default:
 		return st, nil
 	}
@@ -345,29 +344,43 @@ func (e *divergedError) Hint() string {
 	return "delete or rename that branch if nothing on it is needed any more"
 }
 
-// fetchBranch fetches one branch of a remote to a ref of our own: the user's
-// tracking branches stay as they are.
-func (s *session) fetchBranch(ctx context.Context, remote, branch string) (git.OID, bool, error) {
-	ref := eventRef(branch)
-	refs, err := s.git.LsRemote(ctx, remote, ref)
+// fetchBranches fetches branches of a remote to refs of our own: the user's
+// tracking branches stay as they are. Those that the remote does not have are left
+// out. The remote is asked twice, however many there are: each time a person may
+// wait for a connection, or touch a token for it.
+func (s *session) fetchBranches(ctx context.Context, remote string, branches ...string) (map[string]git.OID, error) {
+	var names, specs []string
+	for _, branch := range branches {
+		names = append(names, eventRef(branch))
+	}
+	there, err := s.git.LsRemote(ctx, remote, names...)
 	if err != nil {
-		return "", false, err
+		return nil, err
 	}
-	oid, ok := refs[ref]
-	if !ok {
-		return "", false, nil
+	const fetched = "refs/tufops/fetched/"
+	at := map[string]git.OID{}
+	for _, branch := range branches {
+		if oid, ok := there[eventRef(branch)]; ok {
+			at[branch] = oid
+			specs = append(specs, "+"+eventRef(branch)+":"+fetched+branch)
+		}
 	}
-	if err := s.git.Fetch(ctx, remote, "+"+ref+":refs/tufops/fetched/"+branch); err != nil {
-		return "", false, err
+	if len(specs) == 0 {
+		return at, nil
 	}
-	fetched, _, err := s.git.Ref(ctx, "refs/tufops/fetched/"+branch)
+	if err := s.git.Fetch(ctx, remote, specs...); err != nil {
+		return nil, err
+	}
+	have, err := s.git.Refs(ctx, fetched)
 	if err != nil {
-		return "", false, err
+		return nil, err
 	}
-	if fetched != "" {
-		oid = fetched // newer, if somebody pushed just now
+	for branch := range at {
+		if oid := have[fetched+branch]; oid != "" {
+			at[branch] = oid // newer, if somebody pushed just now
+		}
 	}
-	return oid, true, nil
+	return at, nil
 }
 
 // change is what a command does to an event before it is signed. The zero value

@@ -122,6 +122,12 @@ func Setup(ctx context.Context, o Options, a SetupAnswers, live func(url string)
 		return outcome{err, "wrote " + file + "; run setup --replace again once the key is at hand"}
 	}
 	t = &page{}
+	var nobody *git.IdentityError
+	if _, err := s.git.Committer(ctx); errors.As(err, &nobody) {
+		t.fold(2, "warning: %v, and a signature is one. Before you sign: %s", nobody, nobody.Hint())
+	} else if err != nil {
+		return outcome{err, "wrote " + file}
+	}
 	t.line("When you are asked to sign: tufops-sign sign sign/NAME")
 	return t.writeTo(s.Out)
 }
@@ -233,10 +239,11 @@ func (s *session) checkRemotes(ctx context.Context, t *page, pin string) (*repos
 			return nil, err
 		}
 	}
-	tip, _, err := s.fetchBranch(ctx, s.Config.PullRemote, Main)
+	at, err := s.fetchBranches(ctx, s.Config.PullRemote, Main)
 	if err != nil {
 		return nil, err
 	}
+	tip := at[Main]
 	if tip == "" {
 		return nil, &NoMainError{s.Config.PullRemote}
 	}

@@ -64,9 +64,14 @@ func (w *world) says(text string, want ...string) {
 	}
 }
 
-// targetsEvent starts an event in which targets v2 is asked of alice and bob.
+// targetsEvent starts an event in which targets v2 is asked of alice and bob, and
+// bob has signed it.
 func (w *world) targetsEvent(event string) {
 	w.t.Helper()
+	if w.upstream.Head("main") == template.main && w.upstream.Head(event) == "" {
+		w.upstream.Run("update-ref", "refs/heads/"+event, template.event) // which was made once
+		return
+	}
 	w.ok("bob", "delegate", event, "targets", "--expiry-days", "80")
 }
 
@@ -75,7 +80,7 @@ func TestTokenSigns(t *testing.T) {
 	w.token("alice", "11111111")
 	// Root and targets are asked in one run: one PIN, and a touch for each.
 	w.ok("bob", "delegate", "sign/x", "root", "--expiry-days", "300")
-	w.ok("bob", "delegate", "sign/x", "targets", "--expiry-days", "80")
+	w.targetsEvent("sign/x")
 	a := w.run("alice", "yes\n123456\n", "sign", "sign/x")
 	if a.status != 0 {
 		t.Fatalf("status %d\n%s%s", a.status, a.stdout, a.stderr)

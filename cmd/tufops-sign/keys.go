@@ -237,8 +237,9 @@ func keysGenerateCommand(env cli.Env) *urfave.Command {
 cannot leave the token: there is no copy, and what is in the slot is lost.
 
 PIN, PUK and management key must not be the factory's: you are asked for new
-ones, of six to eight characters. The management key becomes a random one that
-the token keeps, to be read with the PIN.
+ones, of six to eight characters. The PIN is for each signature; the PUK sets a
+new PIN when wrong ones have blocked it. The management key becomes a random one
+that the token keeps, to be read with the PIN.
 
 What is not given is asked for. Whether the token is right is asked by its
 serial, if a key would be lost. With the wrong PIN or PUK a try is used up.
@@ -315,7 +316,7 @@ func keysGenerate(c *urfave.Context, env cli.Env) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(env.Stdout, "%s has a new key in slot 9c\n  %s\n  PIN always, touch always\nto sign with it: key = yubikey:%d\n", d, publicLine(public), d.Serial)
+	fmt.Fprintf(env.Stdout, "%s has a new key in slot 9c\n  %s\n  PIN always, touch always\nKeep PIN and PUK apart from the token. Next, in a clone of the repository: tufops-sign setup --key yubikey:%d\n", d, publicLine(public), d.Serial)
 	return nil
 }
 
@@ -390,14 +391,14 @@ func askSetup(ctx context.Context, p signer.Person, d yubikey.Device, s *yubikey
 		s.Overwrite = true
 	}
 	for _, one := range []struct {
-		which        string
+		which, use   string
 		present, new *string
 		factory      string
 		is           yubikey.Answer
 		needed       bool
 	}{
-		{"PIN", &s.PIN, &s.NewPIN, yubikey.FactoryPIN, d.Factory.PIN, true},
-		{"PUK", &s.PUK, &s.NewPUK, yubikey.FactoryPUK, d.Factory.PUK, d.Factory.PUK == yubikey.Unknown || s.NewPUK != ""},
+		{"PIN", "you type it for each signature", &s.PIN, &s.NewPIN, yubikey.FactoryPIN, d.Factory.PIN, true},
+		{"PUK", "it sets a new PIN when wrong ones have blocked it", &s.PUK, &s.NewPUK, yubikey.FactoryPUK, d.Factory.PUK, d.Factory.PUK == yubikey.Unknown || s.NewPUK != ""},
 	} {
 		if one.is == yubikey.Yes {
 			*one.present = one.factory
@@ -417,7 +418,7 @@ func askSetup(ctx context.Context, p signer.Person, d yubikey.Device, s *yubikey
 		}
 		if *one.present == one.factory && *one.new == "" {
 			var err error
-			if *one.new, err = askTwice(ctx, p, fmt.Sprintf("New %s of %s, six to eight characters", one.which, d)); err != nil {
+			if *one.new, err = askTwice(ctx, p, fmt.Sprintf("New %s of %s, six to eight characters; %s", one.which, d, one.use)); err != nil {
 				return err
 			}
 		}

@@ -100,8 +100,8 @@ func testKeysGenerate(t *testing.T) {
 	// A slip is forgiven; two that differ for good are not.
 	says(t, keys(t, "1\n2\n1\n2\n1\n2\n", nil, "generate"), 1, nil, []string{"the two differ", "not given alike"})
 	a := keys(t, "7777777\n7777771\n7777777\n7777777\n88888888\n88888888\n", nil, "generate")
-	says(t, a, 0, []string{"YubiKey 501 has a new key in slot 9c\n  ECDSA P-256, sha256 ", "key = yubikey:501\n"},
-		[]string{"New PIN of YubiKey 501, six to eight characters: \n", "New PUK of YubiKey 501"})
+	says(t, a, 0, []string{"YubiKey 501 has a new key in slot 9c\n  ECDSA P-256, sha256 ", "tufops-sign setup --key yubikey:501\n"},
+		[]string{"New PIN of YubiKey 501, six to eight characters; you type it for each signature: \n", "New PUK of YubiKey 501, six to eight characters; it sets a new PIN"})
 	if strings.Contains(a.stdout+a.stderr, "7777777") || strings.Contains(a.stdout+a.stderr, "88888888") {
 		t.Errorf("a secret is shown:\n%s%s", a.stdout, a.stderr)
 	}

@@ -154,7 +154,7 @@ func TestFirstRootIsOnesOwn(t *testing.T) {
 	w.ok("alice", "init", "sign/init", "--online-key", "file2:online.pem")
 	w.merge("sign/init")
 	a := w.ok("alice", "delegate", "sign/x", "targets", "--expiry-days", "70")
-	if got := strings.Join(strings.Fields(a.stdout), " "); strings.Contains(got, reviewFirst) || !strings.Contains(got, "root v1 of main follows v1, which you signed on 2026-03-01") {
+	if got := strings.Join(strings.Fields(a.stdout), " "); strings.Contains(got, reviewFirst) || !strings.Contains(got, "root v1 of main is the one that you signed on 2026-03-01") {
 		t.Errorf("alice is shown:\n%s", got)
 	}
 }

@@ -26,7 +26,7 @@ func TestLoweredSinceLastSigned(t *testing.T) {
 		}
 	}
 	policy("rules:\n  threshold-of-one: {level: off, reason: \"one maintainer \\e[31m\"}\n  new-key-unproven: {level: error}\n")
-	w.ok("bob", "delegate", "sign/x", "targets", "--expiry-days", "80")
+	w.targetsEvent("sign/x")
 	shows("alice", heading+"    silences threshold-of-one: one maintainer \\x1b[31m\n")
 	shows("alice", heading) // to look is not to sign
 	shows("bob")            // who has signed under it

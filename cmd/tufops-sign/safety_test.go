@@ -29,7 +29,7 @@ func (w *world) edited(rev, role string, change func(signed metadata.Object), si
 
 func TestConfigurationThatGitTracksIsRefused(t *testing.T) {
 	w := established(t)
-	w.ok("bob", "delegate", "sign/x", "targets", "--expiry-days", "80")
+	w.targetsEvent("sign/x")
 	w.commitFiles("sign/evil", "settings", map[string][]byte{".tufops-sign.ini": []byte("[settings]\nuser-name=alice\npykcs11lib=./evil.so\n")})
 	r := w.people["alice"]
 	ini := r.ReadFile(".tufops-sign.ini")
@@ -358,7 +358,7 @@ func TestPassphrase(t *testing.T) {
 	}
 	delete(w.env, "TUFOPS_PIN")
 	// A wrong --key in the clear is refused before the passphrase is asked for.
-	w.ok("bob", "delegate", "sign/y", "targets", "--expiry-days", "80")
+	w.targetsEvent("sign/y")
 	a := w.refused(1, "alice", "", []string{"not the right key: file:" + w.key("bob"), "keyid " + w.keyObject("alice", "@alice").ID + " of role targets"},
 		"sign", "sign/y", "--key", "file:"+w.key("bob"))
 	if strings.Contains(a.stderr, "Passphrase of") {
@@ -483,7 +483,7 @@ func TestTUFDirectory(t *testing.T) {
 // A fork: read from one remote, push to another.
 func TestFork(t *testing.T) {
 	w := established(t)
-	w.ok("bob", "delegate", "sign/x", "targets", "--expiry-days", "80")
+	w.targetsEvent("sign/x")
 	r := w.people["alice"]
 	fork := filepath.Join(t.TempDir(), "fork.git")
 	r.Run("clone", "--quiet", "--bare", w.upstream.Dir, fork)

@@ -254,7 +254,7 @@ func TestTwoKeysOfOnePerson(t *testing.T) {
 func TestSigningKeysOfTheConfiguration(t *testing.T) {
 	w := established(t)
 	alice := w.keyObject("alice", "@alice")
-	w.ok("bob", "delegate", "sign/x", "targets", "--expiry-days", "80")
+	w.targetsEvent("sign/x")
 	// Indented, in tuf-on-ci's file, with a key for a keyid; relative to the top.
 	r := w.people["alice"]
 	if err := os.Remove(r.Path(".tufops-sign.ini")); err != nil {
@@ -308,7 +308,7 @@ func TestNoPush(t *testing.T) {
 
 func TestEventCheckedOut(t *testing.T) {
 	w := established(t)
-	w.ok("bob", "delegate", "sign/x", "targets", "--expiry-days", "80")
+	w.targetsEvent("sign/x")
 	r := w.people["alice"]
 	r.Run("fetch", "--quiet")
 	r.Run("switch", "--quiet", "sign/x")

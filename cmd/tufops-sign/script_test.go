@@ -101,6 +101,10 @@ func (w *world) scriptCommands(daemon *pcscd.Daemon) map[string]func(ts *testscr
 		}
 	}
 	add("event", 2, 9, func(_ *testscript.TestScript, args []string) {
+		if len(args) == 2 && args[1] == "targets" {
+			w.targetsEvent(args[0])
+			return
+		}
 		for i, role := range args[1:] {
 			w.ok("bob", "delegate", args[0], role, "--expiry-days", fmt.Sprint(300-i))
 		}

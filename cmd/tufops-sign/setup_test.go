@@ -127,3 +127,19 @@ func TestSetupBesideTheOther(t *testing.T) {
 		t.Errorf("configuration:\n%s", got)
 	}
 }
+
+// Who has never committed is told before they are asked to sign.
+func TestSetupWithoutIdentity(t *testing.T) {
+	w := established(t)
+	w.newcomer("carol")
+	w.makeKey("carol")
+	r := w.people["carol"]
+	args := []string{"setup", "--user", "carol", "--key", "file:" + w.key("carol")}
+	if a := w.ok("carol", args...); strings.Contains(a.stdout, "warning: git has no") {
+		t.Errorf("carol has a name:\n%s", a.stdout)
+	}
+	r.Run("config", "--unset-all", "user.name")
+	r.Run("config", "--unset-all", "user.email")
+	a := w.ok("carol", append(args, "--replace")...)
+	w.says(strings.Join(strings.Fields(a.stdout), " "), `warning: git has no user.name and user.email to commit with, and a signature is one. Before you sign: git config --global user.name "Your Name"`)
+}

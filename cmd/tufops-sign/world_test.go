@@ -9,8 +9,11 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -45,15 +48,15 @@ type world struct {
 	python   string // which has python-tuf; empty for none
 }
 
-func emptyWorld(t *testing.T) *world {
+func worldAt(t *testing.T, upstream *gittest.Upstream) *world {
 	return &world{
-		t: t, upstream: gittest.New(t), keys: t.TempDir(), devices: t.TempDir(),
+		t: t, upstream: upstream, keys: t.TempDir(), devices: t.TempDir(),
 		now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), people: map[string]*gittest.Repo{}, env: map[string]string{},
 	}
 }
 
 func newWorld(t *testing.T) *world {
-	w := emptyWorld(t)
+	w := worldAt(t, gittest.New(t))
 	m := w.upstream.Clone("maintainer")
 	m.WriteFile("README", "a repository\n")
 	m.Commit("start")
@@ -104,6 +107,44 @@ func (w *world) openTokens(spec, top, module string) (signer.Tokens, error) {
 		return openTokens(spec, top, module)
 	}
 	return signertest.Open(w.devices, spec)
+}
+
+// refs are those of a git folder whose names begin with one of some prefixes, as
+// they lie there: tests ask often, and git takes its time.
+func (w *world) refs(dir string, prefixes ...string) string {
+	w.t.Helper()
+	found := map[string]string{}
+	packed, err := os.ReadFile(filepath.Join(dir, "packed-refs"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		w.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(packed)) {
+		if oid, name, ok := strings.Cut(strings.TrimSpace(line), " "); ok && oid != "#" {
+			found[name] = oid
+		}
+	}
+	err = filepath.WalkDir(filepath.Join(dir, "refs"), func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(file)
+		name, rerr := filepath.Rel(dir, file)
+		found[filepath.ToSlash(name)] = strings.TrimSpace(string(data))
+		return errors.Join(err, rerr)
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		if len(prefixes) == 0 || slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {
+			fmt.Fprintf(&b, "%s %s\n", found[name], name)
+		}
+	}
+	if len(found) == 0 {
+		w.t.Fatalf("%s has no ref", dir)
+	}
+	return b.String()
 }
 
 type answer struct {
@@ -163,8 +204,9 @@ func (w *world) ok(name string, args ...string) answer {
 // upstream as it is.
 func (w *world) refused(status int, name, stdin string, words []string, args ...string) answer {
 	w.t.Helper()
-	before := w.upstream.Run("for-each-ref")
-	local := w.people[name].Run("for-each-ref", "refs/heads", "refs/stash")
+	before := w.refs(w.upstream.Dir)
+	own := w.people[name].Path(".git")
+	local := w.refs(own, "refs/heads/", "refs/stash")
 	a := w.run(name, stdin, args...)
 	if a.status != status {
 		w.t.Fatalf("%s: tufops-sign %s: status %d, want %d\n%s%s", name, strings.Join(args, " "), a.status, status, a.stdout, a.stderr)
@@ -174,10 +216,10 @@ func (w *world) refused(status int, name, stdin string, words []string, args ...
 			w.t.Errorf("tufops-sign %s: stderr lacks %q:\n%s", strings.Join(args, " "), word, a.stderr)
 		}
 	}
-	if after := w.upstream.Run("for-each-ref"); after != before {
+	if after := w.refs(w.upstream.Dir); after != before {
 		w.t.Errorf("tufops-sign %s failed and moved the remote's refs:\n%s\n%s", strings.Join(args, " "), before, after)
 	}
-	if after := w.people[name].Run("for-each-ref", "refs/heads", "refs/stash"); after != local {
+	if after := w.refs(own, "refs/heads/", "refs/stash"); after != local {
 		w.t.Errorf("tufops-sign %s failed and moved local branches:\n%s\n%s", strings.Join(args, " "), local, after)
 	}
 	return a
@@ -350,8 +392,10 @@ func (w *world) checkGoTUF() {
 // by the program itself.
 var template struct {
 	sync.Once
-	bundle []byte
-	keys   map[string][]byte
+	upstream gittest.Packed
+	main     string // its tip
+	event    string // a commit on that, of what targetsEvent makes
+	keys     map[string][]byte
 }
 
 // established is a world with a repository on main: alice and bob sign root and
@@ -364,28 +408,24 @@ func established(t *testing.T) *world {
 		w.ok("bob", "sign", "sign/init")
 		w.ok("alice", "sign", "sign/init")
 		w.merge("sign/init")
-		file := filepath.Join(t.TempDir(), "bundle")
-		w.upstream.Run("bundle", "create", "--quiet", file, "main")
-		var err error
-		if template.bundle, err = os.ReadFile(file); err != nil {
-			t.Fatal(err)
-		}
+		template.main = w.upstream.Head("main")
+		w.ok("bob", "delegate", "sign/event", "targets", "--expiry-days", "80")
+		template.event = w.upstream.Head("sign/event")
+		w.upstream.Run("update-ref", "-d", "refs/heads/sign/event")
+		template.upstream = w.upstream.Pack()
 		template.keys = map[string][]byte{}
 		for _, name := range []string{"alice", "bob", "online"} {
-			if template.keys[name], err = os.ReadFile(w.key(name)); err != nil {
+			data, err := os.ReadFile(w.key(name))
+			if err != nil {
 				t.Fatal(err)
 			}
+			template.keys[name] = data
 		}
 	})
 	if template.keys == nil {
 		t.Fatal("no template: see the first test that failed")
 	}
-	w := emptyWorld(t)
-	file := filepath.Join(t.TempDir(), "bundle")
-	if err := os.WriteFile(file, template.bundle, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	w.upstream.Run("fetch", "--quiet", file, "main:main")
+	w := worldAt(t, template.upstream.Unpack(t))
 	w.people["maintainer"] = w.upstream.Clone("maintainer")
 	w.person("alice", "bob")
 	for name, data := range template.keys {

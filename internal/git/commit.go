@@ -274,6 +274,13 @@ func (r *Repo) writeTree(ctx context.Context, tmp string, parentTree OID, change
 	return ParseOID(strings.TrimSpace(string(out)))
 }
 
+// Committer returns whose name a commit would carry, as `Name <mail>`. Where git
+// knows none the error is an [*IdentityError].
+func (r *Repo) Committer(ctx context.Context) (string, error) {
+	who, _, err := r.identity(ctx, nil)
+	return who, err
+}
+
 // identity returns the committer as `Name <mail>`, and what the environment of
 // git commit-tree needs to use fallback.
 func (r *Repo) identity(ctx context.Context, fallback *Identity) (who string, env []string, err error) {

@@ -9,6 +9,7 @@
 package gittest
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -66,9 +67,14 @@ func Init(t testing.TB, dir string, args ...string) *Repo {
 	}
 	r.Run(append(append([]string{"init", "--quiet", "--initial-branch=main"}, args...), dir)...)
 	r.Dir = dir
+	r.configure(still)
 	r.Identity("Test", "test@example.com")
 	return r
 }
+
+// still keeps git from looking, after each write, whether there is something to
+// tidy up: that is a process or two each time.
+const still = "[maintenance]\n\tauto = false\n[receive]\n\tautoGC = false\n"
 
 // Clone clones the upstream. name becomes the clone's identity too: Name
 // <name@example.com>.
@@ -78,6 +84,7 @@ func (u *Upstream) Clone(name string, args ...string) *Repo {
 	r := &Repo{Dir: filepath.Dir(dir), Now: Epoch, t: u.t}
 	r.Run(append(append([]string{"clone", "--quiet"}, args...), u.Dir, dir)...)
 	r.Dir = dir
+	r.configure(still)
 	if name != "" {
 		r.Identity(strings.ToUpper(name[:1])+name[1:], name+"@example.com")
 	}
@@ -171,8 +178,7 @@ type Repo struct {
 // Identity sets the name and mail of the repository's commits.
 func (r *Repo) Identity(name, mail string) {
 	r.t.Helper()
-	r.Run("config", "user.name", name)
-	r.Run("config", "user.email", mail)
+	r.configure(fmt.Sprintf("[user]\n\tname = %q\n\temail = %q\n", name, mail))
 }
 
 // Run runs git in r and returns what it printed, without the final newline.
@@ -233,6 +239,23 @@ func (r *Repo) ReadFile(path string) string {
 		r.t.Fatal(err)
 	}
 	return string(data)
+}
+
+// configure adds to the repository's configuration, where what comes last counts.
+func (r *Repo) configure(text string) {
+	r.t.Helper()
+	file := filepath.Join(r.Dir, ".git", "config")
+	if _, err := os.Stat(file); err != nil { // a bare one
+		file = filepath.Join(r.Dir, "config")
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND, 0)
+	if err == nil {
+		_, err = f.WriteString(text)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // Commit commits everything in the work tree, if need be an empty change, and
