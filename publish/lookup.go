@@ -55,9 +55,10 @@ func (p *publisher) sought() []sought {
 // artifacts up.
 //
 // A role that fails harms those who ask for what it may list, and them alone. So
-// the plan is refused where they fail by what it brings, now: not where they could
-// not look it up in what is live either, and not where a delegated role has
-// expired, which stops nothing else of what people sign.
+// the plan is refused where they fail by what it brings, now: not where the role
+// and those that lead to it are there already or could not be read in what is live
+// either, and not where a delegated role has expired, which stops nothing else of
+// what people sign.
 func (r *rehearsal) lookUp(ctx context.Context, k kind, u user, root *metadata.Document, at stage) error {
 	for _, s := range r.sought() {
 		for _, path := range s.paths {
@@ -75,11 +76,15 @@ func (r *rehearsal) lookUp(ctx context.Context, k kind, u user, root *metadata.D
 				r.note(NoteLookupFails, "%s cannot look up what role %s may list, such as %s: %s", k.name, s.role, path, words(err))
 				break
 			}
-			switch before, broken := r.couldFind(ctx, k, path); {
+			brought, broken := r.brings(s.role), error(nil)
+			if brought {
+				brought, broken = r.couldFind(ctx, k, path)
+			}
+			switch {
 			case broken != nil:
 				return broken
-			case !before:
-				r.note(NoteLookupFails, "%s cannot look up what role %s may list, such as %s, nor could it in what is live: %s", k.name, s.role, path, words(err))
+			case !brought:
+				r.note(NoteLookupFails, "%s cannot look up what role %s may list, such as %s, nor could it before: %s", k.name, s.role, path, words(err))
 			default:
 				return &RehearsalError{Client: k.name, From: fmt.Sprintf("root version %d", root.Version()), At: at.after,
 					Err: fmt.Errorf("look up %s, which role %s may list: %w", path, s.role, err)}
@@ -90,8 +95,26 @@ func (r *rehearsal) lookUp(ctx context.Context, k kind, u user, root *metadata.D
 	return nil
 }
 
+// brings reports whether the plan writes a role, or one of those that lead to it.
+func (r *rehearsal) brings(role string) bool {
+	for range r.published().Roles() { // more than the longest way
+		for _, p := range r.published().Roles() {
+			if p.Role != role {
+				continue
+			}
+			name := versioned(role, p.Document)
+			if slices.ContainsFunc(r.plan.files, func(f File) bool { return f.Class == TargetsRole && f.Name == name }) {
+				return true
+			}
+			role = p.By
+			break
+		}
+	}
+	return false
+}
+
 // couldFind reports whether a client that looks for an artifact in what is live
-// meets no role that fails. Where nothing is live it does not.
+// meets no role that fails. Where nothing is live there is none.
 func (r *rehearsal) couldFind(ctx context.Context, k kind, path string) (bool, error) {
 	if r.before == nil {
 		return true, nil

@@ -82,7 +82,7 @@ func TestLookUpOfBadLuck(t *testing.T) {
 	}{
 		{"nothing", func(*publishtest.Repo) {}, nil},
 		{"go-tuf could not read it before", func(r *publishtest.Repo) { garble(r, "d") },
-			[]string{"go-tuf cannot look up what role d may list, such as d/b.txt, nor could it in what is live: "}},
+			[]string{"go-tuf cannot look up what role d may list, such as d/b.txt, nor could it before: "}},
 		{"it has expired", func(r *publishtest.Repo) {
 			r.Roles["below"].Expire(publishtest.Now.Add(-time.Hour))
 			r.Publish("below")
@@ -117,6 +117,39 @@ func TestLookUpOfBadLuck(t *testing.T) {
 	r.Publish("d")
 	if report := mustRun(t, r, r.Commit(t, "expired"), store); !strings.Contains(codes(report), publish.NoteLookupFails) {
 		t.Errorf("notes %v", report.Notes)
+	}
+}
+
+// TestLookUpInNeed: where what is live serves nobody, a delegated role that stands
+// there already must not keep clients from what heals the rest.
+func TestLookUpInNeed(t *testing.T) {
+	for name, need := range map[string]func(r *publishtest.Repo, store *storetest.Memory) int64{
+		"garbage for a timestamp": func(_ *publishtest.Repo, store *storetest.Memory) int64 {
+			store.Set("metadata/timestamp.json", "{}")
+			return 0
+		},
+		"a timestamp that a person gives up": func(r *publishtest.Repo, store *storetest.Memory) int64 {
+			forward := r.Clone()
+			forward.Roles[metadata.Timestamp].Signed["version"] = int64(1000)
+			store.Set("metadata/timestamp.json", string(forward.Roles[metadata.Timestamp].Sign()))
+			return 1000
+		},
+	} {
+		for _, role := range []string{"d", "below"} {
+			r := delegating(t)
+			garble(r, role)
+			store := showing(r)
+			giveUp := need(r, store)
+			r.Publish(metadata.Snapshot, metadata.Timestamp)
+			commit := r.Commit(t, "healed")
+			report, err := publish.Run(t.Context(), publish.Options{Commit: commit, Publishable: r.Publishable(t, commit), RecoverFastForward: giveUp,
+				To: []publish.Destination{{URL: "store:", Store: store}}})
+			if err != nil || store.Content()["metadata/timestamp.json"] != string(r.Files["metadata/timestamp.json"]) {
+				t.Errorf("%s, %s cannot be read: %v", name, role, err)
+			} else if !strings.Contains(codes(report.Destinations[0]), publish.NoteLookupFails) {
+				t.Errorf("%s, %s cannot be read: notes %v", name, role, report.Destinations[0].Notes)
+			}
+		}
 	}
 }
 

@@ -237,6 +237,9 @@ func (p *publisher) compare(ctx context.Context, files []File, there map[string]
 		same := listed && bytes.Equal(digest.Sum(nil), sum)
 		if !same {
 			theirs, _, err := p.from.Get(ctx, name)
+			if errors.Is(err, fs.ErrNotExist) { // it was listed a moment ago
+				return fmt.Errorf("compare %s: it is gone: %w", name, ErrChanged)
+			}
 			if err != nil {
 				return fmt.Errorf("compare %s: %w", name, err)
 			}
@@ -612,10 +615,41 @@ func (p *publisher) write(ctx context.Context, pl *plan) error {
 		for n < len(rest) && rest[n].Class == rest[0].Class {
 			n++
 		}
+		if rest[0].Class == Page && pl.content {
+			if err := p.stillThere(ctx); err != nil {
+				return err
+			}
+		}
 		if err := p.writeClass(ctx, pl, rest[:n]); err != nil {
 			return err
 		}
 		rest = rest[n:]
+	}
+	return nil
+}
+
+// stillThere reports, as [ErrChanged], that a file is gone which was there or was
+// written: somebody has pruned what nothing listed until now. Once the timestamp
+// is out nobody takes away any more, see [publisher.remove]. It is asked before the
+// pages, by which the next run knows whether to look.
+func (p *publisher) stillThere(ctx context.Context) error {
+	if p.to == nil {
+		return nil
+	}
+	there := map[string]bool{}
+	for _, folder := range []string{metadataFolder, targetsFolder} {
+		objects, err := p.from.List(ctx, folder)
+		if err != nil {
+			return err
+		}
+		for _, o := range objects {
+			there[o.Name] = true
+		}
+	}
+	for _, f := range p.tree.files {
+		if name := ObjectName(f); f.Class != Page && !there[name] {
+			return fmt.Errorf("%s is gone: %w", name, ErrChanged)
+		}
 	}
 	return nil
 }

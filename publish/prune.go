@@ -5,11 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"maps"
 	"path"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/tufops/tufops/client"
 	"github.com/tufops/tufops/internal/metadata"
@@ -61,18 +64,62 @@ func (p *publisher) prune(ctx context.Context) error {
 	// it, so that a run which is stopped leaves nothing that the next one does not
 	// find.
 	for _, name := range g {
-		rd, v, err := p.from.Get(ctx, name)
-		if err != nil {
-			return fmt.Errorf("delete %s: %w", name, err)
-		}
-		rd.Close()
-		if err := remover.Delete(ctx, name, v); err != nil {
+		if err := p.remove(ctx, remover, name); err != nil {
 			return fmt.Errorf("delete %s: %w", name, err)
 		}
 		p.report.Prune.Deleted++
 		p.report.Changed = true
 	}
 	return nil
+}
+
+// errOvertaken says that what can go was judged by a state that is over.
+var errOvertaken = errors.New("another publisher was faster; run it again")
+
+// remove deletes a file if ours is still the timestamp that clients get. Another
+// publisher may be about to list the file again, so the timestamp is read once more
+// after it: where theirs came in between, the file is put back. Where it comes
+// later they look themselves, see [publisher.stillThere].
+func (p *publisher) remove(ctx context.Context, remover Remover, name string) error {
+	rd, version, err := p.from.Get(ctx, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer rd.Close()
+	data, err := io.ReadAll(rd)
+	if err != nil {
+		return err
+	}
+	if err := p.ours(ctx); err != nil {
+		return err
+	}
+	if err := remover.Delete(ctx, name, version); err != nil {
+		return err
+	}
+	late := p.ours(ctx)
+	if late == nil {
+		return nil
+	}
+	f := File{Class: TargetsRole, Name: strings.TrimPrefix(name, metadataFolder), Size: int64(len(data))}
+	if artifact, ok := strings.CutPrefix(name, targetsFolder); ok {
+		f.Class, f.Name = Artifact, artifact
+	}
+	if err := p.to.Put(ctx, upload(f, bytes.NewReader(data), "")); err != nil && !errors.Is(err, ErrChanged) {
+		return fmt.Errorf("%w; it could not be put back, and is wanted if they list it: publish with --deep: %w", late, err)
+	}
+	return late
+}
+
+// ours fails unless ours is the timestamp that clients get.
+func (p *publisher) ours(ctx context.Context) error {
+	live, err := p.get(ctx, metadataFolder+"timestamp.json", client.TimestampMaxLength)
+	if err == nil && !bytes.Equal(live.data, p.published().Timestamp().Raw()) {
+		err = errOvertaken
+	}
+	return err
 }
 
 var roleFile = regexp.MustCompile(`^metadata/([1-9][0-9]{0,17})\.(.+)\.json$`)
@@ -126,12 +173,8 @@ func (p *publisher) garbage(ctx context.Context) ([]string, error) {
 	}
 
 	// What clients can still come to.
-	live, err := p.get(ctx, metadataFolder+"timestamp.json", client.TimestampMaxLength)
-	if err != nil {
+	if err := p.ours(ctx); err != nil {
 		return nil, err
-	}
-	if !bytes.Equal(live.data, p.published().Timestamp().Raw()) {
-		return nil, errors.New("another publisher was faster; run it again")
 	}
 	listed := map[string]bool{} // once published, and not merely uploaded
 	for _, name := range snapshots {

@@ -3,6 +3,8 @@ package publish_test
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -144,3 +146,90 @@ func (s *fewDeletions) Delete(ctx context.Context, name string, was publish.Vers
 }
 
 type withoutRemover struct{ publish.Store }
+
+// TestPruneBesidePublisher: while one publisher prunes, another one publishes a
+// commit that lists again what could go, one store call after the other in a
+// random order. Clients of the newer state find all that it lists.
+func TestPruneBesidePublisher(t *testing.T) {
+	r := publishtest.New(t)
+	live := &storetest.Memory{}
+	old, now := drawHistory(t, r, live)
+	publishable := r.PublishableAt(t, old, now)
+	if _, err := publish.Run(t.Context(), publish.Options{Commit: old, Publishable: publishable, To: []publish.Destination{{Store: live}}}); err != nil {
+		t.Fatal(err)
+	}
+	r.AddTarget(metadata.Targets, "a.txt", "the second artifact\n")
+	r.AddTarget("d", "gone.txt", "listed by d until it is gone")
+	r.Publish("d", metadata.Targets)
+	young := r.Commit(t, "four")
+	newer := r.PublishableAt(t, young, now)
+	want, err := newer.For(young)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := publish.NewTree(t.Context(), want, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	rounds := 10
+	if os.Getenv("TUFOPS_SOAK") != "" {
+		rounds = 300
+	}
+	start := seed(t)
+	deleted, over := 0, 0
+	for round := range uint64(rounds) {
+		rng := rand.New(rand.NewPCG(start+round, 0))
+		store := live.Clone()
+		ts := &turns{asked: make(chan turn)}
+		var pruned, published *publish.Report
+		var errs [2]error
+		ts.user(func(call func()) {
+			pruned, errs[0] = publish.Run(t.Context(), publish.Options{Commit: old, Publishable: publishable, Prune: publish.PruneDelete,
+				To: []publish.Destination{{URL: "store:", Store: removerInTurn{inTurn{store, call}, store}}}})
+		})
+		ts.user(func(call func()) {
+			published, errs[1] = publish.Run(t.Context(), publish.Options{Commit: young, Publishable: newer, Parallel: 1,
+				To: []publish.Destination{{URL: "store:", Store: inTurn{store, call}}}})
+		})
+		ts.play(rng)
+		if errs[1] != nil {
+			t.Fatalf("TUFOPS_SEED=%d: publishing: %v", start+round, errs[1])
+		}
+		if errs[0] != nil && !errors.As(errs[0], new(*publish.NewerError)) && !strings.Contains(errs[0].Error(), "another publisher was faster; run it again") {
+			t.Errorf("TUFOPS_SEED=%d: pruning: %v", start+round, errs[0])
+		}
+		content := store.Content()
+		for _, f := range tree.Files() {
+			if content[publish.ObjectName(f)] == "" {
+				t.Errorf("TUFOPS_SEED=%d: %s is gone, and is listed", start+round, publish.ObjectName(f))
+			}
+		}
+		if t.Failed() {
+			return
+		}
+		if p := pruned.Destinations[0].Prune; p != nil {
+			deleted += p.Deleted
+		}
+		for _, n := range published.Destinations[0].Notes {
+			if n.Code == publish.NoteChangedMeanwhile {
+				over++
+			}
+		}
+	}
+	t.Logf("%d orders: %d files were deleted, the publisher started over %d times", rounds, deleted, over)
+	if deleted == 0 || over == 0 {
+		t.Error("nobody was ever in anybody's way: the orders are not random")
+	}
+}
+
+// removerInTurn can delete as well.
+type removerInTurn struct {
+	inTurn
+	publish.Remover
+}
+
+func (s removerInTurn) Delete(ctx context.Context, name string, was publish.Version) error {
+	s.call()
+	return s.Remover.Delete(ctx, name, was)
+}

@@ -186,6 +186,9 @@ func (e *RehearsalError) Unwrap() error { return e.Err }
 
 // Hint says what to do.
 func (e *RehearsalError) Hint() string {
+	if errors.Is(e.Err, gotuf.ErrKeyType) {
+		return "have a root signed without that key; if clients that are built with go-tuf may be left behind, name its type in key-types of " + repository.PolicyFile + " on main"
+	}
 	return "clients would fail the same way. See what the last merge changed, make an event that mends it, and run tufops online-sign"
 }
 
@@ -214,7 +217,7 @@ func (p *publisher) rehearse(ctx context.Context, l *live, pl *plan) error {
 		return nil // only pages
 	}
 	before, was := p.liveSite(l, now)
-	r := &rehearsal{publisher: p, live: l, now: now, before: before, was: was, stages: stages, full: !pl.timestampOnly()}
+	r := &rehearsal{publisher: p, live: l, plan: pl, now: now, before: before, was: was, stages: stages, full: !pl.timestampOnly()}
 	if l.recovered {
 		r.before = nil // who has seen it is lost, as the person has said
 	}
@@ -248,6 +251,7 @@ func (p *publisher) excuse(ctx context.Context, k kind, failure error) error {
 type rehearsal struct {
 	*publisher
 	live   *live
+	plan   *plan
 	now    time.Time
 	before site // nil: no client can update to what is live
 	// beforeRoles is before with the delegated roles, as far as they are there;

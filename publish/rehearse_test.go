@@ -103,7 +103,10 @@ func TestRehearsalOfNewKeyTypes(t *testing.T) {
 				_, err := run(t, r, commit, store)
 				var failed *publish.RehearsalError
 				if !errors.As(err, &failed) || failed.Client != "go-tuf" || !strings.Contains(err.Error(), test.refused) {
-					t.Errorf("got %v, want go-tuf to fail on %s", err, test.refused)
+					t.Fatalf("got %v, want go-tuf to fail on %s", err, test.refused)
+				}
+				if told := strings.Contains(failed.Hint(), "key-types of .tufops.yaml"); told != strings.Contains(test.refused, "key type") {
+					t.Errorf("the hint is %s", failed.Hint())
 				}
 				if !maps.Equal(store.Content(), before) {
 					t.Error("something was written")

@@ -146,9 +146,14 @@ func TestAirGap(t *testing.T) {
 	// The machine remembers: the root needs no pin any more, and another payload of
 	// the version that was signed is told.
 	w.reset(w.upstream.Run("rev-parse", "main^1"))
+	w.commitFiles("main", "policy", map[string][]byte{".tufops.yaml": []byte("rules: {foreign-change: {level: warning, reason: we know}}\n")})
 	w.ok("bob", "delegate", "sign/y", "targets", "--expiry-days", "200")
 	event = w.exported("sign/y")
+	const lowered = "since you last signed here, .tufops.yaml on main"
 	a = w.signFile(event)
+	if again := w.signFile(event, "--output", event+".again"); again.status != 0 || !strings.Contains(a.stdout, lowered) || strings.Contains(again.stdout, lowered) {
+		t.Errorf("what main has lowered is not shown once:\n%s\n---\n%s%s", a.stdout, again.stdout, again.stderr)
+	}
 	if a.status != 0 || !strings.Contains(a.stdout, "is the one that this machine saw on") ||
 		!strings.Contains(strings.Join(strings.Fields(a.stdout), " "), "you signed another targets v2, in sign/x: sha256 "+digestOf(doc.Payload())) {
 		t.Errorf("status %d\n%s%s", a.status, a.stdout, a.stderr)

@@ -154,9 +154,9 @@ func TestManual(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := newDesk(t, "carol")
-	w, home, media, clone := d.w, d.dir, t.TempDir(), filepath.Join(d.dir, "tuf")
+	w, media, clone := d.w, t.TempDir(), filepath.Join(d.dir, "tuf")
 	fill := map[string]string{ // what stands in capitals
-		"URL": w.upstream.Dir, "SHA256": hexOf(sha256sum(string(w.file("main", "metadata/root.json")))), "/media": media, "URI": "file2:online.pem",
+		"URL": w.upstream.Dir, "SHA256": hexOf(sha256sum(string(w.file("main", "metadata/root.json")))), "/media": media, "LOGIN": "carol", "URI": "file2:online.pem",
 		"yubikey:SERIAL": "yubikey:22222222", "RULE=REASON": "'foreign-change=the workflow was reviewed apart'",
 	}
 	in := func(dir string) func() { return func() { d.dir = dir } }
@@ -219,19 +219,13 @@ func TestManual(t *testing.T) {
 				w.merge("sign/NAME")
 			},
 		},
-		{command: "git clone --bare URL tuf.git && git -C tuf.git bundle create /media/tuf.bundle main sign/NAME", before: func() { periods(); d.dir = home }},
-		{command: "git clone --branch main /media/tuf.bundle", before: in(t.TempDir()), after: func() { d.dir = filepath.Join(d.dir, "tuf") }},
+		{command: "tufops-sign export sign/NAME --output /media/NAME.event", before: periods, want: "Wrote .*NAME.event"},
 		{
-			command: "tufops-sign sign sign/NAME --no-push", answers: "yes|" + pin, want: "nothing was pushed",
-			before: func() {
-				if err := os.WriteFile(filepath.Join(d.dir, ".tufops-sign.ini"), []byte("[settings]\nuser-name = carol\n"), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			},
+			command: "tufops-sign sign-file /media/NAME.event --user LOGIN --root-sha256 SHA256", answers: "yes|" + pin,
+			before: in(t.TempDir()), want: `(?s)touch YubiKey 12345678 now.*Wrote .*NAME\.carol\.signature`,
 		},
-		{command: "git bundle create /media/signature.bundle main..sign/NAME"},
 		{
-			command: "git fetch origin && git fetch /media/signature.bundle sign/NAME && git push origin FETCH_HEAD:refs/heads/sign/NAME", before: in(clone),
+			command: "tufops-sign import-signature /media/NAME.LOGIN.signature", answers: "yes", before: in(clone), want: "Pushed",
 			after: func() {
 				w.expect("sign/NAME", "targets v2 2/2 signed=@bob,@carol missing=@alice complete")
 				w.merge("sign/NAME")

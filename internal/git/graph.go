@@ -107,6 +107,9 @@ func (g *graph) paint(a, b OID, all bool) (map[OID]int, []OID, error) {
 	met := map[OID]bool{}
 	var oldest time.Time // of those that are of a alone
 	for live > 0 || all && q.Len() > 0 && !oldest.IsZero() && !q.list[0].when.Before(oldest) {
+		if err := g.ctx.Err(); err != nil {
+			return nil, nil, err
+		}
 		next := heap.Pop(q).(queued)
 		oid := next.oid
 		q.in[oid]--
@@ -158,6 +161,9 @@ func (g *graph) settle(marks map[OID]int) {
 	}
 }
 
+// maxBases bounds how many common ancestors are compared with each other.
+const maxBases = 100
+
 // bases are the best common ancestors of two commits, the newest first.
 func (g *graph) bases(a, b OID) ([]OID, error) {
 	if a == b {
@@ -166,6 +172,9 @@ func (g *graph) bases(a, b OID) ([]OID, error) {
 	marks, common, err := g.paint(a, b, false)
 	if err != nil {
 		return nil, err
+	}
+	if len(common) > maxBases {
+		return nil, &NeedsGitError{fmt.Sprintf("a history with %d merge bases", len(common))}
 	}
 	common = slices.DeleteFunc(common, func(oid OID) bool { return marks[oid]&stale != 0 })
 	// Dates that lie can leave one that is an ancestor of another.

@@ -160,7 +160,7 @@ func merged(t *testing.T, r *git.Repo, a, b git.OID) (string, []git.Entry, []str
 func TestObjectsAnswerAsGit(t *testing.T) {
 	rounds, pairs := 2, 6
 	if os.Getenv("TUFOPS_SOAK") != "" {
-		rounds, pairs = 150, 40
+		rounds, pairs = 15, 40
 	}
 	seed := uint64(20261122)
 	if s, err := strconv.ParseUint(os.Getenv("TUFOPS_SEED"), 10, 64); err == nil {

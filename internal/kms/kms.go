@@ -238,6 +238,12 @@ func Line(text string) string {
 	return text
 }
 
+// LogIn is what to do where there is no login: which action gives a workflow one,
+// and which command a person.
+func LogIn(action, command string) string {
+	return "log in: in a workflow with " + action + ", on a laptop with " + command + "; one that has expired is made anew in the same way"
+}
+
 // Usual is what to do about causes for which it is the same at every service;
 // empty for the others.
 func Usual(cause Cause) string {

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/mldsa"
+
 	"github.com/tufops/tufops/internal/metadata"
 )
 
@@ -180,6 +182,7 @@ func TestVerifyFailsClosed(t *testing.T) {
 		"unknown type":     {Public: "not a key"},
 		"RSA, no scheme":   {Public: rsaKey().Public()},
 		"value, not point": {Public: *rsaKey().Public().(*rsa.PublicKey)},
+		"zero ML-DSA":      {Public: &mldsa.PublicKey{}, Type: "ml-dsa", Scheme: "ml-dsa-44/1"},
 	} {
 		if err := k.Verify([]byte("x"), nil); err == nil {
 			t.Errorf("%s: verifies", name)

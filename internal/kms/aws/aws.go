@@ -206,7 +206,7 @@ func (r *remote) Inspect(context.Context) (onlinesign.Inspection, error) {
 func (r *remote) Fix(operation string, cause kms.Cause) string {
 	switch cause {
 	case kms.NoCredentials:
-		return "log in: in a workflow with aws-actions/configure-aws-credentials, on a laptop with aws sso login; see that the clock is right"
+		return kms.LogIn("aws-actions/configure-aws-credentials", "aws sso login") + "; see that the clock is right"
 	case kms.Denied:
 		action := "kms:GetPublicKey"
 		if operation == "sign with" {

@@ -42,7 +42,7 @@ const Scheme = "azurekms"
 // Keys finds keys. The zero value is ready for use.
 type Keys struct {
 	Credential azcore.TokenCredential // nil: the SDK's default chain
-	Transport  policy.Transporter     // nil: the SDK's own
+	Transport  policy.Transporter     // to the service, and to log in; nil: the SDK's own
 	Patience   kms.Patience
 
 	mu      sync.Mutex
@@ -88,7 +88,7 @@ func (l lazy) GetToken(ctx context.Context, options policy.TokenRequestOptions) 
 		k.login = k.Credential
 	}
 	if k.login == nil {
-		found, err := azidentity.NewDefaultAzureCredential(nil)
+		found, err := azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{ClientOptions: azcore.ClientOptions{Transport: k.Transport}})
 		if err != nil {
 			k.mu.Unlock()
 			return azcore.AccessToken{}, &kms.Failure{Cause: kms.NoCredentials, Detail: kms.Line(err.Error())}
@@ -273,7 +273,7 @@ func (r *remote) Inspect(context.Context) (onlinesign.Inspection, error) {
 func (r *remote) Fix(operation string, cause kms.Cause) string {
 	switch cause {
 	case kms.NoCredentials:
-		return "log in: in a workflow with azure/login, on a laptop with az login"
+		return kms.LogIn("azure/login", "az login")
 	case kms.Denied:
 		action := "read"
 		if operation == "sign with" {

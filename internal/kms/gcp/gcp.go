@@ -50,7 +50,10 @@ type Keys struct {
 	// Options, if there are any, are all that the client is made with: they must
 	// say where the service is and who asks. Without them it is Google's, and
 	// Application Default Credentials.
-	Options  []option.ClientOption
+	Options []option.ClientOption
+	// At, without Options, say where the service is; it is asked with Application
+	// Default Credentials all the same.
+	At       []option.ClientOption
 	Patience kms.Patience
 
 	mu     sync.Mutex
@@ -168,7 +171,7 @@ func (k *Keys) open(ctx context.Context) (*kmsapi.KeyManagementClient, error) {
 		if _, err := who.Token(ctx); err != nil {
 			return nil, w.failure(err)
 		}
-		options = []option.ClientOption{option.WithAuthCredentials(who)}
+		options = append([]option.ClientOption{option.WithAuthCredentials(who)}, k.At...)
 	}
 	// The client outlives the try that it is made in.
 	client, err := kmsapi.NewKeyManagementClient(context.WithoutCancel(ctx), options...)
@@ -359,7 +362,7 @@ func (r *remote) Inspect(ctx context.Context) (onlinesign.Inspection, error) {
 func (r *remote) Fix(operation string, cause kms.Cause) string {
 	switch cause {
 	case kms.NoCredentials:
-		return "log in: in a workflow with google-github-actions/auth, on a laptop with gcloud auth application-default login"
+		return kms.LogIn("google-github-actions/auth", "gcloud auth application-default login")
 	case kms.Denied:
 		role := "roles/cloudkms.publicKeyViewer"
 		if operation == "sign with" {

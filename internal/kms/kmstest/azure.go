@@ -35,13 +35,32 @@ const AzureHost = "tuf.vault.azure.net"
 // AzureToken is the login that [Azure] accepts.
 const AzureToken = "eyJ.token-of-a-test.x"
 
+// AzureTenant is whose vault it is: a client logs in there.
+const AzureTenant = "6d3f7c0e-0000-0000-0000-000000000000"
+
+// EntraHost is where people and machines log in to Azure.
+const EntraHost = "login.microsoftonline.com"
+
 // Azure serves keys as Azure Key Vault does, and returns what a client needs: a
 // transport that finds the server by the vault's own name, and a login that it
 // accepts.
 func Azure(t testing.TB, s *Service) (azcore.TokenCredential, policy.Transporter) {
 	t.Helper()
-	server := httptest.NewUnstartedServer(keyVault{s})
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate(t, AzureHost)}}
+	return AzureWithLogin(t, s, http.NotFoundHandler())
+}
+
+// AzureWithLogin is [Azure] with a server of the test's at [EntraHost]. Nothing
+// else can be reached over the transport, but this machine.
+func AzureWithLogin(t testing.TB, s *Service, entra http.Handler) (azcore.TokenCredential, policy.Transporter) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Host == EntraHost {
+			entra.ServeHTTP(w, r)
+			return
+		}
+		keyVault{s}.ServeHTTP(w, r)
+	}))
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate(t, AzureHost, EntraHost)}}
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	roots := x509.NewCertPool()
@@ -49,10 +68,13 @@ func Azure(t testing.TB, s *Service) (azcore.TokenCredential, policy.Transporter
 	transport := &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: roots},
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			if address != AzureHost+":443" {
+			switch host, _, _ := net.SplitHostPort(address); {
+			case address == AzureHost+":443", address == EntraHost+":443":
+				address = server.Listener.Addr().String()
+			case host != "127.0.0.1":
 				return nil, fmt.Errorf("a test asks for %s", address)
 			}
-			return new(net.Dialer).DialContext(ctx, network, server.Listener.Addr().String())
+			return new(net.Dialer).DialContext(ctx, network, address)
 		},
 	}
 	t.Cleanup(transport.CloseIdleConnections)
@@ -70,14 +92,14 @@ func (l AzureLogin) GetToken(_ context.Context, options policy.TokenRequestOptio
 	return azcore.AccessToken{Token: string(l), ExpiresOn: time.Now().Add(time.Hour)}, nil
 }
 
-// certificate is one that a server may show for a host.
-func certificate(t testing.TB, host string) tls.Certificate {
+// certificate is one that a server may show for some hosts.
+func certificate(t testing.TB, hosts ...string) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	form := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{host}, NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	form := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: hosts, NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
 	der, err := x509.CreateCertificate(rand.Reader, form, form, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +134,7 @@ func (v keyVault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			answerAzure(w, "400", "BadParameter", "", "a body before the login")
 			return
 		}
-		w.Header().Set("WWW-Authenticate", `Bearer authorization="https://login.microsoftonline.com/6d3f7c0e-0000-0000-0000-000000000000", resource="https://vault.azure.net"`)
+		w.Header().Set("WWW-Authenticate", `Bearer authorization="https://`+EntraHost+`/`+AzureTenant+`", resource="https://vault.azure.net"`)
 		answerAzure(w, "401", "Unauthorized", "", "AKV10000: Request is missing a Bearer or PoP token.")
 		return
 	}

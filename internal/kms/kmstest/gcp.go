@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/sha512"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"google.golang.org/api/option"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	grpcmetadata "google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -30,11 +32,45 @@ import (
 // with. The names of keys are theirs in full.
 func GCP(t testing.TB, s *Service) []option.ClientOption {
 	t.Helper()
+	return []option.ClientOption{
+		option.WithEndpoint(serveGCP(t, s)), option.WithoutAuthentication(),
+		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),
+	}
+}
+
+// GoogleToken is the login that [GCPWithLogin] accepts.
+const GoogleToken = "ya29.token-of-a-test"
+
+// GCPWithLogin is [GCP] for whoever shows [GoogleToken], over TLS, as a client
+// shows no token without. What it returns says where the service is, and not who
+// asks.
+func GCPWithLogin(t testing.TB, s *Service) []option.ClientOption {
+	t.Helper()
+	const host = "cloudkms.googleapis.com"
+	shown := certificate(t, host)
+	roots := x509.NewCertPool()
+	roots.AddCert(shown.Leaf)
+	address := serveGCP(t, s, grpc.Creds(credentials.NewServerTLSFromCert(&shown)), grpc.UnaryInterceptor(
+		func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+			sent, _ := grpcmetadata.FromIncomingContext(ctx)
+			if !slices.Equal(sent.Get("authorization"), []string{"Bearer " + GoogleToken}) {
+				return nil, status.Error(codes.Unauthenticated, "Request had invalid authentication credentials.")
+			}
+			return handler(ctx, req)
+		}))
+	return []option.ClientOption{
+		option.WithEndpoint(address),
+		option.WithGRPCDialOption(grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: roots, ServerName: host}))),
+	}
+}
+
+func serveGCP(t testing.TB, s *Service, options ...grpc.ServerOption) (address string) {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpc.NewServer()
+	server := grpc.NewServer(options...)
 	g := &google{service: s}
 	kmspb.RegisterKeyManagementServiceServer(server, g)
 	iampb.RegisterIAMPolicyServer(server, iam{service: s})
@@ -44,10 +80,7 @@ func GCP(t testing.TB, s *Service) []option.ClientOption {
 		server.Stop()
 		<-done
 	})
-	return []option.ClientOption{
-		option.WithEndpoint(listener.Addr().String()), option.WithoutAuthentication(),
-		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),
-	}
+	return listener.Addr().String()
 }
 
 type google struct {

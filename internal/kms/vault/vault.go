@@ -282,7 +282,7 @@ func (r *remote) Inspect(ctx context.Context) (onlinesign.Inspection, error) {
 func (r *remote) Fix(operation string, cause kms.Cause) string {
 	switch cause {
 	case kms.NoCredentials:
-		return "log in: in a workflow with hashicorp/vault-action and exportToken, on a laptop with vault login; VAULT_ADDR says where Vault is"
+		return kms.LogIn("hashicorp/vault-action and exportToken", "vault login") + "; VAULT_ADDR says where Vault is"
 	case kms.Denied:
 		rule := `path "transit/keys/` + r.name + `" { capabilities = ["read"] }`
 		if operation == "sign with" {
