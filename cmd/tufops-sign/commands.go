@@ -327,10 +327,14 @@ func open(c *urfave.Context, m machine, command func(context.Context, signer.Opt
 	if err != nil {
 		return err
 	}
+	online := onlineKeys{env: m.Env, log: common.Log}
+	if takes(c, "online-key") {
+		online.untried, online.public = c.Bool("no-check"), c.String("online-public")
+	}
 	o := signer.Options{
 		Repository: repo, Config: config, Event: c.Args().First(), Now: common.Now(),
 		AllowLegacyKeyIDs: c.Bool("allow-legacy-keyids"), PIN: m.Getenv("TUFOPS_PIN"),
-		OnlineKeys: onlineKeys{env: m.Env, log: common.Log, untried: c.Bool("no-check"), public: c.String("online-public")},
+		OnlineKeys: online,
 		OpenTokens: m.openTokens(g.Top()),
 		Out:        m.Stdout, Log: common.Log,
 	}
