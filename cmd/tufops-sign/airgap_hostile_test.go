@@ -307,7 +307,7 @@ func TestAirGapHostileEvent(t *testing.T) {
 		}
 		s["delegations"] = metadata.Object{"keys": metadata.Object{}, "roles": roles}
 	}, nil)
-	event("sign/size", func(s metadata.Object) { s["x"] = strings.Repeat("a", size) }, nil)
+	event("sign/size", nil, map[string][]byte{"metadata/targets.json": append(w.file("main", "metadata/targets.json"), bytes.Repeat([]byte(" "), size)...)})
 	event("sign/version", func(s metadata.Object) { s["version"], s["expires"] = int64(1), "2027-02-02T00:00:00Z" }, nil)
 	event("sign/names", nil, map[string][]byte{"targets/..\\..\\x": []byte("x"), "targets/\x1b[2J": []byte("x"), "metadata/..x.json": []byte("{}")})
 	for name, want := range map[string]string{
