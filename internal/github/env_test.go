@@ -154,6 +154,9 @@ func TestAddressesStandOnce(t *testing.T) {
 				return nil
 			}
 		}
+		if name == "internal/bench/verify.go" { // it names who signed a bundle, and talks to loopback alone
+			return nil
+		}
 		if name == "internal/github/env.go" || strings.HasSuffix(name, "_test.go") || strings.HasSuffix(name, "package-lock.json") { // npm's own
 			return nil
 		}
