@@ -336,7 +336,7 @@ func TestAirGapFirstRoot(t *testing.T) {
 	w.merge("sign/init")
 	// The machine knows that root, since its person has signed it there.
 	w.commitBump("sign/x", "targets")
-	if a := w.signFile(w.exported("sign/x")); a.status != 0 || !strings.Contains(a.stdout, "root v1 of main follows v1, which you signed") {
+	if a := w.signFile(w.exported("sign/x")); a.status != 0 || !strings.Contains(a.stdout, "root v1 of main is the one that you signed") {
 		t.Errorf("status %d\n%s%s", a.status, a.stdout, a.stderr)
 	}
 }
