@@ -160,12 +160,15 @@ func (p Patience) Do(ctx context.Context, request func(context.Context) error) e
 	}
 }
 
+// Late is the failure of a service that has not answered in its time.
+func Late() *Failure { return &Failure{Cause: Unavailable, Detail: "no answer in time"} }
+
 func once(ctx context.Context, timeout time.Duration, request func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	err := request(ctx)
 	if err != nil && ctx.Err() != nil {
-		return &Failure{Cause: Unavailable, Detail: "no answer in time"}
+		return Late()
 	}
 	return err
 }

@@ -413,6 +413,9 @@ func (k *Keys) failure(err error) *kms.Failure {
 	if !ok {
 		return &kms.Failure{Cause: kms.Unavailable, Detail: k.secrets.Line(err.Error())}
 	}
+	if s.Code() == codes.DeadlineExceeded { // the service may see the end of its time before our clock does
+		return kms.Late()
+	}
 	f := &kms.Failure{Cause: kms.Refused, Detail: k.secrets.Line(s.Code().String() + ": " + s.Message())}
 	switch s.Code() {
 	case codes.Unauthenticated:
@@ -425,7 +428,7 @@ func (k *Keys) failure(err error) *kms.Failure {
 		f.Cause = kms.Disabled
 	case codes.ResourceExhausted:
 		f.Cause = kms.RateLimited
-	case codes.Unavailable, codes.DeadlineExceeded, codes.Internal, codes.Aborted, codes.Unknown:
+	case codes.Unavailable, codes.Internal, codes.Aborted, codes.Unknown:
 		f.Cause = kms.Unavailable
 	}
 	return f
