@@ -63,9 +63,20 @@ func (e *LoadError) Hint() string {
 	return "check the path of the module, and what it needs to run, such as SOFTHSM2_CONF or a running pcscd"
 }
 
+// talking is held while a conversation goes on. C_Initialize and C_Finalize are of
+// the whole process (PKCS #11 v2.40, section 5.4): a conversation that nobody waits
+// for any more would have the module taken away by the end of the next.
+var talking = make(chan struct{}, 1)
+
 // with loads the module for one conversation.
 func (t *Tokens) with(ctx context.Context, f func(*p11.Ctx) error) error {
+	select {
+	case talking <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	return await(ctx, func() error {
+		defer func() { <-talking }()
 		m := p11.New(t.uri.module)
 		if m == nil {
 			return &LoadError{t.uri.module, errors.New("it cannot be loaded")}

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -230,6 +231,33 @@ func TestTokenIsFoundAnew(t *testing.T) {
 	h.must(all.Wait(t.Context(), token))
 	if _, err := all.Sign(t.Context(), token, nil, p); err != nil {
 		t.Error(err)
+	}
+}
+
+// A conversation that was given up is not cut short by the one after it: the
+// process has one module, and once crashed in it.
+func TestGivenUp(t *testing.T) {
+	h := newHSM(t)
+	h.token("alice")
+	h.key("alice", "02", newKey(t, elliptic.P256()))
+	all := h.open("pkcs11:")
+	for i := range 20 {
+		ctx, cancel := context.WithCancel(t.Context())
+		left := make(chan error)
+		go func() {
+			_, err := all.List(ctx)
+			left <- err
+		}()
+		for range i {
+			runtime.Gosched()
+		}
+		cancel()
+		if err := <-left; err != nil && !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		if list, err := all.List(t.Context()); err != nil || len(list) != 1 || list[0].Problem != nil {
+			t.Fatalf("after one that was given up: %v, %v", list, err)
+		}
 	}
 }
 
