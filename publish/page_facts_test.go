@@ -298,7 +298,7 @@ func quickest(t *testing.T, p *repository.Published) (html string, best time.Dur
 
 // TestLargePage: a page of many roles and artifacts is folded, and its size and
 // the time that it takes grow with them and no faster. With TUFOPS_SOAK set they
-// are a hundred roles and ten thousand artifacts.
+// are a hundred roles and ten thousand artifacts, and only then are times asserted.
 func TestLargePage(t *testing.T) {
 	many, each := 20, 50
 	if full() {
@@ -315,7 +315,7 @@ func TestLargePage(t *testing.T) {
 	if len(html) > 10*len(small) || len(html) > 500*(many*each+many) {
 		t.Errorf("it has %d bytes, a tenth of it %d", len(html), len(small))
 	}
-	if slow > 60*quick { // the square would be a hundred times
+	if full() && slow > 60*quick { // the square would be a hundred times
 		t.Errorf("it takes %v, a tenth of it %v", slow, quick)
 	}
 }
@@ -325,8 +325,11 @@ func TestLargePage(t *testing.T) {
 func TestPageOfCorpus(t *testing.T) {
 	p := corpus(t)
 	html, took := quickest(t, p)
-	if len(html) > 200_000 || took > 50*time.Millisecond*slower {
-		t.Errorf("it has %d bytes and took %v, want at most 200 kB and 50ms", len(html), took)
+	if len(html) > 200_000 {
+		t.Errorf("it has %d bytes, want at most 200 kB", len(html))
+	}
+	if full() && took > 50*time.Millisecond {
+		t.Errorf("it took %v, want at most 50ms", took)
 	}
 	s := statusOf(t, p)
 	var changes []string

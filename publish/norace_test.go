@@ -1,5 +1,0 @@
-//go:build !race
-
-package publish_test
-
-const slower = 1
