@@ -273,7 +273,7 @@ return {
   generated: time(document, 'footer'),
   health: {
     state: document.querySelector('.verdict').dataset.state,
-    until: time(document, '.until'),
+    until_if_renewed: time(document, '.until'),
     role: text(document, '.until .role-name'),
     next_signing: next ? {role: text(next, '.role-name'), starts: time(next, 'dd')} : undefined,
   },

@@ -40,8 +40,8 @@ const (
 // signs anything any more.
 type Health struct {
 	State string    `json:"state"`
-	Until time.Time `json:"until"` // the first expiry among the roles that every client needs
-	Role  string    `json:"role"`  // the role that expires then
+	Until time.Time `json:"until_if_renewed"` // the first expiry among the roles that every client needs; in status.json the timestamp is none of them
+	Role  string    `json:"role"`             // the role that expires then
 	// Next is when people are asked to sign next; nil where machines sign all.
 	Next *NextSigning `json:"next_signing,omitempty"`
 }
