@@ -89,8 +89,11 @@ func (k *checker) problem(err error) Problem {
 		limit    *LimitError
 		early    *EarlyExpiryError
 		mismatch *SourceMismatchError
+		proxy    *ProxyError
 	)
 	switch {
+	case errors.As(err, &proxy):
+		p.Cause, p.Hint = CauseUnreachable, proxy.Hint()
 	case errors.As(err, &fetch):
 		p.Cause = CauseUnreachable
 		p.Hint = "look at the server and the network on the way to it, then check again"

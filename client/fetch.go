@@ -84,13 +84,14 @@ func (f *HTTPFetcher) client() *http.Client {
 	f.once.Do(func() {
 		dialer := net.Dialer{Timeout: 15 * time.Second}
 		f.own = &http.Client{Transport: &http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
-			DialContext:         dialer.DialContext,
-			ForceAttemptHTTP2:   true,
-			MaxIdleConnsPerHost: 4,
-			IdleConnTimeout:     30 * time.Second,
-			TLSHandshakeTimeout: 15 * time.Second,
-			DisableCompression:  true,
+			Proxy:                  http.ProxyFromEnvironment,
+			OnProxyConnectResponse: connected,
+			DialContext:            dialer.DialContext,
+			ForceAttemptHTTP2:      true,
+			MaxIdleConnsPerHost:    4,
+			IdleConnTimeout:        30 * time.Second,
+			TLSHandshakeTimeout:    15 * time.Second,
+			DisableCompression:     true,
 		}}
 	})
 	return f.own
@@ -138,8 +139,11 @@ func (f *HTTPFetcher) Fetch(ctx context.Context, from string, maxBytes int64) (i
 	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(body, 4<<10)) // so that the connection can be used again
 	body.Close()
-	if resp.StatusCode == http.StatusNotFound {
+	switch resp.StatusCode {
+	case http.StatusNotFound:
 		return nil, &NotFoundError{URL: body.url}
+	case http.StatusProxyAuthRequired: // of a proxy for http: no server says that
+		return nil, &FetchError{URL: body.url, Err: newProxyError(proxyOf(f.client(), resp.Request), resp.Request.URL.Scheme, resp.StatusCode)}
 	}
 	return nil, &FetchError{
 		URL: body.url, Status: resp.StatusCode,
@@ -188,6 +192,10 @@ func (b *httpBody) fail(err error) error {
 		// A server that was slow from the first byte to the last will be so
 		// again; a pause may have been the network's.
 		return &FetchError{URL: b.url, Err: slow, Transient: slow.Idle > 0}
+	}
+	var proxy *ProxyError
+	if errors.As(err, &proxy) {
+		return &FetchError{URL: b.url, Err: proxy, Transient: proxy.transient()}
 	}
 	var dns *net.DNSError
 	var cert *tls.CertificateVerificationError
