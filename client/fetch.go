@@ -31,7 +31,8 @@ type Fetcher interface {
 	// with status 403, says that there is no newer root. A failure worth another attempt is a
 	// [*FetchError] with Transient set, also from the body's Read; the client
 	// makes the further attempts. Fetch and Read end with ctx. Fetch is called
-	// by several goroutines at once.
+	// by several goroutines at once. A body may have a method Length() int64,
+	// which is -1 where nobody knows.
 	Fetch(ctx context.Context, url string, maxBytes int64) (io.ReadCloser, error)
 }
 
@@ -128,7 +129,7 @@ func (f *HTTPFetcher) Fetch(ctx context.Context, from string, maxBytes int64) (i
 		defer body.Close()
 		return nil, body.fail(err)
 	}
-	body.rc = resp.Body
+	body.rc, body.length = resp.Body, resp.ContentLength
 	body.idleTimer.Stop()
 	if resp.StatusCode == http.StatusOK {
 		if resp.ContentLength > maxBytes {
@@ -139,11 +140,11 @@ func (f *HTTPFetcher) Fetch(ctx context.Context, from string, maxBytes int64) (i
 	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(body, 4<<10)) // so that the connection can be used again
 	body.Close()
-	switch resp.StatusCode {
-	case http.StatusNotFound:
+	if resp.StatusCode == http.StatusNotFound {
 		return nil, &NotFoundError{URL: body.url}
-	case http.StatusProxyAuthRequired: // of a proxy for http: no server says that
-		return nil, &FetchError{URL: body.url, Err: newProxyError(proxyOf(f.client(), resp.Request), resp.Request.URL.Scheme, resp.StatusCode)}
+	}
+	if proxy := proxyOf(f.client(), resp.Request); proxy != nil && resp.StatusCode == http.StatusProxyAuthRequired {
+		return nil, &FetchError{URL: body.url, Err: newProxyError(proxy, resp.Request.URL.Scheme, resp.StatusCode)}
 	}
 	return nil, &FetchError{
 		URL: body.url, Status: resp.StatusCode,
@@ -160,7 +161,11 @@ type httpBody struct {
 	cancel              context.CancelCauseFunc
 	idle                time.Duration
 	idleTimer, allTimer *time.Timer
+	length              int64
 }
+
+// Length is what the server says; -1 where it says nothing.
+func (b *httpBody) Length() int64 { return b.length }
 
 func (b *httpBody) Read(p []byte) (int, error) {
 	b.idleTimer.Reset(b.idle) // runs only while somebody waits for the server

@@ -11,21 +11,20 @@ import (
 // ProxyError says that the proxy on the way to a server lets nothing through. It
 // shows no password.
 type ProxyError struct {
-	Proxy    string // its URL; empty where it is not known
+	Proxy    string // its URL
 	Variable string // of the environment, which names it
 	Status   int    // what it answers
 	named    bool   // a user was named to it
 }
 
 func (e *ProxyError) Error() string {
-	proxy := strings.TrimSpace("the proxy " + e.Proxy)
 	switch {
 	case e.Status == http.StatusProxyAuthRequired && e.named:
-		return fmt.Sprintf("%s does not take the name and password it was given: HTTP status %d", proxy, e.Status)
+		return fmt.Sprintf("the proxy %s does not take the name and password it was given: HTTP status %d", e.Proxy, e.Status)
 	case e.Status == http.StatusProxyAuthRequired:
-		return fmt.Sprintf("%s asks for a name and password: HTTP status %d", proxy, e.Status)
+		return fmt.Sprintf("the proxy %s asks for a name and password: HTTP status %d", e.Proxy, e.Status)
 	}
-	return fmt.Sprintf("%s lets nothing through: HTTP status %d", proxy, e.Status)
+	return fmt.Sprintf("the proxy %s lets nothing through: HTTP status %d", e.Proxy, e.Status)
 }
 
 // Hint says what to do next.
@@ -42,11 +41,7 @@ func (e *ProxyError) transient() bool {
 }
 
 func newProxyError(proxy *url.URL, scheme string, status int) *ProxyError {
-	e := &ProxyError{Variable: strings.ToUpper(scheme) + "_PROXY", Status: status}
-	if proxy != nil {
-		e.Proxy, e.named = proxy.Redacted(), proxy.User != nil
-	}
-	return e
+	return &ProxyError{Proxy: proxy.Redacted(), Variable: strings.ToUpper(scheme) + "_PROXY", Status: status, named: proxy.User != nil}
 }
 
 // connected judges a proxy's answer to CONNECT, which is there for https alone.
