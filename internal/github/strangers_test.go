@@ -205,6 +205,45 @@ func TestStrangersClose(t *testing.T) {
 	}
 }
 
+// TestStrangersStatus: whoever may post a commit status posts ours. It is no input to
+// anything, and the next run says again what is so.
+func TestStrangersStatus(t *testing.T) {
+	s := begin(t, githubtest.Settings{})
+	s.edit()
+	s.push("an artifact")
+	s.drive()
+	mallory := s.gh.AddToken(githubtest.Token{Kind: githubtest.Personal, Login: "mallory", Permissions: githubtest.All()})
+	post := func(state string) {
+		t.Helper()
+		bot := s.token
+		s.token = mallory
+		defer func() { s.token = bot }()
+		status := signingevent.CommitStatus{Context: signingevent.StatusContext, State: state, Description: "posted by hand"}
+		if err := s.custom().SetStatus(t.Context(), s.head(), status); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.state(s.head()); got != state {
+			t.Fatalf("the status is %q", got)
+		}
+	}
+	post("success")
+	if done := s.drive(); done.Status.Complete {
+		t.Error("a status makes the event complete")
+	}
+	s.want(1, true, "pending", "@alice @bob @carol")
+	s.quiet()
+
+	s.Sign("targets", "alice", "bob")
+	s.push("signed")
+	post("failure") // before the run that the push starts
+	s.drive()
+	s.want(1, false, "success", "@alice @bob @carol")
+	post("failure")
+	s.drive()
+	s.want(1, false, "success", "@alice @bob @carol")
+	s.quiet()
+}
+
 // TestStrangersLabel: the label that stands for a draft where there are none, given
 // by hand where there are, does not keep the pull request from being one.
 func TestStrangersLabel(t *testing.T) {
