@@ -751,7 +751,7 @@ func TestLog(t *testing.T) {
 func TestEnv(t *testing.T) {
 	env := func(terminal bool, vars map[string]string) cli.Env {
 		e := (&program{env: vars}).environment()
-		e.StdoutIsTerminal, e.StderrIsTerminal = terminal, terminal
+		e.StderrIsTerminal = terminal
 		return e
 	}
 	for _, test := range []struct {
@@ -765,9 +765,6 @@ func TestEnv(t *testing.T) {
 		{env(true, map[string]string{"TERM": "dumb"}), false},
 		{cli.Env{}, false},
 	} {
-		if got := test.env.StdoutColor(); got != test.want {
-			t.Errorf("StdoutColor() = %t, want %t", got, test.want)
-		}
 		if got := test.env.StderrColor(); got != test.want {
 			t.Errorf("StderrColor() = %t, want %t", got, test.want)
 		}
