@@ -145,8 +145,9 @@ type publisher struct {
 	from    Reader
 	to      Store // nil in a dry run
 	public  string
-	open    bool  // new content may go out
-	gate    *gate // why not
+	open    bool   // new content may go out
+	gate    *gate  // why not
+	began   []byte // the timestamp that was live when this run began; nil: it has not looked yet
 
 	mu      sync.Mutex // guards what several writes at a time report
 	report  *DestinationReport
@@ -180,6 +181,9 @@ func (p *publisher) once(ctx context.Context) error {
 	live, err := p.look(ctx)
 	if err != nil {
 		return err
+	}
+	if p.began == nil {
+		p.began = append([]byte{}, live.timestamp.data...)
 	}
 	if live.current && !p.options.Deep {
 		p.report.Roles = p.roles(p.published().Root(), p.published().Timestamp())
