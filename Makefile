@@ -52,6 +52,7 @@ demo-yubikey: need-git build ## try tufops-sign with two YubiKeys that are not t
 		unset TUFOPS_NEW_PIN TUFOPS_NEW_PUK; \
 		run tufops-sign keys list; \
 		run tufops-sign keys attest --serial 9000001; \
+		echo "The warning is right: no maker vouches for a token that is software."; \
 		echo; echo "The PIN of YubiKey 9000001 is 246810 now. 9000002 is as from the factory."; \
 		if [ -t 0 ]; then echo "Both are there until you leave this shell: try tufops-sign setup in a clone."; exec "$${SHELL:-sh}"; fi'
 
@@ -113,7 +114,7 @@ emulators: need-go need-npm ## get the servers that stand in for S3 and Azure in
 screenshots: need-go ## draw the pictures in docs/, and the status page in many states into build/screenshots
 	$(GO) run ./internal/screenshot signingevent/testdata/comment.md docs/images/pull-request.png
 	mkdir -p build/screenshots
-	TUFOPS_SCREENSHOTS=$(CURDIR)/build/screenshots TUFOPS_REQUIRE_BROWSER=1 $(GO) test -count=1 -run '^TestScreenshots$$' ./publish
+	TUFOPS_SCREENSHOTS=$(CURDIR)/build/screenshots TUFOPS_REQUIRE_BROWSER=1 TUFOPS_REQUIRE_CORPUS=1 $(GO) test -count=1 -run '^TestScreenshots$$' ./publish
 	cp build/screenshots/status-page.png docs/images/
 
 transcript: need-go need-git ## write docs/transcript.txt anew: what a signer sees

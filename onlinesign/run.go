@@ -28,6 +28,7 @@ type Options struct {
 
 	// Patience is how long one call of a key service may take; 0 for [Patience].
 	Patience time.Duration
+	after    func(time.Duration, func()) (stop func() bool) // nil: the clock
 
 	// Live are places where clients get the timestamp. What they serve keeps the
 	// next version above it; where one cannot be read that is a warning, since it
@@ -231,7 +232,7 @@ func prepare(ctx context.Context, o Options, head git.OID, live []repository.Liv
 	if len(due.List) == 0 {
 		return result, nil, nil
 	}
-	keys := newKeyring(o.Keys, o.Patience)
+	keys := o.keyring()
 	for _, renewal := range due.List {
 		if renewal.From != "" {
 			result.Warnings = append(result.Warnings, fmt.Sprintf("%s.json at commit %.10s was removed, put back or never signed; %s version %d goes on from version %d of commit %.10s",

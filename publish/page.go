@@ -226,10 +226,6 @@ func pageOf(s Status) page {
 			p.Tree = n
 		}
 	}
-	// Targets leads to all that follows, so it stands last below root.
-	slices.SortStableFunc(p.Tree.Below, func(a, b *node) int {
-		return slices.Index(metadata.TopLevel, a.Role) - slices.Index(metadata.TopLevel, b.Role)
-	})
 	for i, r := range slices.Backward(s.Roots) {
 		p.Now = append(p.Now, version{r, i == 0})
 	}
