@@ -492,6 +492,7 @@ type plan struct {
 	readBack bool               // the timestamp and what it leads to, before the first root
 	window   bool               // clients fail between the first root and the timestamp
 	content  bool               // clients get more than a fresh timestamp, or a fresh snapshot of the same
+	root     *metadata.Document // the newest that clients get
 }
 
 // timestampOnly reports whether the timestamp is all that clients get.
@@ -506,7 +507,7 @@ func (p *publisher) plan(l *live) (*plan, error) {
 		return nil, &DiffersError{Names: stop, Stopped: true}
 	}
 	order := p.order(l)
-	pl := &plan{live: l, was: map[string]Version{}, readBack: order == timestampFirst, window: order == together}
+	pl := &plan{live: l, was: map[string]Version{}, readBack: order == timestampFirst, window: order == together, root: p.published().Root()}
 	for name, version := range l.resigned {
 		pl.was[name] = version
 	}
@@ -552,7 +553,14 @@ func (p *publisher) plan(l *live) (*plan, error) {
 	} else {
 		pl.files = slices.Concat(before, roots, timestamp, pages)
 	}
-	pl.content = slices.ContainsFunc(pl.files, func(f File) bool {
+	pl.content = p.content(l, pl.files)
+	return pl, nil
+}
+
+// content reports whether files bring clients more than a fresh timestamp, or a
+// fresh snapshot of the same.
+func (p *publisher) content(l *live, files []File) bool {
+	return slices.ContainsFunc(files, func(f File) bool {
 		switch f.Class {
 		case Timestamp, Page:
 			return false
@@ -561,7 +569,24 @@ func (p *publisher) plan(l *live) (*plan, error) {
 		}
 		return true
 	})
-	return pl, nil
+}
+
+// withoutRoots is what a plan brings to clients that stay at the live root; nil
+// where that is nothing, or where it is not new roots that the plan has besides.
+func (p *publisher) withoutRoots(pl *plan) *plan {
+	l := pl.live
+	if len(l.roots) == 0 || l.root() != l.roots[len(l.roots)-1] || l.root().Version() == pl.root.Version() {
+		return nil
+	}
+	less := *pl
+	less.root, less.readBack, less.window = l.root(), false, false
+	// Without pages, so that the next run looks at everything again.
+	less.files = slices.DeleteFunc(slices.Clone(pl.files), func(f File) bool { return f.Class == Root || f.Class == Page })
+	less.content = p.content(l, less.files)
+	if len(less.files) == 0 {
+		return nil
+	}
+	return &less
 }
 
 // beside reports whether somebody may be deleting files beside the timestamp that
@@ -656,7 +681,7 @@ func (p *publisher) write(ctx context.Context, pl *plan) error {
 		rest = rest[n:]
 	}
 	if pl.content {
-		if err := p.stillThere(ctx); err != nil {
+		if err := p.stillThere(ctx, pl); err != nil {
 			return err
 		}
 	}
@@ -671,7 +696,7 @@ func (p *publisher) write(ctx context.Context, pl *plan) error {
 // written: somebody has pruned what nothing listed until now. Once the timestamp
 // is out nobody takes away any more, see [publisher.remove]. It is asked before the
 // pages, by which the next run knows whether to look.
-func (p *publisher) stillThere(ctx context.Context) error {
+func (p *publisher) stillThere(ctx context.Context, pl *plan) error {
 	if p.to == nil {
 		return nil
 	}
@@ -683,6 +708,11 @@ func (p *publisher) stillThere(ctx context.Context) error {
 		}
 		for _, o := range objects {
 			there[o.Name] = true
+		}
+	}
+	for _, r := range p.published().Roots() {
+		if r.Document.Version() > pl.root.Version() {
+			there[metadataFolder+versioned(metadata.Root, r.Document)] = true // held back
 		}
 	}
 	for _, f := range p.tree.files {

@@ -200,8 +200,15 @@ func (p *publisher) once(ctx context.Context) error {
 	if err := p.alert(); err != nil {
 		return err
 	}
-	if err := p.rehearse(ctx, live, plan); err != nil {
-		return err
+	refused := p.rehearse(ctx, live, plan)
+	if refused != nil {
+		// A root costs nobody the freshness of what they have.
+		failed := (*RehearsalError)(nil)
+		if plan = p.withoutRoots(plan); plan == nil || !errors.As(refused, &failed) || p.rehearse(ctx, live, plan) != nil {
+			return refused
+		}
+		p.report.Roles[0].To = plan.root.Version()
+		failed.held = p.published().Root().Version()
 	}
 	if plan.content && !p.open {
 		held := &GateError{Red: p.gate.red, Err: p.gate.err}
@@ -214,8 +221,8 @@ func (p *publisher) once(ctx context.Context) error {
 	if err := p.write(ctx, plan); err != nil {
 		return err
 	}
-	if err := live.standing(); err != nil {
-		return err
+	if err := live.standing(); err != nil || refused != nil {
+		return errors.Join(err, refused, p.readBack(ctx, plan.root.Version(), nil))
 	}
 	return p.after(ctx, immutable(plan.files))
 }
