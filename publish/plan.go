@@ -789,9 +789,9 @@ func (p *publisher) each(ctx context.Context, files []File, fn func(ctx context.
 		if f.Size > maxHeld {
 			return fn(ctx, f, rd)
 		}
-		data, err := io.ReadAll(rd)
-		if err != nil {
-			return err
+		data := make([]byte, f.Size)
+		if _, err := io.ReadFull(rd, data); err != nil {
+			return fmt.Errorf("read %s: %w", ObjectName(f), err)
 		}
 		select {
 		case slots <- struct{}{}:
