@@ -69,6 +69,7 @@ var rooms = []room{
 	// An adapter may import the room whose interface it fits. Only commands
 	// import adapters, so no room depends on a vendor.
 	{"internal/github", []string{"signingevent", "internal/escape"}, "adapter"},
+	{"internal/cloudlogin", []string{"onlinesign", "internal/metadata"}, "adapter: logs a job in, for keys as for buckets"},
 	{"internal/kms", []string{"onlinesign", "internal/metadata", "internal/escape"}, "adapter"},
 	{"internal/objstore", []string{"publish", "internal/wholefile", "internal/escape"}, "adapter"},
 	{"internal/yubikey", []string{"signer", "internal/metadata", "internal/attestation", "internal/escape"}, "adapter"},
