@@ -761,6 +761,42 @@ func TestCheckFetchesNoArtifactUnasked(t *testing.T) {
 	}
 }
 
+// The report says how much was fetched.
+func TestCheckCountsArtifacts(t *testing.T) {
+	message := func(o client.CheckOptions) string {
+		t.Helper()
+		report, err := client.Check(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(report.Checks, func(c client.CheckResult) bool { return c.Check == client.CheckArtifacts })
+		if i < 0 {
+			return ""
+		}
+		return report.Checks[i].Message
+	}
+	s := newSite(t)
+	s.o.Artifacts = nil
+	if got, want := message(s.o), "all 2, 14 bytes"; got != want {
+		t.Errorf("all: %q, want %q", got, want)
+	}
+	s.o.AllArtifacts, s.o.Artifacts = false, []string{"a/tool"}
+	if got, want := message(s.o), "a/tool, 4 bytes"; got != want {
+		t.Errorf("one: %q, want %q", got, want)
+	}
+	s.o.Artifacts = nil
+	if got := message(s.o); got != "" {
+		t.Errorf("none: %q", got)
+	}
+	empty := clienttest.New()
+	server := httptest.NewServer(empty)
+	defer server.Close()
+	o := client.CheckOptions{MetadataURL: server.URL + "/metadata", TargetsURL: server.URL + "/targets", AllArtifacts: true, Now: s.o.Now}
+	if got, want := message(o), "no role lists any"; got != want {
+		t.Errorf("all of none: %q, want %q", got, want)
+	}
+}
+
 // A server that answers nothing is not a repository that is bad, and is not
 // asked for each of a thousand artifacts.
 func TestCheckUnreachable(t *testing.T) {

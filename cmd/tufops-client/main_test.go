@@ -30,7 +30,7 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"tufops-client": func() { os.Exit(mainStatus()) }})
+	testscript.Main(m, map[string]func(){"tufops-client": main})
 }
 
 func TestHelp(t *testing.T) {
