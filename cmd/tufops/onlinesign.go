@@ -15,9 +15,9 @@ import (
 
 	"github.com/tufops/tufops/client"
 	"github.com/tufops/tufops/internal/cli"
+	"github.com/tufops/tufops/internal/cloudlogin"
 	"github.com/tufops/tufops/internal/escape"
 	"github.com/tufops/tufops/internal/github"
-	"github.com/tufops/tufops/internal/kms/actions"
 	"github.com/tufops/tufops/internal/kms/file"
 	"github.com/tufops/tufops/internal/kms/services"
 	"github.com/tufops/tufops/internal/metadata"
@@ -29,7 +29,7 @@ import (
 // onlineKeys are the key services of this build. What logging in to them leaves
 // on disk is removed by done.
 func onlineKeys(env cli.Env) (keys onlinesign.Keys, done func()) {
-	job := &actions.Keys{Keys: services.New(env.Getenv(file.PrefixVariable)), Job: actions.Job{Getenv: env.Getenv}}
+	job := &cloudlogin.Keys{Keys: services.New(env.Getenv(file.PrefixVariable)), Job: cloudlogin.Job{Getenv: env.Getenv}}
 	return realTime{env, job}, func() { _ = job.Close() }
 }
 

@@ -11,8 +11,8 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/tufops/tufops/internal/cli"
+	"github.com/tufops/tufops/internal/cloudlogin"
 	"github.com/tufops/tufops/internal/escape"
-	"github.com/tufops/tufops/internal/kms/actions"
 	"github.com/tufops/tufops/internal/objstore"
 	"github.com/tufops/tufops/publish"
 )
@@ -69,7 +69,7 @@ func publishTo(c *urfave.Context, env cli.Env) error {
 	if format != "text" && format != "json" {
 		return cli.Usagef("--format is text or json, not %q", format)
 	}
-	job := &actions.Job{Getenv: env.Getenv}
+	job := &cloudlogin.Job{Getenv: env.Getenv}
 	defer job.Close()
 	to, err := destinations(c.Context, "--to", c.StringSlice("to"), common, env, job)
 	if err != nil {
@@ -117,7 +117,7 @@ func publishTo(c *urfave.Context, env cli.Env) error {
 }
 
 // publishOptions reads the flags, but for what is published.
-func publishOptions(c *urfave.Context, env cli.Env, common cli.Common, to []publish.Destination, job *actions.Job) (publish.Options, error) {
+func publishOptions(c *urfave.Context, env cli.Env, common cli.Common, to []publish.Destination, job *cloudlogin.Job) (publish.Options, error) {
 	o := publish.Options{
 		To: to, DryRun: c.Bool("dry-run"), Deep: c.Bool("deep"), Strict: c.Bool("strict"), Log: common.Log,
 		Within: c.Duration("within"), RecoverFastForward: c.Int64("recover-fast-forward"),
@@ -200,7 +200,7 @@ func publicURL(env cli.Env, flag, text string) error {
 }
 
 // destinations opens what a flag names, after a job has logged in for it.
-func destinations(ctx context.Context, flag string, urls []string, common cli.Common, env cli.Env, job *actions.Job) ([]publish.Destination, error) {
+func destinations(ctx context.Context, flag string, urls []string, common cli.Common, env cli.Env, job *cloudlogin.Job) ([]publish.Destination, error) {
 	var list []publish.Destination
 	seen := map[string]bool{}
 	for _, text := range urls {

@@ -258,6 +258,8 @@ func Usual(cause Cause) string {
 		return "run the same again in some minutes; if it goes on, see who else uses the key, and the quota"
 	case Unavailable:
 		return "run the same again; see whether the service has an outage, and whether this machine reaches it"
+	case Refused:
+		return "what it says is none of the refusals that tufops knows: see the service's own log of requests, and whether the key can be used from elsewhere"
 	case Corrupt:
 		return "nothing of it was used; run the same again, and if it goes on ask the people of the service"
 	}

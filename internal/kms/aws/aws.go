@@ -12,6 +12,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"regexp"
 	"slices"
@@ -23,6 +25,7 @@ import (
 	kmsapi "github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/tufops/tufops/internal/kms"
 	"github.com/tufops/tufops/internal/metadata"
@@ -87,7 +90,8 @@ func (k *Keys) load(ctx context.Context) (*aws.Config, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.config == nil {
-		found, err := config.LoadDefaultConfig(ctx, k.Options...)
+		quiet := config.WithLogger(logging.Nop{}) // what goes wrong is in errors
+		found, err := config.LoadDefaultConfig(ctx, append([]func(*config.LoadOptions) error{quiet}, k.Options...)...)
 		if err != nil {
 			return nil, err
 		}
@@ -138,7 +142,7 @@ func (r *remote) Public(ctx context.Context) (crypto.PublicKey, []string, error)
 		return nil, nil, r.failure(err)
 	}
 	id := last(aws.ToString(found.KeyId))
-	if id == "" || strings.Contains(r.id, "key/") && id != last(r.id) {
+	if id == "" || !strings.Contains(r.id, "alias/") && id != last(r.id) {
 		return nil, nil, corrupt("it is of key %.200q", id)
 	}
 	if found.KeyUsage != types.KeyUsageTypeSignVerify {
@@ -219,7 +223,7 @@ func (r *remote) Fix(operation string, cause kms.Cause) string {
 	case kms.Disabled:
 		return "if it is to be used: aws kms enable-key --region " + r.region + " --key-id " + r.id +
 			", after aws kms cancel-key-deletion if it waits for that; else have another key signed for: tufops-sign delegate EVENT timestamp --online-key URI"
-	case kms.Unsuited, kms.Refused:
+	case kms.Unsuited:
 		return "use a key made with --key-usage SIGN_VERIFY --key-spec ECC_NIST_P256: tufops-sign delegate EVENT timestamp --online-key URI"
 	}
 	return kms.Usual(cause)
@@ -294,7 +298,7 @@ func (r *remote) failure(err error) *kms.Failure {
 	switch {
 	case code == 429:
 		f.Cause = kms.RateLimited
-	case code >= 500:
+	case code >= 500, errors.As(err, new(net.Error)), errors.Is(err, io.ErrUnexpectedEOF): // it broke off
 	case errors.As(err, new(*smithy.DeserializationError)):
 		f.Cause = kms.Corrupt
 	case said != nil:

@@ -16,6 +16,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -294,7 +295,9 @@ func (r *remote) Fix(operation string, cause kms.Cause) string {
 	case kms.Disabled:
 		return "if it is to be used: az keyvault key set-attributes --enabled true --id " + r.id() +
 			" (and see its dates); else have another key signed for: tufops-sign delegate EVENT timestamp --online-key URI"
-	case kms.Unsuited, kms.Refused:
+	case kms.Refused:
+		return kms.Usual(cause) + "; where it speaks of a firewall or a connection: az keyvault network-rule list --name " + strings.TrimSuffix(r.host, ".vault.azure.net")
+	case kms.Unsuited:
 		return "use a key made with --kty EC --curve P-256 --ops sign: tufops-sign delegate EVENT timestamp --online-key URI"
 	}
 	return kms.Usual(cause)
@@ -309,7 +312,7 @@ func (r *remote) failure(err error) *kms.Failure {
 	var said *azcore.ResponseError
 	if !errors.As(err, &said) {
 		f := &kms.Failure{Cause: kms.Unavailable, Detail: r.keys.secrets.Line(err.Error())}
-		if !errors.As(err, new(net.Error)) && !errors.As(err, new(*url.Error)) {
+		if !errors.As(err, new(net.Error)) && !errors.As(err, new(*url.Error)) && !errors.Is(err, io.ErrUnexpectedEOF) {
 			f.Cause = kms.Corrupt // an answer that cannot be read
 		}
 		return f

@@ -398,7 +398,7 @@ func (r *remote) Fix(operation string, cause kms.Cause) string {
 	case kms.Disabled:
 		return "if it is to be used: gcloud kms keys versions enable " + r.name.version + " --key " + r.name.key + " " + r.name.flags() +
 			" (a destroyed one is gone); else have another key signed for: tufops-sign delegate EVENT timestamp --online-key URI"
-	case kms.Unsuited, kms.Refused:
+	case kms.Unsuited:
 		return "use a key made with --purpose asymmetric-signing --default-algorithm ec-sign-p256-sha256: tufops-sign delegate EVENT timestamp --online-key URI"
 	}
 	return kms.Usual(cause)
@@ -418,6 +418,10 @@ func (k *Keys) failure(err error) *kms.Failure {
 	}
 	f := &kms.Failure{Cause: kms.Refused, Detail: k.secrets.Line(s.Code().String() + ": " + s.Message())}
 	switch s.Code() {
+	case codes.InvalidArgument:
+		if strings.Contains(s.Message(), "crc32c") {
+			f.Cause = kms.Corrupt // what we sent did not arrive as it was
+		}
 	case codes.Unauthenticated:
 		f.Cause = kms.NoCredentials
 	case codes.PermissionDenied:

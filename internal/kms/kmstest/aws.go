@@ -26,7 +26,8 @@ func AWSKey(name string) string {
 }
 
 // AWS serves keys as AWS KMS does, and returns its URL. Keys are called by their
-// name, their ARN, or alias/ and their name; they have one version, "".
+// name, alias/ and their name, alias/key/ and their name and /now, or the ARN of one
+// of these; they have one version, "".
 func AWS(t testing.TB, s *Service) string {
 	t.Helper()
 	server := httptest.NewServer(amazon{s})
@@ -80,6 +81,9 @@ func (a amazon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answerAWS(w, "400", "AccessDeniedException", repeat(r))
 		return
 	}
+	if fault == CutOff {
+		cutOff(w)
+	}
 	if fault == Garbage {
 		fmt.Fprint(w, "<html>not what you look for</html>")
 		return
@@ -88,7 +92,8 @@ func (a amazon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answerAWS(w, "400", "InvalidSignatureException", "The credential is for another region.")
 		return
 	}
-	name := strings.TrimPrefix(strings.TrimPrefix(in.KeyId, AWSKey("")), "alias/")
+	name := strings.TrimPrefix(strings.TrimPrefix(in.KeyId, strings.TrimSuffix(AWSKey(""), "key/")), "alias/")
+	name = strings.TrimSuffix(strings.TrimPrefix(name, "key/"), "/now")
 	k := a.service.find(name, "")
 	if k == nil {
 		answerAWS(w, "400", "NotFoundException", "Key '"+in.KeyId+"' does not exist")
@@ -113,6 +118,9 @@ func (a amazon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				list = append(list, algorithm)
 			}
 		}
+		if k.Scheme == kms.Ed25519 {
+			list = append(list, "ED25519_PH_SHA_512")
+		}
 		out["PublicKey"], out["SigningAlgorithms"], out["KeyUsage"], out["KeySpec"] = der, list, "SIGN_VERIFY", cmp.Or(amazonSpecs[k.Scheme], "RSA_2048")
 	} else {
 		scheme := ""
@@ -121,7 +129,17 @@ func (a amazon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				scheme = s
 			}
 		}
-		if want := map[bool]string{true: "RAW", false: "DIGEST"}[kms.Hash(scheme) == 0]; in.MessageType != want || len(in.Message) > 4096 {
+		switch {
+		case scheme == "":
+			answerAWS(w, "400", "ValidationException", "Value '"+in.SigningAlgorithm+"' at 'signingAlgorithm' failed to satisfy constraint")
+			return
+		case !k.signsIn(scheme):
+			answerAWS(w, "400", "InvalidKeyUsageException", "Algorithm "+in.SigningAlgorithm+" is incompatible with the key spec.")
+			return
+		case scheme == kms.Ed25519 && in.MessageType != "RAW":
+			answerAWS(w, "400", "UnsupportedOperationException", in.SigningAlgorithm+" requires message type RAW")
+			return
+		case scheme != kms.Ed25519 && in.MessageType != "DIGEST", len(in.Message) > 4096: // the real service would hash what is not
 			answerAWS(w, "400", "ValidationException", "message type "+in.MessageType)
 			return
 		}

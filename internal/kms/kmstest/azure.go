@@ -113,6 +113,9 @@ func certificate(t testing.TB, hosts ...string) tls.Certificate {
 
 type keyVault struct{ service *Service }
 
+// azureVersion is the description of the service that [keyVault] follows.
+const azureVersion = "2025-07-01"
+
 var vaultAlgorithms = map[string]string{
 	"ES256": kms.P256, "ES384": kms.P384, "PS256": kms.PSS256, "PS384": kms.PSS384, "PS512": kms.PSS512,
 	"RS256": kms.PKCS1v256, "RS384": kms.PKCS1v384, "RS512": kms.PKCS1v512,
@@ -129,12 +132,13 @@ var vaultFaults = map[Fault][4]string{
 }
 
 func (v keyVault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	challenge := `Bearer authorization="https://` + EntraHost + `/` + AzureTenant + `", resource="https://vault.azure.net"`
 	if r.Header.Get("Authorization") == "" {
 		if body, _ := io.ReadAll(r.Body); len(body) > 0 {
 			answerAzure(w, "400", "BadParameter", "", "a body before the login")
 			return
 		}
-		w.Header().Set("WWW-Authenticate", `Bearer authorization="https://`+EntraHost+`/`+AzureTenant+`", resource="https://vault.azure.net"`)
+		w.Header().Set("WWW-Authenticate", challenge)
 		answerAzure(w, "401", "Unauthorized", "", "AKV10000: Request is missing a Bearer or PoP token.")
 		return
 	}
@@ -148,12 +152,13 @@ func (v keyVault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodPost && len(parts) == 3 && parts[2] == "sign":
 		operation = "sign"
 	}
-	if operation == "" || r.URL.Query().Get("api-version") == "" || r.Host != AzureHost {
+	if operation == "" || r.URL.Query().Get("api-version") != azureVersion || r.Host != AzureHost || operation == "sign" && r.Header.Get("Content-Type") != "application/json" {
 		answerAzure(w, "400", "BadParameter", "", r.Method+" "+r.URL.Path)
 		return
 	}
 	fault := v.service.begin(r.Context(), operation)
-	if said, ok := vaultFaults[fault]; ok {
+	enabled := fault != Disabled
+	if said, ok := vaultFaults[fault]; ok && (enabled || operation == "sign") { // what is disabled can still be read
 		answerAzure(w, said[0], said[1], said[2], said[3])
 		return
 	}
@@ -162,8 +167,12 @@ func (v keyVault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if fault == LoggedOut || r.Header.Get("Authorization") != "Bearer "+AzureToken {
+		w.Header().Set("WWW-Authenticate", challenge+`, error="invalid_token"`)
 		answerAzure(w, "401", "Unauthorized", "", "AKV10022: Invalid token.")
 		return
+	}
+	if fault == CutOff {
+		cutOff(w)
 	}
 	if fault == Garbage {
 		fmt.Fprint(w, "<html>not what you look for</html>")
@@ -187,7 +196,7 @@ func (v keyVault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if operation != "sign" {
 		writeJSON(w, "application/json", 200, map[string]any{
-			"key": webKey(k, fault, id), "attributes": map[string]any{"enabled": true, "recoverableDays": 90},
+			"key": webKey(k, fault, id), "attributes": map[string]any{"enabled": enabled, "recoverableDays": 90},
 		})
 		return
 	}

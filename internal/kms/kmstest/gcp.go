@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"net"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -98,8 +99,13 @@ var googleAlgorithms = map[string]kmspb.CryptoKeyVersion_CryptoKeyVersionAlgorit
 	kms.PKCS1v512: kmspb.CryptoKeyVersion_RSA_SIGN_PKCS1_4096_SHA512,
 }
 
-// begin is what Google says about a fault; "" is none that has words.
-func (g *google) begin(ctx context.Context, operation string) (Fault, error) {
+// begin is what Google says about a fault; "" is none that has words. It finds the
+// part of the service that has a key by a header, and insists on it.
+func (g *google) begin(ctx context.Context, operation, field, name string) (Fault, error) {
+	sent, _ := grpcmetadata.FromIncomingContext(ctx)
+	if want := field + "=" + url.QueryEscape(name); !slices.Equal(sent.Get("x-goog-request-params"), []string{want}) {
+		return "", status.Errorf(codes.InvalidArgument, "the request is routed by %q, not %q", sent.Get("x-goog-request-params"), want)
+	}
 	return googleFault(ctx, g.service, operation)
 }
 
@@ -145,7 +151,7 @@ func (g *google) version(name string) (*Key, error) {
 }
 
 func (g *google) GetPublicKey(ctx context.Context, in *kmspb.GetPublicKeyRequest) (*kmspb.PublicKey, error) {
-	fault, err := g.begin(ctx, "read")
+	fault, err := g.begin(ctx, "read", "name", in.GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +178,7 @@ func (g *google) GetPublicKey(ctx context.Context, in *kmspb.GetPublicKeyRequest
 }
 
 func (g *google) AsymmetricSign(ctx context.Context, in *kmspb.AsymmetricSignRequest) (*kmspb.AsymmetricSignResponse, error) {
-	fault, err := g.begin(ctx, "sign")
+	fault, err := g.begin(ctx, "sign", "name", in.GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -183,6 +189,9 @@ func (g *google) AsymmetricSign(ctx context.Context, in *kmspb.AsymmetricSignReq
 	out := &kmspb.AsymmetricSignResponse{Name: in.GetName(), ProtectionLevel: kmspb.ProtectionLevel_HSM}
 	var message []byte
 	var size int
+	if in.GetDigest() != nil && in.GetData() != nil {
+		return nil, status.Error(codes.InvalidArgument, "digest and data were both supplied")
+	}
 	if d := in.GetDigest(); d != nil {
 		for n, digest := range map[int][]byte{sha256.Size: d.GetSha256(), sha512.Size384: d.GetSha384(), sha512.Size: d.GetSha512()} {
 			if digest != nil {
@@ -192,12 +201,12 @@ func (g *google) AsymmetricSign(ctx context.Context, in *kmspb.AsymmetricSignReq
 		if len(message) != size {
 			return nil, status.Errorf(codes.InvalidArgument, "a digest of %d bytes, not %d", len(message), size)
 		}
-		if out.VerifiedDigestCrc32C, err = received(message, in.GetDigestCrc32C()); err != nil {
+		if out.VerifiedDigestCrc32C, err = received(fault, "digest", message, in.GetDigestCrc32C()); err != nil {
 			return nil, err
 		}
 	} else {
 		message = in.GetData()
-		if out.VerifiedDataCrc32C, err = received(message, in.GetDataCrc32C()); err != nil {
+		if out.VerifiedDataCrc32C, err = received(fault, "data", message, in.GetDataCrc32C()); err != nil {
 			return nil, err
 		}
 	}
@@ -219,20 +228,23 @@ func (g *google) AsymmetricSign(ctx context.Context, in *kmspb.AsymmetricSignReq
 	return out, nil
 }
 
-// received looks whether content is what was sent. The real service does not
+// received looks whether a field is what was sent. The real service does not
 // insist on a checksum; this one does.
-func received(data []byte, crc *wrapperspb.Int64Value) (bool, error) {
+func received(fault Fault, field string, data []byte, crc *wrapperspb.Int64Value) (bool, error) {
+	if fault == Damaged {
+		data = flip(data)
+	}
 	if crc == nil {
 		return false, status.Error(codes.InvalidArgument, "the request has no checksum")
 	}
 	if crc.GetValue() != sum(data).GetValue() {
-		return false, status.Error(codes.InvalidArgument, "the request does not have its checksum")
+		return false, status.Errorf(codes.InvalidArgument, "The checksum in field %s_crc32c did not match the data in field %s.", field, field)
 	}
 	return true, nil
 }
 
 func (g *google) ListCryptoKeyVersions(ctx context.Context, in *kmspb.ListCryptoKeyVersionsRequest) (*kmspb.ListCryptoKeyVersionsResponse, error) {
-	if _, err := g.begin(ctx, "list"); err != nil {
+	if _, err := g.begin(ctx, "list", "parent", in.GetParent()); err != nil {
 		return nil, err
 	}
 	out := &kmspb.ListCryptoKeyVersionsResponse{}

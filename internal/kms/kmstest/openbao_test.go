@@ -2,6 +2,7 @@ package kmstest_test
 
 import (
 	"crypto"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -18,8 +19,8 @@ import (
 func TestOpenBao(t *testing.T) {
 	noLogin(t)
 	const root = "root-of-a-test"
-	address := started(t, "bao", "pip install --no-deps --require-hashes -r .ci/requirements-openbao.txt", "/v1/sys/health", func(address string) []string {
-		return []string{"server", "-dev", "-dev-no-store-token", "-dev-root-token-id=" + root, "-dev-listen-address=" + address}
+	address := started(t, "bao", "pip install --no-deps --require-hashes -r .ci/requirements-openbao.txt", "/v1/sys/health", func(address string, server *exec.Cmd) {
+		server.Args = append(server.Args, "server", "-dev", "-dev-no-store-token", "-dev-root-token-id="+root, "-dev-listen-address="+address)
 	})
 	config := api.DefaultConfig()
 	config.Address = address

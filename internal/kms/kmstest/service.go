@@ -36,6 +36,8 @@ const (
 	Down         Fault = "down"             // answers that it cannot, now
 	Hangs        Fault = "hangs"            // never answers
 	Garbage      Fault = "garbage"          // answers, but not in its protocol
+	CutOff       Fault = "cut off"          // the connection breaks in the middle of the answer
+	Damaged      Fault = "damaged"          // what was sent does not arrive as it was
 	Corrupted    Fault = "corrupted"        // one bit of the public key or the signature is another
 	OtherKey     Fault = "another key"      // uses another key of the same type
 	OtherVersion Fault = "another version"  // says that it has used another version
@@ -180,11 +182,16 @@ func (k *Key) public(fault Fault) crypto.PublicKey {
 	return k.Private.Public()
 }
 
+// signsIn reports whether the key is of the type that a scheme is for.
+func (k *Key) signsIn(scheme string) bool {
+	return kind(scheme) == kind(k.Scheme) && (kind(scheme) != "ecdsa" || scheme == k.Scheme)
+}
+
 // sign signs a digest, or a payload for Ed25519. It refuses what the key is not
 // for.
 func (k *Key) sign(fault Fault, scheme string, message []byte) ([]byte, error) {
 	hash := kms.Hash(scheme)
-	if kind(scheme) != kind(k.Scheme) || kind(scheme) == "ecdsa" && scheme != k.Scheme {
+	if !k.signsIn(scheme) {
 		return nil, fmt.Errorf("a key for %s does not sign in %s", k.Scheme, scheme)
 	}
 	if hash != 0 && len(message) != hash.Size() {
@@ -203,6 +210,15 @@ func (k *Key) sign(fault Fault, scheme string, message []byte) ([]byte, error) {
 		sig = flip(sig)
 	}
 	return sig, err
+}
+
+// cutOff begins an answer, and ends the connection.
+func cutOff(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", "500")
+	fmt.Fprint(w, `{"`)
+	_ = http.NewResponseController(w).Flush()
+	panic(http.ErrAbortHandler)
 }
 
 // repeat is a request as text.

@@ -55,6 +55,7 @@ func TestServicesRefuse(t *testing.T) {
 				r.Digest, r.DigestCrc32C = &kmspb.Digest{Digest: &kmspb.Digest_Sha384{Sha384: long}}, crc(long)
 			},
 			"data":             func(r *kmspb.AsymmetricSignRequest) { r.Digest, r.Data, r.DataCrc32C = nil, digest[:], crc(digest[:]) },
+			"digest and data":  func(r *kmspb.AsymmetricSignRequest) { r.Data, r.DataCrc32C = payload, crc(payload) },
 			"another version":  func(r *kmspb.AsymmetricSignRequest) { r.Name = name + "2" },
 			"no version":       func(r *kmspb.AsymmetricSignRequest) { r.Name = cryptoKey + "k" },
 			"no checksum":      func(r *kmspb.AsymmetricSignRequest) { r.DigestCrc32C = nil },

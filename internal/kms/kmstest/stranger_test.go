@@ -12,8 +12,8 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
+	"github.com/tufops/tufops/internal/cloudlogin"
 	"github.com/tufops/tufops/internal/kms"
-	"github.com/tufops/tufops/internal/kms/actions"
 	"github.com/tufops/tufops/internal/kms/aws"
 	"github.com/tufops/tufops/internal/kms/azure"
 	"github.com/tufops/tufops/internal/kms/gcp"
@@ -31,8 +31,8 @@ func TestEchoedLogins(t *testing.T) {
 		os.Unsetenv(name)
 	}
 	os.Unsetenv("AZURE_TOKEN_CREDENTIALS")
-	job := func(keys onlinesign.Keys) *actions.Keys {
-		k := &actions.Keys{Keys: keys, Job: actions.Job{Getenv: hub(t)}}
+	job := func(keys onlinesign.Keys) *cloudlogin.Keys {
+		k := &cloudlogin.Keys{Keys: keys, Job: cloudlogin.Job{Getenv: hub(t)}}
 		t.Cleanup(func() { k.Close() })
 		return k
 	}

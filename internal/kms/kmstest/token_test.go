@@ -12,8 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tufops/tufops/internal/cloudlogin"
 	"github.com/tufops/tufops/internal/kms"
-	"github.com/tufops/tufops/internal/kms/actions"
 	"github.com/tufops/tufops/internal/kms/aws"
 	"github.com/tufops/tufops/internal/kms/azure"
 	"github.com/tufops/tufops/internal/kms/gcp"
@@ -156,7 +156,7 @@ func TestGoogleToken(t *testing.T) {
 	t.Cleanup(server.Close)
 
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", "") // to be put back
-	job := &actions.Keys{Keys: detour{t, server.URL, open()}, Job: actions.Job{Getenv: hub(t)}}
+	job := &cloudlogin.Keys{Keys: detour{t, server.URL, open()}, Job: cloudlogin.Job{Getenv: hub(t)}}
 	t.Cleanup(func() { job.Close() })
 	signs(t, job, uri)
 	if got := strings.Join(login.asked, " "); got != "/sts /impersonate" {
@@ -207,7 +207,7 @@ func TestAzureToken(t *testing.T) {
 	for _, name := range []string{"AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_FEDERATED_TOKEN_FILE"} {
 		t.Setenv(name, "") // to be put back
 	}
-	job := &actions.Keys{Keys: &azure.Keys{Transport: transport, Patience: quick}, Job: actions.Job{Getenv: hub(t)}}
+	job := &cloudlogin.Keys{Keys: &azure.Keys{Transport: transport, Patience: quick}, Job: cloudlogin.Job{Getenv: hub(t)}}
 	t.Cleanup(func() { job.Close() })
 	signs(t, job, uri)
 	if got := strings.Join(login.asked, " "); got != "/"+kmstest.AzureTenant+"/oauth2/v2.0/token" {
@@ -250,7 +250,7 @@ func TestAWSToken(t *testing.T) {
 		t.Setenv(name, "") // to be put back
 		os.Unsetenv(name)
 	}
-	job := &actions.Keys{Keys: &aws.Keys{Patience: quick}, Job: actions.Job{Getenv: hub(t)}}
+	job := &cloudlogin.Keys{Keys: &aws.Keys{Patience: quick}, Job: cloudlogin.Job{Getenv: hub(t)}}
 	t.Cleanup(func() { job.Close() })
 	signs(t, job, uri)
 	if asked != 1 {

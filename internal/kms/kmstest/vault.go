@@ -67,6 +67,9 @@ func (v transit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answerVault(w, "403", "permission denied")
 		return
 	}
+	if fault == CutOff {
+		cutOff(w)
+	}
 	if fault == Garbage {
 		fmt.Fprint(w, "<html>not what you look for</html>")
 		return

@@ -18,6 +18,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -299,7 +300,7 @@ func (r *remote) Fix(operation string, cause kms.Cause) string {
 	case kms.Disabled:
 		return "if it is to be used: vault write transit/keys/" + r.name + "/config min_decryption_version=" + r.version + " min_encryption_version=" + r.version +
 			"; else have another key signed for: tufops-sign delegate EVENT timestamp --online-key URI"
-	case kms.Unsuited, kms.Refused:
+	case kms.Unsuited:
 		return "use a key made with vault write transit/keys/NAME type=ecdsa-p256: tufops-sign delegate EVENT timestamp --online-key URI"
 	case kms.Unavailable:
 		return kms.Usual(cause) + ", at VAULT_ADDR, and whether it is unsealed"
@@ -316,7 +317,7 @@ func (r *remote) failure(ctx context.Context, err error) *kms.Failure {
 	var said *api.ResponseError
 	if !errors.As(err, &said) {
 		f := &kms.Failure{Cause: kms.Unavailable, Detail: r.keys.secrets.Line(err.Error())}
-		if !errors.As(err, new(net.Error)) && !errors.As(err, new(*url.Error)) {
+		if !errors.As(err, new(net.Error)) && !errors.As(err, new(*url.Error)) && !errors.Is(err, io.ErrUnexpectedEOF) {
 			f.Cause = kms.Corrupt // an answer that cannot be read
 		}
 		return f

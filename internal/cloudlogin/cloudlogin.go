@@ -1,13 +1,13 @@
-// Package actions logs in, as a job of GitHub Actions, to the cloud that holds an
-// online key or the bucket that is published to: it has GitHub prove which workflow asks, and leaves that proof where
-// the cloud's own client looks for it.
+// Package cloudlogin logs in, as a job of GitHub Actions, to the cloud that holds an
+// online key, or the bucket that is published to: it has GitHub prove which workflow
+// asks, and leaves that proof where the cloud's own client looks for it.
 //
 // It owns the inputs of our actions that name a cloud identity. It trusts the
 // address that the runner gives for such proofs if it is one over TLS, and nothing
 // that is answered beyond a token. A token goes into a file that only this user can
 // read, for as long as the program runs, and never into a log, an error, an
 // argument or the environment.
-package actions
+package cloudlogin
 
 import (
 	"context"
@@ -135,7 +135,7 @@ var logins = map[string]login{
 // Resolve logs in, and finds the key.
 func (k *Keys) Resolve(ctx context.Context, uri, scheme string) (metadata.Signer, error) {
 	err := k.Login(ctx, uri)
-	if refused := (*LoginError)(nil); errors.As(err, &refused) {
+	if refused := (*Error)(nil); errors.As(err, &refused) {
 		return nil, &onlinesign.KeyError{URI: uri, Operation: "log in for", Err: refused.Err, Fix: refused.Fix}
 	}
 	if err != nil {
@@ -144,23 +144,23 @@ func (k *Keys) Resolve(ctx context.Context, uri, scheme string) (metadata.Signer
 	return k.Keys.Resolve(ctx, uri, scheme)
 }
 
-// LoginError says that a job could not log in to the cloud of a URI.
-type LoginError struct {
+// Error says that a job could not log in to the cloud of a URI.
+type Error struct {
 	URI string
 	Err error
 	Fix string
 }
 
-func (e *LoginError) Error() string { return fmt.Sprintf("log in for %s: %v", e.URI, e.Err) }
+func (e *Error) Error() string { return fmt.Sprintf("log in for %s: %v", e.URI, e.Err) }
 
-func (e *LoginError) Unwrap() error { return e.Err }
+func (e *Error) Unwrap() error { return e.Err }
 
 // Hint says what to do.
-func (e *LoginError) Hint() string { return e.Fix }
+func (e *Error) Hint() string { return e.Fix }
 
 // Login logs in to the cloud that a URI is in, and leaves what its client looks
 // for. Where the URI is in none, or the environment names no identity, it does
-// nothing. Its error is a *[LoginError], for the same cloud always the same.
+// nothing. Its error is a *[Error], for the same cloud always the same.
 func (j *Job) Login(ctx context.Context, uri string) error {
 	scheme, _, _ := strings.Cut(uri, ":")
 	cloud := clouds[scheme]
@@ -183,7 +183,7 @@ func (j *Job) Login(ctx context.Context, uri string) error {
 	if err == nil {
 		return nil
 	}
-	e := &LoginError{URI: uri, Err: err, Fix: "see that the inputs of the action name the identity as its cloud does"}
+	e := &Error{URI: uri, Err: err, Fix: "see that the inputs of the action name the identity as its cloud does"}
 	if fix := (*fixable)(nil); errors.As(err, &fix) {
 		e.Fix = fix.fix
 	}

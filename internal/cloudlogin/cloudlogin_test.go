@@ -1,4 +1,4 @@
-package actions_test
+package cloudlogin_test
 
 import (
 	"context"
@@ -13,8 +13,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/tufops/tufops/internal/cloudlogin"
 	"github.com/tufops/tufops/internal/kms"
-	"github.com/tufops/tufops/internal/kms/actions"
 	"github.com/tufops/tufops/internal/kms/aws"
 	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/onlinesign"
@@ -148,7 +148,7 @@ func TestLogin(t *testing.T) {
 			h, temp := newHub(t), t.TempDir()
 			env := h.env(append(inputs, "RUNNER_TEMP="+temp)...)
 			asked := 0
-			k := &actions.Keys{Job: actions.Job{Getenv: func(name string) string { return env[name] }}, Keys: keysFunc(func(uri string) error {
+			k := &cloudlogin.Keys{Job: cloudlogin.Job{Getenv: func(name string) string { return env[name] }}, Keys: keysFunc(func(uri string) error {
 				asked++
 				if test.check != nil {
 					for want, got := range test.check(t) {
@@ -192,7 +192,7 @@ func TestLogin(t *testing.T) {
 			// A destination in the same cloud is logged in for the same way.
 			if test.bucket != "" {
 				h.audiences = nil
-				job := &actions.Job{Getenv: func(name string) string { return env[name] }}
+				job := &cloudlogin.Job{Getenv: func(name string) string { return env[name] }}
 				for _, uri := range []string{"file:///srv/tuf", "pages:site", test.bucket, test.bucket + "/other"} {
 					if err := job.Login(t.Context(), uri); err != nil {
 						t.Fatal(err)
@@ -218,7 +218,7 @@ func TestLogin(t *testing.T) {
 				delete(env, name)
 			}
 			h.audiences = nil
-			k = &actions.Keys{Job: actions.Job{Getenv: func(name string) string { return env[name] }}, Keys: keysFunc(func(string) error { return errFound })}
+			k = &cloudlogin.Keys{Job: cloudlogin.Job{Getenv: func(name string) string { return env[name] }}, Keys: keysFunc(func(string) error { return errFound })}
 			if _, err := k.Resolve(t.Context(), test.uri, ""); !errors.Is(err, errFound) || len(h.audiences) > 0 {
 				t.Errorf("with no identity named: %v, proofs for %q", err, h.audiences)
 			}
@@ -238,7 +238,7 @@ func read(t *testing.T, name string) []byte {
 // TestRefused: an error names the key and what helps, holds no secret, and no key
 // is asked for.
 func TestRefused(t *testing.T) {
-	*actions.Pause = 0
+	*cloudlogin.Pause = 0
 	aws := "TUFOPS_AWS_ROLE_TO_ASSUME=arn:aws:iam::123456789012:role/tuf"
 	for _, test := range []struct {
 		name, uri string
@@ -266,7 +266,7 @@ func TestRefused(t *testing.T) {
 			h.failures, h.body = test.failures, test.body
 			env := h.env(append(test.env, "RUNNER_TEMP="+t.TempDir())...)
 			found := false
-			k := &actions.Keys{Job: actions.Job{Getenv: func(name string) string { return env[name] }}, Keys: keysFunc(func(string) error { found = true; return errFound })}
+			k := &cloudlogin.Keys{Job: cloudlogin.Job{Getenv: func(name string) string { return env[name] }}, Keys: keysFunc(func(string) error { found = true; return errFound })}
 			defer k.Close()
 			_, err := k.Resolve(t.Context(), test.uri, "")
 			if len(h.audiences) != test.asked {
@@ -305,7 +305,7 @@ func TestAWSItself(t *testing.T) {
 	t.Setenv("AWS_ENDPOINT_URL_STS", sts.URL)
 	h := newHub(t)
 	env := h.env("TUFOPS_AWS_ROLE_TO_ASSUME=arn:aws:iam::123456789012:role/tuf", "TUFOPS_AWS_REGION=eu-central-1", "RUNNER_TEMP="+t.TempDir())
-	k := &actions.Keys{Job: actions.Job{Getenv: func(name string) string { return env[name] }}, Keys: &aws.Keys{Patience: kms.Patience{Tries: 1}}}
+	k := &cloudlogin.Keys{Job: cloudlogin.Job{Getenv: func(name string) string { return env[name] }}, Keys: &aws.Keys{Patience: kms.Patience{Tries: 1}}}
 	defer k.Close()
 	_, err := k.Resolve(t.Context(), awsKey, "")
 	want := "AssumeRoleWithWebIdentity arn:aws:iam::123456789012:role/tuf proof-" + canary + " for sts.amazonaws.com"

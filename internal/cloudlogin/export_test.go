@@ -1,4 +1,4 @@
-package actions
+package cloudlogin
 
 // Pause is how long a Keys waits before it asks GitHub again.
 var Pause = &pause
