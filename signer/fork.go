@@ -21,25 +21,29 @@ func pullRequestURL(pull, push, event, title string) string {
 // onForge reads host and OWNER/NAME from the URL of a remote: https://, ssh:// or
 // as scp has it.
 func onForge(remote string) (host, repository string, ok bool) {
-	path := ""
-	if u, err := url.Parse(remote); err == nil && u.Host != "" {
-		if u.Scheme != "https" && u.Scheme != "ssh" {
-			return "", "", false
-		}
-		host, path = u.Hostname(), u.Path
-	} else if at, rest, found := strings.Cut(remote, ":"); found && !strings.Contains(at, "/") {
-		_, host, found = strings.Cut(at, "@")
-		if !found {
-			host = at
-		}
-		path = rest
-	}
-	path = strings.TrimSuffix(strings.Trim(path, "/"), ".git")
+	scheme, host, path := located(remote)
 	owner, name, found := strings.Cut(path, "/")
 	for _, part := range []string{owner, name} {
 		if part == "" || strings.Trim(part, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.") != "" {
 			return "", "", false
 		}
 	}
-	return strings.ToLower(host), path, found && host != ""
+	return host, path, found && host != "" && (scheme == "https" || scheme == "ssh")
+}
+
+// located takes the URL of a remote apart, also one as scp has it. The host, in
+// lower case and without a port, is empty for a folder.
+func located(remote string) (scheme, host, path string) {
+	if u, err := url.Parse(remote); err == nil && u.Host != "" {
+		scheme, host, path = u.Scheme, u.Hostname(), u.Path
+	} else if at, rest, found := strings.Cut(remote, ":"); found && len(at) > 1 && !strings.Contains(at, "/") && !strings.HasPrefix(rest, "//") { // C: is a drive
+		if _, host, found = strings.Cut(at, "@"); !found {
+			host = at
+		}
+		scheme, path = "ssh", rest
+	}
+	if scheme == "" || host == "" {
+		return "", "", remote
+	}
+	return scheme, strings.ToLower(host), strings.TrimSuffix(strings.Trim(path, "/"), ".git")
 }

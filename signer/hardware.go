@@ -76,7 +76,14 @@ type prompt struct {
 }
 
 // ErrNoPIN says that the person gave no PIN.
-var ErrNoPIN = errors.New("no PIN was given")
+var ErrNoPIN error = noPIN{}
+
+type noPIN struct{}
+
+func (noPIN) Error() string { return "no PIN was given" }
+
+// Hint says what to do.
+func (noPIN) Hint() string { return "run the same command again; an empty answer costs no try" }
 
 // PIN is the one that the device took before, TUFOPS_PIN, or what the person
 // answers.
@@ -90,7 +97,9 @@ func (p *prompt) PIN(ctx context.Context, t Token, tries int) (string, error) {
 		return "", &NoPassphraseError{Key: t.String(), PIN: true}
 	default:
 		question := "PIN of " + t.String()
-		if left := triesLeft(tries); left != "" {
+		if left := triesLeft(tries); tries == 1 {
+			question += " (" + left + ", then it is blocked)"
+		} else if left != "" {
 			question += " (" + left + ")"
 		}
 		var err error

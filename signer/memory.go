@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -20,13 +21,17 @@ import (
 	"github.com/tufops/tufops/internal/wholefile"
 )
 
-// memory is what a machine knows of one TUF repository at one remote: the newest
-// root it has seen there, and what its person has signed. It is kept below the
-// person's own state folder, where nobody else writes; a clone can be deleted
-// and made again without losing it.
+// memory is what a machine knows of one TUF repository: the newest root it has
+// seen there, and what its person has signed. It is kept below the person's own
+// state folder, where nobody else writes; a clone can be deleted and made again
+// without losing it.
+//
+// It goes by where the repository is, which the person has configured, and by
+// nothing that the repository says of itself: whoever serves one could else choose
+// what it is compared with, and have it taken for one that was never seen.
 type memory struct {
 	Schema int    `json:"schema"`
-	Remote string `json:"remote"` // without credentials
+	Remote string `json:"remote"` // see repositoryAt; in older files the URL
 	TUFDir string `json:"tuf-dir"`
 
 	Root   *seenRoot `json:"root,omitempty"`
@@ -72,6 +77,9 @@ func (e *MemoryError) Unwrap() error { return e.Err }
 
 // Hint says what to do.
 func (e *MemoryError) Hint() string {
+	if e, ok := e.Err.(*disagreeError); ok {
+		return e.Hint()
+	}
 	return "if the file is damaged, move it away and pin the root anew: tufops-sign setup --root-sha256 SHA256"
 }
 
@@ -83,15 +91,26 @@ func (s *session) memoryFile(ctx context.Context) (file, remote string, err erro
 	}
 	if s.remote == "" {
 		if s.file != nil {
-			s.remote = plainURL(s.file.Remote)
+			s.remote = repositoryAt(s.file.Remote)
 		} else if at, err := s.git.RemoteURL(ctx, s.Config.PullRemote); err != nil {
 			return "", "", err
 		} else {
-			s.remote = plainURL(at)
+			s.remote = repositoryAt(at)
 		}
 	}
 	sum := sha256.Sum256([]byte(s.remote + "\x00" + s.Repository.Dir()))
 	return filepath.Join(s.Memory, hex.EncodeToString(sum[:])+".json"), s.remote, nil
+}
+
+// repositoryAt is where the URL of a remote leads, without how one gets there: ssh,
+// https and scp's form of one repository are the same, on whatever port, and case is
+// none on a forge. Two repositories that come out as one are at worst refused.
+func repositoryAt(remote string) string {
+	_, host, path := located(remote)
+	if host == "" {
+		return strings.TrimPrefix(plainURL(remote), "file://")
+	}
+	return host + "/" + strings.ToLower(path)
 }
 
 // plainURL is the URL of a remote without what differs between clones of the
@@ -114,34 +133,101 @@ func (s *session) recall(ctx context.Context) (*memory, error) {
 	if file == "" {
 		return m, nil
 	}
-	if err := m.read(file); err != nil {
+	switch found, err := m.read(file); {
+	case err != nil:
 		return nil, &MemoryError{file, err}
+	case found && m.Remote != remote:
+		return nil, &MemoryError{file, fmt.Errorf("it is about %q, not about %q", m.Remote, remote)}
+	case !found:
+		return m, m.inherit(s.Memory)
 	}
 	return m, nil
 }
 
-func (m *memory) read(file string) error {
+// read reads a file of this version, if it is there.
+func (m *memory) read(file string) (found bool, err error) {
 	st, err := os.Stat(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil
+		return false, nil
 	case err != nil:
-		return err
+		return false, err
 	case st.Size() > maxMemory:
-		return fmt.Errorf("it has %d bytes, more than %d", st.Size(), maxMemory)
+		return false, fmt.Errorf("it has %d bytes, more than %d", st.Size(), maxMemory)
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return err
+		return false, err
 	}
-	remote := m.Remote
 	if err := json.Unmarshal(data, m); err != nil {
+		return false, err
+	}
+	if m.Schema != memorySchema {
+		return false, fmt.Errorf("it has schema %d, not schema %d", m.Schema, memorySchema)
+	}
+	return true, nil
+}
+
+// memoryName is the name of a memory's file.
+var memoryName = regexp.MustCompile(`^[0-9a-f]{64}\.json$`)
+
+// inherit takes over what was remembered of the same repository when each URL of it
+// had a memory of its own.
+func (m *memory) inherit(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if m.Schema != memorySchema || m.Remote != remote {
-		return fmt.Errorf("it has schema %d and is about %q, not schema %d about %q", m.Schema, m.Remote, memorySchema, remote)
+	from := "" // which file m.Root is of
+	first := true
+	for _, e := range entries {
+		file, old := filepath.Join(dir, e.Name()), &memory{}
+		if !memoryName.MatchString(e.Name()) {
+			continue
+		}
+		if _, err := old.read(file); err != nil {
+			return &MemoryError{file, err}
+		}
+		if repositoryAt(old.Remote) != m.Remote || old.TUFDir != m.TUFDir {
+			continue
+		}
+		if old.Root != nil {
+			if m.Root != nil && m.Root.Version == old.Root.Version && m.Root.SHA256 != old.Root.SHA256 {
+				return &MemoryError{file, &disagreeError{from, m.Root, old.Root}}
+			}
+			if m.Root == nil || m.Root.Version < old.Root.Version {
+				m.Root, from = old.Root, file
+			}
+		}
+		for _, one := range old.Signed {
+			if !slices.Contains(m.Signed, one) {
+				m.Signed = append(m.Signed, one)
+			}
+		}
+		// Where two have agreed to different policies the person is shown all of it anew.
+		if first {
+			m.Agreed = old.Agreed
+		} else if m.Agreed != old.Agreed {
+			m.Agreed = ""
+		}
+		first = false
 	}
 	return nil
+}
+
+// disagreeError says that a machine has seen two roots of one version.
+type disagreeError struct {
+	other       string
+	there, here *seenRoot
+}
+
+func (e *disagreeError) Error() string {
+	return fmt.Sprintf("it says that root v%d has sha256 %s, and %s says that it has %s", e.here.Version, e.here.SHA256, e.other, e.there.SHA256)
+}
+
+// Hint says what to do.
+func (e *disagreeError) Hint() string {
+	return "sign nothing; ask the other key holders which of the two they see, and move the file with the other away"
 }
 
 // remember changes what is remembered, as a whole or not at all, and one process

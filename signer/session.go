@@ -135,6 +135,23 @@ func (e *NoMainError) Hint() string {
 	return "make a first commit: git commit --allow-empty -m start && git push " + e.Remote + " HEAD:" + Main
 }
 
+// UnreadRemoteError says that a remote did not answer, or not this person.
+type UnreadRemoteError struct {
+	Remote string
+	Err    error
+}
+
+func (e *UnreadRemoteError) Error() string {
+	return fmt.Sprintf("remote %s cannot be read: %v", e.Remote, e.Err)
+}
+
+func (e *UnreadRemoteError) Unwrap() error { return e.Err }
+
+// Hint says what to do.
+func (e *UnreadRemoteError) Hint() string {
+	return "when git ls-remote " + e.Remote + " works (network, address, login), run the same command again"
+}
+
 // CheckedOutError says that a branch cannot be moved because it is checked out.
 type CheckedOutError struct{ Branch, Dir string }
 
@@ -355,7 +372,7 @@ func (s *session) fetchBranches(ctx context.Context, remote string, branches ...
 	}
 	there, err := s.git.LsRemote(ctx, remote, names...)
 	if err != nil {
-		return nil, err
+		return nil, &UnreadRemoteError{remote, err}
 	}
 	const fetched = "refs/tufops/fetched/"
 	at, missing := map[string]git.OID{}, []string{}
@@ -376,7 +393,7 @@ func (s *session) fetchBranches(ctx context.Context, remote string, branches ...
 		return at, nil
 	}
 	if err := s.git.Fetch(ctx, remote, specs...); err != nil {
-		return nil, err
+		return nil, &UnreadRemoteError{remote, err}
 	}
 	for _, branch := range missing {
 		oid, ok, err := s.git.Ref(ctx, fetched+branch)
@@ -938,7 +955,11 @@ func (s *session) why(p *plan) string {
 	for _, r := range p.status.Roles {
 		switch {
 		case heldUp(r) != "":
-			waiting = append(waiting, fmt.Sprintf("%s waits until %s have brought their keys", r.Role, strings.Join(r.Invites, ", ")))
+			bring := "has brought a key"
+			if len(r.Invites) > 1 {
+				bring = "have brought their keys"
+			}
+			waiting = append(waiting, fmt.Sprintf("%s waits until %s %s", r.Role, strings.Join(r.Invites, ", "), bring))
 		case slices.Contains(r.Signed, s.Config.User):
 			signed = append(signed, r.Role)
 		}

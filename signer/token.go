@@ -128,7 +128,7 @@ func (e *TouchError) Error() string { return e.Token.String() + " saw no touch" 
 
 // Hint says what to do.
 func (e *TouchError) Hint() string {
-	return "touch the metal of the device while it blinks: run the same command again"
+	return "run the same command again, and touch the metal of the device while it blinks"
 }
 
 // RemovedError says that a device is not there any more.

@@ -120,7 +120,7 @@ func TestWrongPIN(t *testing.T) {
 			return w.refused(1, "alice", "yes\n", []string{"wrong PIN for YubiKey 11111111, 2 tries left", "hint: look the PIN up"}, "sign", "sign/y")
 		},
 		"no PIN": func() answer {
-			return w.refused(1, "alice", "yes\n\n", []string{"error: sign targets v2 with keyid", "no PIN was given"}, "sign", "sign/y")
+			return w.refused(1, "alice", "yes\n\n", []string{"error: sign targets v2 with keyid", "no PIN was given", "hint: run the same command again"}, "sign", "sign/y")
 		},
 	} {
 		signertest.Set(t, w.devices, "11111111", "tries", "3")
@@ -133,7 +133,7 @@ func TestWrongPIN(t *testing.T) {
 	}
 	// The last try blocks it: no more questions, and what to do.
 	signertest.Set(t, w.devices, "11111111", "tries", "1")
-	w.refused(1, "alice", "yes\n654321\n123456\n", []string{"(1 try left)", "the PIN of YubiKey 11111111 is blocked", "hint: set a new PIN with the PUK", "nothing was committed or pushed"}, "sign", "sign/y")
+	w.refused(1, "alice", "yes\n654321\n123456\n", []string{"(1 try left, then it is blocked)", "the PIN of YubiKey 11111111 is blocked", "hint: set a new PIN with the PUK", "nothing was committed or pushed"}, "sign", "sign/y")
 	w.did("11111111", "wrong pin")
 	a = w.refused(1, "alice", "yes\n123456\n", []string{"is blocked"}, "sign", "sign/y")
 	if strings.Contains(a.stderr, "PIN of YubiKey 11111111 (") {
@@ -147,7 +147,7 @@ func TestTokenTrouble(t *testing.T) {
 	w.token("alice", "11111111")
 	w.targetsEvent("sign/x")
 	for accident, words := range map[string][]string{
-		"no touch": {"YubiKey 11111111 saw no touch", "hint: touch the metal of the device"},
+		"no touch": {"YubiKey 11111111 saw no touch", "hint: run the same command again, and touch the metal of the device while it blinks"},
 		"busy":     {"YubiKey 11111111 is in use by another program: sharing violation", "hint: close what else uses it"},
 		"lost":     {"YubiKey 11111111 was removed", "insert it again, or end with Ctrl-C", "was not inserted again", "hint: insert it and run"},
 	} {

@@ -375,7 +375,7 @@ func choose(c *urfave.Context, p signer.Person) (yubikey.Device, error) {
 			return d, d.Problem
 		}
 	}
-	return yubikey.Device{}, &signer.RemovedError{Token: signer.Token{Kind: "YubiKey", Serial: fmt.Sprint(wanted)}}
+	return yubikey.Device{}, cli.WithHint(fmt.Errorf("YubiKey %d is not inserted", wanted), "insert it, or name one that is: tufops-sign keys list")
 }
 
 // askSetup asks for what Generate is going to need.

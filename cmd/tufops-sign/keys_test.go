@@ -163,7 +163,7 @@ func testKeysGenerateByMachine(t *testing.T) {
 	// Which of the two has to be said.
 	says(t, keys(t, "", nil, "generate", "--yes"), 2, nil, []string{"there are several tokens (511, 512)", "--serial"})
 	says(t, keys(t, "513\n", nil, "generate"), 1, nil, []string{"Which token? There are 511, 512", `"513" is none of the tokens`})
-	says(t, keys(t, "", nil, "generate", "--serial", "513"), 1, nil, []string{"YubiKey 513 was removed"})
+	says(t, keys(t, "", nil, "generate", "--serial", "513"), 1, nil, []string{"YubiKey 513 is not inserted", "hint: insert it, or name one that is: tufops-sign keys list"})
 	says(t, keys(t, "", nil, "generate", "--serial", "x"), 2, nil, []string{"--serial is the number on a token"})
 	says(t, keys(t, "511\n\n", nil, "generate"), 1, nil, []string{"YubiKey 511 holds a key in slot 9c"})
 }

@@ -137,7 +137,7 @@ func TestDelegatedRole(t *testing.T) {
 	w.ok("alice", "delegate", "sign/crew", "crew", "--signers", "@alice,@carol", "--threshold", "2")
 	w.expect("sign/crew", "targets v2 0/2 missing=@alice,@bob invites=@carol", "crew v1 1/2 signed=@alice")
 	a := w.ok("alice", "sign", "sign/crew")
-	if !strings.Contains(a.stdout, "targets waits until @carol have brought their keys") {
+	if !strings.Contains(a.stdout, "targets waits until @carol has brought a key") {
 		t.Errorf("why nothing is asked:\n%s", a.stdout)
 	}
 	w.ok("carol", "sign", "sign/crew")

@@ -105,8 +105,9 @@ func (g *graph) paint(a, b OID, all bool) (map[OID]int, []OID, error) {
 	}
 	var common []OID
 	met := map[OID]bool{}
-	var oldest time.Time // of those that are of a alone
-	for live > 0 || all && q.Len() > 0 && !oldest.IsZero() && !q.list[0].when.Before(oldest) {
+	var oldest time.Time // of those that are of a alone, where there are any
+	alone := false
+	for live > 0 || all && q.Len() > 0 && alone && !q.list[0].when.Before(oldest) {
 		if err := g.ctx.Err(); err != nil {
 			return nil, nil, err
 		}
@@ -114,8 +115,8 @@ func (g *graph) paint(a, b OID, all bool) (map[OID]int, []OID, error) {
 		oid := next.oid
 		q.in[oid]--
 		m := marks[oid]
-		if m == ofA && (oldest.IsZero() || next.when.Before(oldest)) {
-			oldest = next.when
+		if m == ofA && (!alone || next.when.Before(oldest)) {
+			oldest, alone = next.when, true
 		}
 		if m&stale == 0 {
 			live--
@@ -161,8 +162,9 @@ func (g *graph) settle(marks map[OID]int) {
 	}
 }
 
-// maxBases bounds how many common ancestors are compared with each other.
-const maxBases = 100
+// maxBases bounds how many common ancestors are compared, each with all others and
+// each time along all of the history.
+const maxBases = 16
 
 // bases are the best common ancestors of two commits, the newest first.
 func (g *graph) bases(a, b OID) ([]OID, error) {
@@ -173,10 +175,10 @@ func (g *graph) bases(a, b OID) ([]OID, error) {
 	if err != nil {
 		return nil, err
 	}
+	common = slices.DeleteFunc(common, func(oid OID) bool { return marks[oid]&stale != 0 })
 	if len(common) > maxBases {
 		return nil, &NeedsGitError{fmt.Sprintf("a history with %d merge bases", len(common))}
 	}
-	common = slices.DeleteFunc(common, func(oid OID) bool { return marks[oid]&stale != 0 })
 	// Dates that lie can leave one that is an ancestor of another.
 	var best []OID
 	for _, one := range common {

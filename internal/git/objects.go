@@ -16,9 +16,9 @@ import (
 )
 
 // Objects are some objects of a repository, held in memory. Each is found under
-// the id that its own content gives it, so whoever made them up cannot have one
-// stand for another. What they say is no more to be believed than what stands
-// on a branch.
+// the id that its own content gives it, so whoever changes one on the way changes
+// its name. What they say is no more to be believed than what stands on a branch:
+// whoever made them up could name other ones, and needs no collision of SHA-1.
 //
 // They are written one after the other, sorted by id, each as its type, its
 // size and its bytes. Nothing is compressed, so nothing grows when it is read,
@@ -41,10 +41,20 @@ type object struct {
 // MaxObjects bounds how many bytes [Objects] hold in all.
 const MaxObjects = 256 << 20
 
-// ObjectsTooLargeError says that objects are more than [MaxObjects].
-type ObjectsTooLargeError struct{ Size int }
+// maxObjectCount bounds how many there are: small ones take ten times their size
+// in memory.
+const maxObjectCount = 1 << 20
+
+// ObjectsTooLargeError says that objects are more than [MaxObjects], or too many.
+type ObjectsTooLargeError struct {
+	Size  int
+	Count int // 0 where it is the size
+}
 
 func (e *ObjectsTooLargeError) Error() string {
+	if e.Count > 0 {
+		return fmt.Sprintf("there are %d objects or more, and at most %d are carried", e.Count, maxObjectCount)
+	}
 	return fmt.Sprintf("the objects have %d bytes or more, and at most %d are carried", e.Size, MaxObjects)
 }
 
@@ -71,15 +81,20 @@ func (r *Repo) Noted() (*Repo, *Objects) {
 
 // ReadObjects reads what [Objects.Bytes] has written. It refuses what is cut
 // off, out of order, or there twice.
-func ReadObjects(data []byte) (*Objects, error) {
+func ReadObjects(data []byte) (*Objects, error) { return readObjects(data, maxObjectCount) }
+
+func readObjects(data []byte, most int) (*Objects, error) {
 	if len(data) > MaxObjects {
-		return nil, &ObjectsTooLargeError{len(data)}
+		return nil, &ObjectsTooLargeError{Size: len(data)}
 	}
 	o := &Objects{}
 	previous := OID("")
 	for n := 1; len(data) > 0; n++ {
 		fail := func(format string, args ...any) (*Objects, error) {
 			return nil, fmt.Errorf("object %d: %s", n, fmt.Sprintf(format, args...))
+		}
+		if n > most {
+			return nil, &ObjectsTooLargeError{Count: n}
 		}
 		line, _, ok := bytes.Cut(data[:min(len(data), 64)], []byte("\n"))
 		if !ok {
@@ -118,6 +133,9 @@ func ReadObjects(data []byte) (*Objects, error) {
 func (o *Objects) Bytes() ([]byte, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if n := len(o.kept); n > maxObjectCount {
+		return nil, &ObjectsTooLargeError{Count: n}
+	}
 	var b bytes.Buffer
 	for _, oid := range slices.Sorted(maps.Keys(o.kept)) {
 		one := o.kept[oid]
@@ -128,7 +146,7 @@ func (o *Objects) Bytes() ([]byte, error) {
 		fmt.Fprintf(&b, "%s %s %d\n%s\n", name, one.kind, len(one.data), one.data)
 	}
 	if b.Len() > MaxObjects {
-		return nil, &ObjectsTooLargeError{b.Len()}
+		return nil, &ObjectsTooLargeError{Size: b.Len()}
 	}
 	return b.Bytes(), nil
 }

@@ -2,6 +2,7 @@ package git_test
 
 import (
 	"bytes"
+	"crypto/sha1"
 	"errors"
 	"fmt"
 	"maps"
@@ -308,6 +309,72 @@ func TestReadObjectsRefuses(t *testing.T) {
 	}
 	_, err := git.ReadObjects(make([]byte, git.MaxObjects+1))
 	wantError[*git.ObjectsTooLargeError](t, err)
+	if _, err := git.ReadAtMost([]byte(one+empty), 2); err != nil {
+		t.Errorf("two objects of two: %v", err)
+	}
+	_, err = git.ReadAtMost([]byte(one+empty), 1)
+	wantError[*git.ObjectsTooLargeError](t, err)
+}
+
+// written are commits that somebody has made up, with a date that is none.
+type written map[string]string
+
+func (w written) commit(parents ...git.OID) git.OID {
+	data := "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n"
+	for _, p := range parents {
+		data += "parent " + string(p) + "\n"
+	}
+	data += "author A <a@example.com> x\ncommitter A <a@example.com> x\n\n" + strconv.Itoa(len(w)) + "\n"
+	oid := fmt.Sprintf("%x", sha1.Sum(fmt.Appendf(nil, "commit %d\x00%s", len(data), data)))
+	w[oid] = fmt.Sprintf("sha1 commit %d\n%s\n", len(data), data)
+	return git.OID(oid)
+}
+
+func (w written) repo(t *testing.T) *git.Repo {
+	t.Helper()
+	data := ""
+	for _, oid := range slices.Sorted(maps.Keys(w)) {
+		data += w[oid]
+	}
+	o, err := git.ReadObjects([]byte(data))
+	check(t, err)
+	return o.Repo()
+}
+
+// Where no date says which commit is newer, what lies behind both is found all the
+// same, however far.
+func TestHistoryWithoutDates(t *testing.T) {
+	w := written{}
+	far := w.commit(w.commit())
+	base := far
+	for range 20 {
+		base = w.commit(base)
+	}
+	head := w.commit(far, base) // and far is met first
+	r := w.repo(t)
+	if got, err := r.History(t.Context(), head, base, git.HistoryOptions{}); err != nil || !slices.Equal(got, []git.OID{head}) {
+		t.Errorf("%q, %v, want %s alone", got, err, head)
+	}
+	if got, err := r.MergeBase(t.Context(), head, base); got != base || err != nil {
+		t.Errorf("merge base %s, %v, want %s", got, err, base)
+	}
+}
+
+// Histories that meet in many places would be compared for hours.
+func TestManyMergeBases(t *testing.T) {
+	for n, needsGit := range map[int]bool{1: false, 2: false, 16: false, 17: true, 200: true} {
+		w := written{}
+		var middle []git.OID
+		root := w.commit()
+		for range n {
+			middle = append(middle, w.commit(root))
+		}
+		a, b := w.commit(middle...), w.commit(middle...)
+		base, err := w.repo(t).MergeBase(t.Context(), a, b)
+		if errors.As(err, new(*git.NeedsGitError)) != needsGit || !needsGit && !slices.Contains(middle, base) {
+			t.Errorf("%d merge bases: %s, %v", n, base, err)
+		}
+	}
 }
 
 // What is read is written as it was, and what it says breaks nothing.

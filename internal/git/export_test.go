@@ -1,0 +1,4 @@
+package git
+
+// ReadAtMost is ReadObjects of so many objects.
+var ReadAtMost = readObjects
