@@ -2,6 +2,8 @@ package signingevent_test
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"testing"
 
 	"github.com/tufops/tufops/internal/metadata"
@@ -103,5 +105,26 @@ func TestOccupiedBranch(t *testing.T) {
 				t.Error("the event does not begin at main")
 			}
 		})
+	}
+}
+
+// TestBranchInTheWay: git has no branch sign/root-v2 beside sign/root-v2/x. Whoever has
+// pushed that does not keep root from being re-signed without anybody hearing of it.
+func TestBranchInTheWay(t *testing.T) {
+	u := upstream(t, func(*World) {})
+	u.Run("branch", "sign/root-v2/x", Event)
+	events, err := signingevent.CreateEvents(context.Background(), bot(t, u, "one", "main", Start.AddDate(0, 0, 330)))
+	var blocked *signingevent.InTheWayError
+	if !errors.As(err, &blocked) || blocked.Branch != "sign/root-v2" || !strings.Contains(blocked.Error(), "sign/root-v2/x") {
+		t.Errorf("error is %v", err)
+	}
+	var made []string
+	for _, e := range events {
+		if e.Created {
+			made = append(made, e.Branch)
+		}
+	}
+	if got := strings.Join(made, " "); len(events) != 2 || got != "sign/targets-v2 sign/releases-v2" && got != "sign/releases-v2 sign/targets-v2" {
+		t.Errorf("opened and told of %+v", events)
 	}
 }

@@ -213,7 +213,8 @@ func eventBranches(ctx context.Context, o Options) (map[string]git.OID, error) {
 }
 
 // createEvent makes one event, from where its branch is, "" for nowhere. It reports
-// false where somebody else was first.
+// false where somebody else was first. A branch that cannot be is an
+// [*InTheWayError].
 func createEvent(ctx context.Context, o Options, state *repository.State, e NewEvent, at git.OID) (bool, error) {
 	edit, err := state.Edit(ctx, state, o.Now)
 	if err != nil {
@@ -237,8 +238,33 @@ func createEvent(ctx context.Context, o Options, state *repository.State, e NewE
 	}
 	var stale *git.StaleRefError
 	var rejected *git.RejectedError
-	if errors.As(err, &stale) || errors.As(err, &rejected) && rejected.Moved() {
+	if errors.As(err, &stale) {
 		return false, nil
 	}
+	if errors.As(err, &rejected) && rejected.Moved() {
+		refs, failed := o.Repository.Git.LsRemote(ctx, o.Remote, ref)
+		if failed == nil && refs[ref] == at { // nobody was first
+			failed = &InTheWayError{Branch: e.Branch, Remote: o.Remote, Err: err}
+		}
+		return false, failed
+	}
 	return err == nil, err
+}
+
+// InTheWayError says that a remote does not take the branch of an event, which
+// nobody has made meanwhile. Git has no branch sign/x beside sign/x/y.
+type InTheWayError struct {
+	Branch, Remote string
+	Err            error // what git says
+}
+
+func (e *InTheWayError) Error() string {
+	return fmt.Sprintf("something is in the way of branch %s: %v", e.Branch, e.Err)
+}
+
+func (e *InTheWayError) Unwrap() error { return e.Err }
+
+// Hint says what to do.
+func (e *InTheWayError) Hint() string {
+	return fmt.Sprintf("look for branches whose names begin with %s/, and delete them: git ls-remote %s 'refs/heads/sign*'", e.Branch, e.Remote)
 }

@@ -31,7 +31,7 @@ func (e *RejectedError) Error() string {
 		at = "at " + e.Expected.Short()
 	}
 	s := fmt.Sprintf("push to %s of %s, expected there %s: rejected: %s", visible(e.Remote), visible(e.Ref), at, visible(e.Reason))
-	if e.Said != "" && !e.Moved() {
+	if e.Said != "" {
 		s += ": " + visible(e.Said)
 	}
 	return s
