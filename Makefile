@@ -52,6 +52,7 @@ demo-yubikey: need-git build ## try tufops-sign with two YubiKeys that are not t
 		unset TUFOPS_NEW_PIN TUFOPS_NEW_PUK; \
 		run tufops-sign keys list; \
 		run tufops-sign keys attest --serial 9000001; \
+		echo "The warning is right: no maker vouches for a token that is software."; \
 		echo; echo "The PIN of YubiKey 9000001 is 246810 now. 9000002 is as from the factory."; \
 		if [ -t 0 ]; then echo "Both are there until you leave this shell: try tufops-sign setup in a clone."; exec "$${SHELL:-sh}"; fi'
 
@@ -113,7 +114,7 @@ emulators: need-go need-npm ## get the servers that stand in for S3 and Azure in
 screenshots: need-go ## draw the pictures in docs/, and the status page in many states into build/screenshots
 	$(GO) run ./internal/screenshot signingevent/testdata/comment.md docs/images/pull-request.png
 	mkdir -p build/screenshots
-	TUFOPS_SCREENSHOTS=$(CURDIR)/build/screenshots TUFOPS_REQUIRE_BROWSER=1 $(GO) test -count=1 -run '^TestScreenshots$$' ./publish
+	TUFOPS_SCREENSHOTS=$(CURDIR)/build/screenshots TUFOPS_REQUIRE_BROWSER=1 TUFOPS_REQUIRE_CORPUS=1 $(GO) test -count=1 -run '^TestScreenshots$$' ./publish
 	cp build/screenshots/status-page.png docs/images/
 
 transcript: need-go need-git ## write docs/transcript.txt anew: what a signer sees
@@ -129,8 +130,14 @@ fuzz: need-go ## run every fuzz target for FUZZTIME (60s) each
 		done; \
 	done
 
-soak: need-go need-git ## run all tests COUNT (10) times in random order
-	TUFOPS_SOAK=1 $(GO) test $(RACE) -shuffle=on -count=$(COUNT) -timeout 60m ./...
+# A run of one package may take a quarter of an hour each time, as in make test.
+PACKAGES ?= ./...
+soak: need-go need-git ## run all tests COUNT (10) times in random order, with all their cases
+	@echo "The tests of $(PACKAGES), $(COUNT) times in random order, with the cases that make test leaves out (TUFOPS_SOAK)."
+	@echo "All packages take about a quarter of an hour each time on two cores, and two to three times as long beside other work"
+	@echo "or with RACE=-race. The longest are publish, internal/github, internal/demo, repository and cmd/tufops-sign; for some of"
+	@echo "them, or fewer times: make soak PACKAGES=./publish COUNT=1"
+	TUFOPS_SOAK=1 $(GO) test $(RACE) -shuffle=on -count=$(COUNT) -timeout $$((15 * $(COUNT)))m $(PACKAGES)
 
 # The tests judge some of them; a quarter of an hour is ample for all.
 mutants: need-go need-git ## judge every mutant of real events, and show which rule refuses what

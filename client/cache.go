@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -54,28 +53,6 @@ func (s *cache) load(name string, max int64) []byte {
 		return nil
 	}
 	return data
-}
-
-// holds reports whether the history has a file for each of some roots. It says
-// nothing about what is in them.
-func (s *cache) holds(roots []RoleState) bool {
-	if s.dir == "" {
-		return !slices.ContainsFunc(roots, func(r RoleState) bool { return s.memory[historyFile(r.Version)] == nil })
-	}
-	d, err := os.Open(filepath.Join(s.dir, historyDir))
-	if err != nil {
-		return false
-	}
-	defer d.Close()
-	names, err := d.Readdirnames(-1) // one look, however many there are
-	if err != nil {
-		return false
-	}
-	there := make(map[string]bool, len(names))
-	for _, name := range names {
-		there[name] = true
-	}
-	return !slices.ContainsFunc(roots, func(r RoleState) bool { return !there[rootFile(r.Version)] })
 }
 
 func (s *cache) exists(name string) bool {

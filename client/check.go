@@ -38,7 +38,9 @@ type CheckOptions struct {
 	// one first. Empty: it has the root and nothing else.
 	BaseURL string
 
-	// Mirrors are other places that must serve the same metadata.
+	// Mirrors are other places that must serve the same: metadata, and artifacts
+	// where they have a TargetsURL. Artifacts are looked at as far as
+	// [MaxMirrorArtifacts] says.
 	Mirrors []Mirror
 
 	SourceDir string // root.json and timestamp.json that must be what is served; empty: not asked
@@ -120,15 +122,21 @@ func Check(ctx context.Context, o CheckOptions) (*CheckReport, error) {
 // checker is one run of [Check].
 type checker struct {
 	CheckOptions
-	report *CheckReport
-	now    time.Time
-	url    string            // of the metadata, with its slash
-	get    *Client           // fetches, and trusts nothing
-	source map[string][]byte // by role: the files of SourceDir
+	*place
+	report    *CheckReport
+	now       time.Time
+	get       *Client           // fetches, and trusts nothing
+	source    map[string][]byte // by role: the files of SourceDir
+	first     []byte            // the earliest root from which the way is good
+	rootsGood bool              // seen came to the newest root
+	rolesGood bool              // and through all targets roles
+}
 
-	seen       *update // what the client that forgets expiry has verified
-	rootsGood  bool    // it came to the newest root
-	rolesGood  bool    // and through all targets roles
+// place is where a repository is published, and what a client that forgets expiry
+// has verified there.
+type place struct {
+	url        string // of the metadata, with its slash
+	seen       *update
 	documents  map[string]checked
 	targetDocs []*metadata.Document // the targets roles, each once
 }
@@ -140,7 +148,7 @@ type checked struct {
 }
 
 func newChecker(o CheckOptions) (*checker, error) {
-	k := &checker{CheckOptions: o, documents: map[string]checked{}, source: map[string][]byte{}}
+	k := &checker{CheckOptions: o, place: &place{documents: map[string]checked{}}, source: map[string][]byte{}}
 	ours := k.Fetcher == nil
 	if ours {
 		k.Fetcher = NewFetcher()
@@ -168,6 +176,11 @@ func newChecker(o CheckOptions) (*checker, error) {
 		if _, err := baseURL("metadata", m.MetadataURL, ours); err != nil {
 			return nil, err
 		}
+		if m.TargetsURL != "" {
+			if _, err := baseURL("targets", m.TargetsURL, ours); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if len(o.Artifacts) > 0 || o.AllArtifacts || o.TargetsURL != "" {
 		if _, err := baseURL("targets", o.TargetsURL, ours); err != nil {
@@ -179,7 +192,7 @@ func newChecker(o CheckOptions) (*checker, error) {
 			return nil, &AnchorError{File: o.RootFile, Err: err}
 		}
 	}
-	if s := o.Seen; s != nil && s.MetadataURL != "" && s.MetadataURL != redact(o.MetadataURL) {
+	if s := o.Seen; s != nil && s.MetadataURL != "" && strings.TrimRight(s.MetadataURL, "/") != strings.TrimRight(redact(o.MetadataURL), "/") {
 		return nil, &SeenFileError{File: "of earlier checks", Err: fmt.Errorf("it is of %s, and %s is checked", s.MetadataURL, redact(o.MetadataURL))}
 	}
 	if o.SourceDir != "" {
@@ -196,13 +209,13 @@ func newChecker(o CheckOptions) (*checker, error) {
 		}
 	}
 	k.get = &Client{fetcher: k.Fetcher, log: k.Logger, sleep: k.sleep}
-	k.report = &CheckReport{Schema: 1, MetadataURL: redact(o.MetadataURL), Time: k.now, Roles: []CheckedRole{}}
+	k.report = &CheckReport{Schema: 1, MetadataURL: redact(o.MetadataURL), Time: k.now, Roles: []CheckedRole{}, Mirrors: []CheckedMirror{}}
 	return k, nil
 }
 
 // client makes a client that starts from root, at a time that stands.
 func (k *checker) client(root []byte, o Options, now time.Time) (*Client, error) {
-	o.Root, o.TargetsURL, o.Fetcher, o.Now = root, k.TargetsURL, k.Fetcher, func() time.Time { return now }
+	o.Root, o.Fetcher, o.Now = root, k.Fetcher, func() time.Time { return now }
 	c, err := New(o)
 	if err == nil {
 		c.sleep = k.sleep
@@ -257,12 +270,12 @@ func (k *checker) roots(ctx context.Context, anchor []byte) {
 		k.skip(CheckRoots, "there is no root to start from")
 		return
 	}
-	u, err := k.walk(ctx, anchor)
+	u, err := k.walk(ctx, anchor, k.url)
 	if u == nil {
 		k.fail(CheckRoots, k.problem(err))
 		return
 	}
-	k.seen = u
+	k.seen, k.first = u, anchor
 	first, last := u.anchor.Version(), u.root.Version()
 	k.documents[metadata.Root] = checked{u.root, redact(k.url + fmt.Sprintf("%d.root.json", last))}
 	if err != nil {
@@ -312,10 +325,10 @@ func (k *checker) roots(ctx context.Context, anchor []byte) {
 	}
 }
 
-// walk goes from an anchor to the newest root with a client that forgets
-// expiry. The update is not nil if there was a root to start from.
-func (k *checker) walk(ctx context.Context, anchor []byte) (*update, error) {
-	c, err := k.client(anchor, Options{MetadataURL: k.url}, beforeAll)
+// walk goes from an anchor to the newest root of a place with a client that
+// forgets expiry. The update is not nil if there was a root to start from.
+func (k *checker) walk(ctx context.Context, anchor []byte, url string) (*update, error) {
+	c, err := k.client(anchor, Options{MetadataURL: url, TargetsURL: k.TargetsURL}, beforeAll)
 	if err != nil {
 		return nil, err
 	}
@@ -342,7 +355,7 @@ func (k *checker) walkFromFirst(ctx context.Context, given *update) (begin int64
 	}
 	served := data
 	if anchor > 1 {
-		u, err := k.walk(ctx, data)
+		u, err := k.walk(ctx, data, k.url)
 		if err != nil {
 			return trouble(err)
 		}
@@ -360,6 +373,7 @@ func (k *checker) walkFromFirst(ctx context.Context, given *update) (begin int64
 		return trouble(fmt.Errorf("%s has another content than %s: there are two roots v%d, or these are two repositories",
 			redact(k.url+fmt.Sprintf("%d.root.json", anchor)), k.rootFile(), anchor))
 	}
+	k.first = data
 	return 1, nil
 }
 
@@ -405,48 +419,23 @@ func (k *checker) metadata(ctx context.Context) {
 	k.pass(CheckMetadata, "timestamp v%d, snapshot v%d, targets v%d", u.timestamp.Version(), u.snapshot.Version(), u.targets.Version())
 }
 
-func (k *checker) fileURL(role string, version int64) string {
+func (p *place) fileURL(role string, version int64) string {
 	if role == metadata.Timestamp {
-		return redact(k.url + "timestamp.json")
+		return redact(p.url + "timestamp.json")
 	}
-	return redact(k.url + k.seen.versioned(role, version))
+	return redact(p.url + p.seen.versioned(role, version))
 }
 
-// delegated verifies every targets role, for every role that delegates to it.
-// The snapshot lists them all, so its length bounds how many there are.
+// delegated verifies every targets role.
 func (k *checker) delegated(ctx context.Context) {
 	if !k.reachedTargets() {
 		k.skip(CheckRoles, "targets is not known")
 		return
 	}
-	var problems []Problem
-	k.rolesGood = true
-	for next := 0; next < len(k.targetDocs); next++ {
-		delegator := k.targetDocs[next]
-		by := k.roleOf(delegator)
-		for _, d := range k.delegations(delegator) {
-			if d.Role == metadata.Targets {
-				continue // a lookup never goes back there
-			}
-			if slices.Contains(metadata.TopLevel, d.Role) {
-				problems = append(problems, k.problem(&FormatError{Role: by, Source: k.documents[by].source,
-					Err: fmt.Errorf("it delegates to a role with the reserved name %s", d.Role)}))
-				continue
-			}
-			doc, state, err := k.seen.loadTargets(ctx, delegator, by, d)
-			if err != nil {
-				problems = append(problems, k.problem(err))
-				continue
-			}
-			if _, known := k.documents[d.Role]; !known {
-				k.documents[d.Role] = checked{doc, k.fileURL(d.Role, state.Version)}
-				k.targetDocs = append(k.targetDocs, doc)
-			}
-		}
-	}
+	problems := k.below(ctx, k.place)
+	k.rolesGood = problems == nil
 	switch n := len(k.targetDocs) - 1; {
 	case problems != nil:
-		k.rolesGood = false
 		k.fail(CheckRoles, problems...)
 	case n == 0:
 		k.pass(CheckRoles, "targets delegates to no other role")
@@ -457,8 +446,37 @@ func (k *checker) delegated(ctx context.Context) {
 	}
 }
 
-func (k *checker) roleOf(doc *metadata.Document) string {
-	for role, c := range k.documents {
+// below verifies every targets role of a place, for every role that delegates to
+// it. The snapshot lists them all, so its length bounds how many there are.
+func (k *checker) below(ctx context.Context, p *place) (problems []Problem) {
+	for next := 0; next < len(p.targetDocs); next++ {
+		delegator := p.targetDocs[next]
+		by := p.roleOf(delegator)
+		for _, d := range p.delegations(delegator) {
+			if d.Role == metadata.Targets {
+				continue // a lookup never goes back there
+			}
+			if slices.Contains(metadata.TopLevel, d.Role) {
+				problems = append(problems, k.problem(&FormatError{Role: by, Source: p.documents[by].source,
+					Err: fmt.Errorf("it delegates to a role with the reserved name %s", d.Role)}))
+				continue
+			}
+			doc, state, err := p.seen.loadTargets(ctx, delegator, by, d)
+			if err != nil {
+				problems = append(problems, k.problem(err))
+				continue
+			}
+			if _, known := p.documents[d.Role]; !known {
+				p.documents[d.Role] = checked{doc, p.fileURL(d.Role, state.Version)}
+				p.targetDocs = append(p.targetDocs, doc)
+			}
+		}
+	}
+	return problems
+}
+
+func (p *place) roleOf(doc *metadata.Document) string {
+	for role, c := range p.documents {
 		if c.doc == doc {
 			return role
 		}
@@ -468,7 +486,7 @@ func (k *checker) roleOf(doc *metadata.Document) string {
 
 // delegations are those of a targets role. Of hash bins they are the ones that
 // the snapshot lists: there may be four thousand million of the others.
-func (k *checker) delegations(doc *metadata.Document) []metadata.Delegation {
+func (p *place) delegations(doc *metadata.Document) []metadata.Delegation {
 	all := doc.Delegations()
 	if all == nil || all.Succinct == nil {
 		if all == nil {
@@ -477,7 +495,7 @@ func (k *checker) delegations(doc *metadata.Document) []metadata.Delegation {
 		return all.Roles
 	}
 	var bins []metadata.Delegation
-	for _, file := range slices.Sorted(maps.Keys(k.seen.snapshot.Meta())) {
+	for _, file := range slices.Sorted(maps.Keys(p.seen.snapshot.Meta())) {
 		if d, ok := doc.Delegation(strings.TrimSuffix(file, ".json")); ok {
 			bins = append(bins, d)
 		}
@@ -533,14 +551,14 @@ func (k *checker) validUntil(check string, days int, wanted func(role string) bo
 }
 
 // order is how roles are listed: the top-level ones, then the others by name.
-func (k *checker) order() []string {
+func (p *place) order() []string {
 	var list []string
 	for _, role := range metadata.TopLevel {
-		if _, ok := k.documents[role]; ok {
+		if _, ok := p.documents[role]; ok {
 			list = append(list, role)
 		}
 	}
-	for _, role := range slices.Sorted(maps.Keys(k.documents)) {
+	for _, role := range slices.Sorted(maps.Keys(p.documents)) {
 		if !slices.Contains(metadata.TopLevel, role) {
 			list = append(list, role)
 		}
@@ -658,55 +676,6 @@ func (k *checker) fill(ctx context.Context, c *Client) error {
 	return nil
 }
 
-// mirrors updates from each mirror alone, with a client that begins with the newest
-// root of what is checked. One that is behind still serves clients, as long as
-// what it has is valid: that is a warning.
-func (k *checker) mirrors(ctx context.Context) {
-	if len(k.Mirrors) == 0 {
-		return
-	}
-	if !k.reachedTargets() || k.expiredNow() {
-		k.skip(CheckMirrors, "what they should serve is not known")
-		return
-	}
-	want := k.seen.result
-	var late, bad []Problem
-	for _, m := range k.Mirrors {
-		c, err := k.client(k.seen.root.Raw(), Options{MetadataURL: m.MetadataURL, Logger: k.Logger}, k.now)
-		var r *Result
-		if err == nil {
-			r, err = c.Refresh(ctx)
-		}
-		if err != nil {
-			p := k.problem(err)
-			if p.Cause == CauseRepository {
-				p.Hint = "copy the repository to the mirror again"
-			}
-			bad = append(bad, p)
-			continue
-		}
-		for _, one := range []struct{ role, main RoleState }{{r.Root(), want.Root()}, {r.Timestamp, want.Timestamp}} {
-			if one.role.Version != one.main.Version {
-				p := k.problem(fmt.Errorf("%s serves %s v%d, and %s v%d", redact(m.MetadataURL), one.main.Role, one.role.Version, redact(k.MetadataURL), one.main.Version))
-				p.Hint = "clients take what they are shown until it expires: copy the repository to the mirror more often"
-				p.warning = true
-				late = append(late, p)
-				break
-			}
-		}
-	}
-	switch {
-	case bad != nil:
-		k.fail(CheckMirrors, append(bad, late...)...)
-	case late != nil:
-		k.warn(CheckMirrors, late...)
-	case len(k.Mirrors) == 1:
-		k.pass(CheckMirrors, "%s serves the same", redact(k.Mirrors[0].MetadataURL))
-	default:
-		k.pass(CheckMirrors, "all %d serve the same", len(k.Mirrors))
-	}
-}
-
 // compare holds what is served against the files that were to be published.
 // Whether it verifies does not matter here: that the two are the same tells a
 // bad main from somebody who writes to the server.
@@ -776,22 +745,65 @@ func (k *checker) artifacts(ctx context.Context) {
 	}
 	paths := map[string]bool{}
 	if k.AllArtifacts {
-		for _, doc := range k.targetDocs {
-			for path := range doc.Targets() {
-				paths[path] = true
-			}
-		}
+		paths = k.listed()
 	}
 	for _, path := range k.Artifacts {
 		paths[path] = true
 	}
-	var problems []Problem
 	var bytes int64
-	unreachable := 0
 	list := slices.Sorted(maps.Keys(paths))
+	problems := k.each(list, func(path string) error {
+		info, from, err := k.lookUp(ctx, path)
+		if err == nil {
+			err = k.seen.transfer(ctx, from, info.discard)
+		}
+		if err == nil {
+			bytes += info.Length
+		}
+		return err
+	})
+	switch {
+	case problems != nil:
+		k.fail(CheckArtifacts, problems...)
+	case len(list) == 1:
+		k.pass(CheckArtifacts, "%s, %d bytes", list[0], bytes)
+	case len(list) == 0:
+		k.pass(CheckArtifacts, "no role lists any")
+	default:
+		k.pass(CheckArtifacts, "all %d, %d bytes", len(list), bytes)
+	}
+}
+
+// listed are the artifacts that any targets role lists.
+func (p *place) listed() map[string]bool {
+	paths := map[string]bool{}
+	for _, doc := range p.targetDocs {
+		for path := range doc.Targets() {
+			paths[path] = true
+		}
+	}
+	return paths
+}
+
+// lookUp looks an artifact up as any client does.
+func (p *place) lookUp(ctx context.Context, path string) (TargetInfo, request, error) {
+	info, u, err := p.seen.target(ctx, path)
+	if err != nil {
+		return info, request{}, err
+	}
+	from, err := u.artifact(info)
+	return info, from, err
+}
+
+// discard reads an artifact to its end.
+func (t TargetInfo) discard(source string, r io.Reader) error { return t.copy(io.Discard, r, source) }
+
+// each looks at artifacts one after the other, and gives up where it would only
+// wait.
+func (k *checker) each(list []string, look func(path string) error) (problems []Problem) {
+	unreachable := 0
 	for i, path := range list {
-		length, err := k.artifact(ctx, path)
-		bytes += length
+		err := look(path)
 		if err == nil {
 			unreachable = 0
 			continue
@@ -801,39 +813,12 @@ func (k *checker) artifacts(ctx context.Context) {
 			unreachable = 0
 		}
 		if rest := len(list) - i - 1; unreachable == maxUnreachable && rest > 0 {
-			problems = append(problems, Problem{Cause: CauseUnreachable,
+			return append(problems, Problem{Cause: CauseUnreachable,
 				Message: fmt.Sprintf("gave up after %d artifacts in a row that could not be fetched: %d more were not tried", maxUnreachable, rest),
 				Hint:    (&FetchError{}).Hint()})
-			break
 		}
 	}
-	switch {
-	case problems != nil:
-		k.fail(CheckArtifacts, problems...)
-	case len(list) == 1:
-		k.pass(CheckArtifacts, "%s, %d bytes", list[0], bytes)
-	case len(k.Artifacts) == 0 && len(list) == 0:
-		k.pass(CheckArtifacts, "no role lists any")
-	default:
-		k.pass(CheckArtifacts, "all %d, %d bytes", len(list), bytes)
-	}
-}
-
-// artifact looks an artifact up as any client does and reads it to its end.
-func (k *checker) artifact(ctx context.Context, path string) (length int64, err error) {
-	info, u, err := k.seen.target(ctx, path)
-	if err != nil {
-		return 0, err
-	}
-	from, err := u.artifact(info)
-	if err != nil {
-		return 0, err
-	}
-	err = k.seen.transfer(ctx, from, func(source string, r io.Reader) error { return info.copy(io.Discard, r, source) })
-	if err != nil {
-		return 0, err
-	}
-	return info.Length, nil
+	return problems
 }
 
 func isMissing(err error) bool {

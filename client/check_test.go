@@ -6,11 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -469,12 +472,27 @@ func TestCheckMirrors(t *testing.T) {
 		"one empty":                {[]func(*site) *clienttest.Repo{mirrorSame, mirrorEmpty}, "failed mirrors:failed", []string{"timestamp.json does not exist"}},
 		"one torn, and one behind": {[]func(*site) *clienttest.Repo{mirrorTorn, mirrorLate}, "failed mirrors:failed", []string{"snapshot", "serves timestamp v3"}},
 		"of somebody else":         {[]func(*site) *clienttest.Repo{mirrorEvil}, "failed mirrors:failed", []string{"signatures that root v3 asks for"}},
+
+		// Beyond the newest top-level metadata.
+		"without the newest root":         {[]func(*site) *clienttest.Repo{mirrorWithout("metadata/3.root.json")}, "passed mirrors:warning", []string{"serves root v2, and"}},
+		"without a root on the way":       {[]func(*site) *clienttest.Repo{mirrorWithout("metadata/2.root.json")}, "failed mirrors:failed", []string{"2.root.json does not exist, and http"}},
+		"a root on the way cut off":       {[]func(*site) *clienttest.Repo{mirrorCut("metadata/2.root.json")}, "failed mirrors:failed", []string{"2.root.json"}},
+		"without a delegated role":        {[]func(*site) *clienttest.Repo{mirrorWithout("metadata/2.C.json")}, "failed mirrors:failed", []string{"2.C.json does not exist"}},
+		"a delegated role cut off":        {[]func(*site) *clienttest.Repo{mirrorCut("metadata/1.A.json")}, "failed mirrors:failed", []string{"1.A.json"}},
+		"a delegated role of that number": {[]func(*site) *clienttest.Repo{mirrorOther}, "failed mirrors:failed", []string{"2.C.json has another content than http"}},
+		"behind, and a role has expired":  {[]func(*site) *clienttest.Repo{mirrorExpired}, "failed mirrors:failed", []string{"C v2 from http", "expired at 2025-12-31", "serves timestamp v4, and"}},
+		"expired here and there":          {[]func(*site) *clienttest.Repo{func(s *site) *clienttest.Repo { s.expire(-1, "C"); return s.repo.Clone() }}, "failed valid:failed offline-valid:failed", nil},
+		"without an artifact":             {[]func(*site) *clienttest.Repo{mirrorArtifact("top", func(string) []byte { return nil })}, "failed mirrors:failed", []string{".top does not exist"}},
+		"without one of a delegated role": {[]func(*site) *clienttest.Repo{mirrorArtifact("tool", func(string) []byte { return nil })}, "failed mirrors:failed", []string{".tool does not exist"}},
+		"an artifact that is another":     {[]func(*site) *clienttest.Repo{mirrorArtifact("top", func(is string) []byte { return []byte(strings.ToUpper(is)) })}, "failed mirrors:failed", []string{"has sha256"}},
+		"a short artifact":                {[]func(*site) *clienttest.Repo{mirrorArtifact("top", func(string) []byte { return []byte("x") })}, "failed mirrors:failed", []string{"ends after 1 of"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
+			s.o.AllArtifacts = false
 			for _, m := range c.mirrors {
 				repo := m(s)
-				s.o.Mirrors = append(s.o.Mirrors, client.Mirror{MetadataURL: s.serve(&repo) + "/metadata"})
+				s.o.Mirrors = append(s.o.Mirrors, s.mirror(repo))
 			}
 			r := s.check()
 			if got := s.verdict(r); got != c.want {
@@ -485,12 +503,17 @@ func TestCheckMirrors(t *testing.T) {
 					t.Errorf("%s\ndoes not say %q", r.Text(), text)
 				}
 			}
+			if len(r.Mirrors) != len(c.mirrors) {
+				t.Errorf("%d mirrors in the report", len(r.Mirrors))
+			}
 		})
 	}
 	s := newSite(t)
-	s.o.Mirrors = []client.Mirror{{MetadataURL: "x"}}
-	if _, err := client.Check(t.Context(), s.o); !errors.As(err, new(*client.URLError)) {
-		t.Errorf("a mirror that is no URL: %v", err)
+	for _, m := range []client.Mirror{{MetadataURL: "x"}, {MetadataURL: s.o.MetadataURL, TargetsURL: "x"}} {
+		s.o.Mirrors = []client.Mirror{m}
+		if _, err := client.Check(t.Context(), s.o); !errors.As(err, new(*client.URLError)) {
+			t.Errorf("a mirror that is no URL: %v", err)
+		}
 	}
 	s = newSite(t)
 	s.o.Mirrors = []client.Mirror{{MetadataURL: s.o.MetadataURL}}
@@ -500,7 +523,173 @@ func TestCheckMirrors(t *testing.T) {
 	}
 }
 
+// TestCheckMirrorReport: what a mirror serves is in the report of every form, each
+// mirror for itself.
+func TestCheckMirrorReport(t *testing.T) {
+	s := newSite(t)
+	bad := mirrorWithout("metadata/2.C.json")(s)
+	s.o.Mirrors = []client.Mirror{s.mirror(s.repo.Clone()), s.mirror(bad)}
+	s.o.Mirrors[1].TargetsURL = ""
+	good, poor := s.o.Mirrors[0].MetadataURL, s.o.Mirrors[1].MetadataURL
+	r := s.check()
+	var got []string
+	for _, m := range r.Mirrors {
+		got = append(got, fmt.Sprintf("%s %s %d of %d", m.MetadataURL, m.Result, m.Looked, m.Artifacts))
+		for _, role := range m.Roles {
+			got = append(got, fmt.Sprintf("%s %d %d %v", role.Role, role.Version, int(role.Expires.Sub(clienttest.Now)/day), role.Expired))
+		}
+	}
+	want := []string{good + " passed 2 of 2", "root 3 30 false", "timestamp 3 30 false", "snapshot 3 30 false", "targets 2 30 false", "A 1 30 false", "C 2 30 false",
+		poor + " failed 0 of 1", "root 3 30 false", "timestamp 3 30 false", "snapshot 3 30 false", "targets 2 30 false", "A 1 30 false"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	for _, line := range []string{
+		"passed      v3             6  all 2          " + good,
+		"FAILED      v3             5  0 of 1         " + poor,
+	} {
+		if !strings.Contains(r.Text(), line+"\n") {
+			t.Errorf("%q is not in\n%s", line, r.Text())
+		}
+	}
+	if line := "| failed | v3 | 5 | 0 of 1 |\n"; !strings.Contains(r.Markdown(), line) {
+		t.Errorf("%q is not in\n%s", line, r.Markdown())
+	}
+	for _, line := range []string{
+		`tufops_check_mirror_problems{repository="` + s.o.MetadataURL + `",mirror="` + good + `"} 0`,
+		`tufops_check_mirror_problems{repository="` + s.o.MetadataURL + `",mirror="` + poor + `"} 1`,
+		`tufops_check_mirror_role_version{repository="` + s.o.MetadataURL + `",mirror="` + good + `",role="C"} 2`,
+		`tufops_check_mirror_role_expires_seconds{repository="` + s.o.MetadataURL + `",mirror="` + poor + `",role="timestamp"} 1769817600`,
+	} {
+		if !strings.Contains(r.Prometheus(), line+"\n") {
+			t.Errorf("%s is not in\n%s", line, r.Prometheus())
+		}
+	}
+}
+
+// TestCheckMirrorReads: of a long artifact a mirror's word for its length is enough
+// unless it was asked for, and beyond a number of artifacts none is asked for.
+func TestCheckMirrorReads(t *testing.T) {
+	long := strings.Repeat("x", 100_000)
+	s := newSite(t)
+	s.repo.AddTarget(targets, "long", long)
+	s.repo.Publish(targets)
+	s.writeSource()
+	s.o.AllArtifacts, s.o.BaseURL = false, ""
+	for _, c := range []struct {
+		is   string
+		ask  func(o *client.CheckOptions)
+		want string
+	}{
+		{long[1:] + "y", func(*client.CheckOptions) {}, "passed"},
+		{long[1:], func(*client.CheckOptions) {}, "failed mirrors:failed"},
+		{long + "x", func(*client.CheckOptions) {}, "failed mirrors:failed"},
+		{long[1:] + "y", func(o *client.CheckOptions) { o.Artifacts = []string{"long"} }, "failed mirrors:failed"},
+		{long[1:] + "y", func(o *client.CheckOptions) { o.AllArtifacts = true }, "failed mirrors:failed"},
+	} {
+		asked := *s
+		c.ask(&asked.o)
+		asked.o.Mirrors = []client.Mirror{s.mirror(mirrorArtifact("long", func(string) []byte { return []byte(c.is) })(s))}
+		if r := asked.check(); s.verdict(r) != c.want || r.Mirrors[0].Looked != 3 {
+			t.Errorf("%s, and %d artifacts looked at; want %s", s.verdict(r), r.Mirrors[0].Looked, c.want)
+		}
+	}
+
+	for i := range client.MaxMirrorArtifacts {
+		s.repo.AddTarget(targets, fmt.Sprintf("many/%04d", i), "x")
+	}
+	s.repo.Publish(targets)
+	s.writeSource()
+	s.o.Fetcher = fetchFunc(func(_ context.Context, from string, _ int64) (io.ReadCloser, error) {
+		u, err := url.Parse(from)
+		if err != nil {
+			return nil, err
+		}
+		data, ok := s.repo.Files[strings.TrimPrefix(u.Path, "/")]
+		if !ok {
+			return nil, &client.NotFoundError{URL: from}
+		}
+		return io.NopCloser(bytes.NewReader(data)), nil
+	})
+	s.o.Artifacts = []string{"top"} // which is the last by name
+	s.o.Mirrors = []client.Mirror{{MetadataURL: "https://mirror.test/metadata", TargetsURL: "https://mirror.test/targets"}}
+	for _, c := range []struct {
+		all    bool
+		looked int
+	}{{false, client.MaxMirrorArtifacts}, {true, client.MaxMirrorArtifacts + 3}} {
+		s.o.AllArtifacts = c.all
+		r := s.check()
+		if m := r.Mirrors[0]; s.verdict(r) != "passed" || m.Looked != c.looked || m.Artifacts != client.MaxMirrorArtifacts+3 {
+			t.Errorf("%s, looked at %d of %d", s.verdict(r), m.Looked, m.Artifacts)
+		}
+	}
+	s.o.AllArtifacts = false
+	s.goneArtifact("top")
+	if r := s.check(); !strings.Contains(s.verdict(r), "mirrors:failed") {
+		t.Errorf("%s: what was asked for comes first", s.verdict(r))
+	}
+}
+
+func (s *site) mirror(repo *clienttest.Repo) client.Mirror {
+	at := s.serve(&repo)
+	return client.Mirror{MetadataURL: at + "/metadata", TargetsURL: at + "/targets"}
+}
+
 func mirrorSame(s *site) *clienttest.Repo { return s.repo.Clone() }
+
+func mirrorWithout(file string) func(s *site) *clienttest.Repo {
+	return func(s *site) *clienttest.Repo {
+		m := s.repo.Clone()
+		if m.Files[file] == nil {
+			s.t.Fatalf("no file %s", file)
+		}
+		delete(m.Files, file)
+		return m
+	}
+}
+
+func mirrorCut(file string) func(s *site) *clienttest.Repo {
+	return func(s *site) *clienttest.Repo {
+		m := mirrorWithout(file)(s)
+		m.Files[file] = s.repo.Files[file][:100]
+		return m
+	}
+}
+
+// mirrorArtifact serves something else for an artifact; nil: nothing.
+func mirrorArtifact(name string, instead func(is string) []byte) func(s *site) *clienttest.Repo {
+	return func(s *site) *clienttest.Repo {
+		m := s.repo.Clone()
+		s.eachArtifact(name, func(file string) {
+			if m.Files[file] = instead(string(m.Files[file])); m.Files[file] == nil {
+				delete(m.Files, file)
+			}
+		})
+		return m
+	}
+}
+
+// mirrorOther has another C of the same version, well signed.
+func mirrorOther(s *site) *clienttest.Repo {
+	m := s.repo.Clone()
+	m.Roles["C"].Signed["x"] = "y"
+	m.Put("C", m.Roles["C"].Sign())
+	m.Publish(snapshot, timestamp)
+	return m
+}
+
+// mirrorExpired is behind, and what it has of C is no longer good.
+func mirrorExpired(s *site) *clienttest.Repo {
+	m := s.base.Clone()
+	m.Roles["C"].Expire(clienttest.Now.Add(-day))
+	m.Publish("C")
+	m.Publish(timestamp)
+	for range 2 {
+		s.repo.Publish("C")
+	}
+	s.writeSource()
+	return m
+}
 func mirrorLate(s *site) *clienttest.Repo {
 	late := s.base.Clone()
 	late.Publish(timestamp)
@@ -569,6 +758,42 @@ func TestCheckFetchesNoArtifactUnasked(t *testing.T) {
 	s.check()
 	if got := s.repo.Requests(); strings.Contains(got, "top") || strings.Count(got, ".tool") != 1 {
 		t.Errorf("asked for %s", got)
+	}
+}
+
+// The report says how much was fetched.
+func TestCheckCountsArtifacts(t *testing.T) {
+	message := func(o client.CheckOptions) string {
+		t.Helper()
+		report, err := client.Check(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(report.Checks, func(c client.CheckResult) bool { return c.Check == client.CheckArtifacts })
+		if i < 0 {
+			return ""
+		}
+		return report.Checks[i].Message
+	}
+	s := newSite(t)
+	s.o.Artifacts = nil
+	if got, want := message(s.o), "all 2, 14 bytes"; got != want {
+		t.Errorf("all: %q, want %q", got, want)
+	}
+	s.o.AllArtifacts, s.o.Artifacts = false, []string{"a/tool"}
+	if got, want := message(s.o), "a/tool, 4 bytes"; got != want {
+		t.Errorf("one: %q, want %q", got, want)
+	}
+	s.o.Artifacts = nil
+	if got := message(s.o); got != "" {
+		t.Errorf("none: %q", got)
+	}
+	empty := clienttest.New()
+	server := httptest.NewServer(empty)
+	defer server.Close()
+	o := client.CheckOptions{MetadataURL: server.URL + "/metadata", TargetsURL: server.URL + "/targets", AllArtifacts: true, Now: s.o.Now}
+	if got, want := message(o), "no role lists any"; got != want {
+		t.Errorf("all of none: %q, want %q", got, want)
 	}
 }
 

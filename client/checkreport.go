@@ -40,6 +40,8 @@ type CheckReport struct {
 	Result      string        `json:"result"`
 	Checks      []CheckResult `json:"checks"`
 	Roles       []CheckedRole `json:"roles"` // those that verified: the top-level ones, then the others by name
+
+	Mirrors []CheckedMirror `json:"mirrors"`
 }
 
 // CheckResult is one check.
@@ -89,8 +91,11 @@ func (k *checker) problem(err error) Problem {
 		limit    *LimitError
 		early    *EarlyExpiryError
 		mismatch *SourceMismatchError
+		proxy    *ProxyError
 	)
 	switch {
+	case errors.As(err, &proxy):
+		p.Cause, p.Hint = CauseUnreachable, proxy.Hint()
 	case errors.As(err, &fetch):
 		p.Cause = CauseUnreachable
 		p.Hint = "look at the server and the network on the way to it, then check again"
@@ -240,6 +245,17 @@ func (r *CheckReport) Text() string {
 			b.WriteString(line + shorten(escape.Terminal(role.Role), columns-len(line)) + "\n")
 		}
 	}
+	if len(r.Mirrors) > 0 {
+		fmt.Fprintf(&b, "\n%-10s  %-9s  %5s  %-13s  %s\n", "", "timestamp", "roles", "artifacts", "mirror")
+		for _, m := range r.Mirrors {
+			result := m.Result
+			if result == ResultFailed {
+				result = "FAILED"
+			}
+			line := fmt.Sprintf("%-10s  %-9s  %5d  %-13s  ", result, m.timestamp(), len(m.Roles), m.artifacts())
+			b.WriteString(line + shorten(escape.Terminal(m.MetadataURL), columns-len(line)) + "\n")
+		}
+	}
 	fmt.Fprintf(&b, "\n%s\n", escape.Terminal(r.Summary()))
 	return b.String()
 }
@@ -300,6 +316,12 @@ func (r *CheckReport) Markdown() string {
 		b.WriteString("\n| role | version | expires | left |\n| --- | --- | --- | --- |\n")
 		for _, role := range r.Roles {
 			fmt.Fprintf(&b, "| %s | %d | %s | %s |\n", escape.Markdown(cut(role.Role)), role.Version, role.Expires.Format(time.RFC3339), r.left(role))
+		}
+	}
+	if len(r.Mirrors) > 0 {
+		b.WriteString("\n| mirror | result | timestamp | roles | artifacts |\n| --- | --- | --- | --- | --- |\n")
+		for _, m := range r.Mirrors {
+			fmt.Fprintf(&b, "| %s | %s | %s | %d | %s |\n", escape.Markdown(cut(m.MetadataURL)), m.Result, m.timestamp(), len(m.Roles), m.artifacts())
 		}
 	}
 	return b.String()

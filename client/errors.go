@@ -2,6 +2,7 @@ package client
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -344,7 +345,10 @@ func (e *FetchError) Unwrap() error { return e.Err }
 
 // Hint says what to do next.
 func (e *FetchError) Hint() string {
+	var proxy *ProxyError
 	switch {
+	case errors.As(e.Err, &proxy):
+		return proxy.Hint()
 	case e.Status == 401 || e.Status == 403:
 		return "the server refuses access: check the URL and what this machine may read"
 	case e.Status != 0 && !e.Transient:

@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"net/http"
+	"net/url"
 	"os"
 	"time"
 )
@@ -17,3 +19,11 @@ func (o *CheckOptions) SetSleep(f func(context.Context, time.Duration) error) { 
 
 // SetSync replaces the waiting for the disk.
 func (c *Client) SetSync(f func(*os.File) error) { c.cache.sync = f }
+
+// Through is a fetcher as the zero value makes it, but with a proxy that the
+// environment does not name.
+func Through(proxy *url.URL) *HTTPFetcher {
+	f := &HTTPFetcher{}
+	f.client().Transport.(*http.Transport).Proxy = http.ProxyURL(proxy)
+	return f
+}

@@ -31,7 +31,8 @@ type Fetcher interface {
 	// with status 403, says that there is no newer root. A failure worth another attempt is a
 	// [*FetchError] with Transient set, also from the body's Read; the client
 	// makes the further attempts. Fetch and Read end with ctx. Fetch is called
-	// by several goroutines at once.
+	// by several goroutines at once. A body may have a method Length() int64,
+	// which is -1 where nobody knows.
 	Fetch(ctx context.Context, url string, maxBytes int64) (io.ReadCloser, error)
 }
 
@@ -84,13 +85,14 @@ func (f *HTTPFetcher) client() *http.Client {
 	f.once.Do(func() {
 		dialer := net.Dialer{Timeout: 15 * time.Second}
 		f.own = &http.Client{Transport: &http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
-			DialContext:         dialer.DialContext,
-			ForceAttemptHTTP2:   true,
-			MaxIdleConnsPerHost: 4,
-			IdleConnTimeout:     30 * time.Second,
-			TLSHandshakeTimeout: 15 * time.Second,
-			DisableCompression:  true,
+			Proxy:                  http.ProxyFromEnvironment,
+			OnProxyConnectResponse: connected,
+			DialContext:            dialer.DialContext,
+			ForceAttemptHTTP2:      true,
+			MaxIdleConnsPerHost:    4,
+			IdleConnTimeout:        30 * time.Second,
+			TLSHandshakeTimeout:    15 * time.Second,
+			DisableCompression:     true,
 		}}
 	})
 	return f.own
@@ -127,7 +129,7 @@ func (f *HTTPFetcher) Fetch(ctx context.Context, from string, maxBytes int64) (i
 		defer body.Close()
 		return nil, body.fail(err)
 	}
-	body.rc = resp.Body
+	body.rc, body.length = resp.Body, resp.ContentLength
 	body.idleTimer.Stop()
 	if resp.StatusCode == http.StatusOK {
 		if resp.ContentLength > maxBytes {
@@ -140,6 +142,9 @@ func (f *HTTPFetcher) Fetch(ctx context.Context, from string, maxBytes int64) (i
 	body.Close()
 	if resp.StatusCode == http.StatusNotFound {
 		return nil, &NotFoundError{URL: body.url}
+	}
+	if proxy := proxyOf(f.client(), resp.Request); proxy != nil && resp.StatusCode == http.StatusProxyAuthRequired {
+		return nil, &FetchError{URL: body.url, Err: newProxyError(proxy, resp.Request.URL.Scheme, resp.StatusCode)}
 	}
 	return nil, &FetchError{
 		URL: body.url, Status: resp.StatusCode,
@@ -156,7 +161,11 @@ type httpBody struct {
 	cancel              context.CancelCauseFunc
 	idle                time.Duration
 	idleTimer, allTimer *time.Timer
+	length              int64
 }
+
+// Length is what the server says; -1 where it says nothing.
+func (b *httpBody) Length() int64 { return b.length }
 
 func (b *httpBody) Read(p []byte) (int, error) {
 	b.idleTimer.Reset(b.idle) // runs only while somebody waits for the server
@@ -188,6 +197,10 @@ func (b *httpBody) fail(err error) error {
 		// A server that was slow from the first byte to the last will be so
 		// again; a pause may have been the network's.
 		return &FetchError{URL: b.url, Err: slow, Transient: slow.Idle > 0}
+	}
+	var proxy *ProxyError
+	if errors.As(err, &proxy) {
+		return &FetchError{URL: b.url, Err: proxy, Transient: proxy.transient()}
 	}
 	var dns *net.DNSError
 	var cert *tls.CertificateVerificationError

@@ -237,6 +237,41 @@ func TestHTTPRequests(t *testing.T) {
 	}
 }
 
+// TestProxyAnswers: what a proxy answers to CONNECT is told apart from what a
+// server says. Kills: trying a wrong password again, and taking a proxy's 403 or 404
+// for the end of the roots.
+func TestProxyAnswers(t *testing.T) {
+	for _, c := range []struct {
+		named     bool
+		status    int
+		transient bool
+		text      string
+	}{
+		{false, 407, false, "asks for a name and password: HTTP status 407"},
+		{true, 407, false, "does not take the name and password it was given: HTTP status 407"},
+		{false, 403, false, "lets nothing through: HTTP status 403"},
+		{false, 404, false, "lets nothing through: HTTP status 404"},
+		{false, 429, true, "lets nothing through: HTTP status 429"},
+		{false, 503, true, "lets nothing through: HTTP status 503"},
+	} {
+		server := httptest.NewServer(answer(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(c.status) }))
+		proxy := &url.URL{Scheme: "http", Host: server.Listener.Addr().String()}
+		shown := proxy.String()
+		if c.named {
+			proxy.User = url.UserPassword("user", "geheim")
+			shown = "http://user:xxxxx@" + proxy.Host
+		}
+		_, err := client.Through(proxy).Fetch(t.Context(), "https://tuf.example.org/2.root.json", 10)
+		e := refused[*client.FetchError](t, "fetch", err)
+		p := refused[*client.ProxyError](t, "fetch", err)
+		want := "fetch https://tuf.example.org/2.root.json: the proxy " + shown + " " + c.text
+		if err.Error() != want || e.Status != 0 || e.Transient != c.transient || p.Status != c.status || e.Hint() != p.Hint() {
+			t.Errorf("%v (status %d, transient %v, hint %s), want %s (transient %v)", err, e.Status, e.Transient, e.Hint(), want, c.transient)
+		}
+		server.Close()
+	}
+}
+
 func TestTLSOfAStranger(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.NotFoundHandler())
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)

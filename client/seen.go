@@ -154,7 +154,7 @@ func (r *CheckReport) Prometheus() string {
 		fmt.Fprintf(&b, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name)
 		rows(func(labels map[string]string, value int64) {
 			fmt.Fprintf(&b, "%s{repository=%s", name, label(r.MetadataURL))
-			for _, key := range []string{"result", "check", "role"} {
+			for _, key := range []string{"result", "check", "mirror", "role"} {
 				if v, ok := labels[key]; ok {
 					fmt.Fprintf(&b, ",%s=%s", key, label(v))
 				}
@@ -186,6 +186,28 @@ func (r *CheckReport) Prometheus() string {
 	metric("tufops_check_role_expires_seconds", "When it expires.", func(row func(labels, int64)) {
 		for _, role := range r.Roles {
 			row(labels{"role": role.Role}, role.Expires.Unix())
+		}
+	})
+	if len(r.Mirrors) == 0 {
+		return b.String()
+	}
+	metric("tufops_check_mirror_problems", "What was found wrong with each mirror, warnings included.", func(row func(labels, int64)) {
+		for _, m := range r.Mirrors {
+			row(labels{"mirror": m.MetadataURL}, int64(m.problems))
+		}
+	})
+	metric("tufops_check_mirror_role_version", "The version of each role that verified there.", func(row func(labels, int64)) {
+		for _, m := range r.Mirrors {
+			for _, role := range m.Roles {
+				row(labels{"mirror": m.MetadataURL, "role": role.Role}, role.Version)
+			}
+		}
+	})
+	metric("tufops_check_mirror_role_expires_seconds", "When it expires.", func(row func(labels, int64)) {
+		for _, m := range r.Mirrors {
+			for _, role := range m.Roles {
+				row(labels{"mirror": m.MetadataURL, "role": role.Role}, role.Expires.Unix())
+			}
 		}
 	})
 	return b.String()

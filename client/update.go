@@ -77,9 +77,10 @@ func (u *update) walkRoots(ctx context.Context) (source string, err error) {
 		u.result.Roots = append(u.result.Roots, u.state(metadata.Root, doc, cached))
 	}
 	step(u.anchor, u.anchorSource, true)
-	if n := len(u.walked); n > 0 && u.cache.holds(u.walked) {
+	// The newest stands for those before it: what else is gone the next start fetches.
+	if n := len(u.walked); n > 0 && u.cache.exists(historyFile(u.newest.Version())) {
 		u.result.Roots = append(u.result.Roots, u.walked...)
-		u.root, source = u.newest, u.cacheFile(historyFile(u.walked[n-1].Version))
+		u.root, source = u.newest, u.cacheFile(historyFile(u.newest.Version()))
 	} else {
 		u.walked = nil
 	}

@@ -280,6 +280,15 @@ func TestCandidatesAreSigned(t *testing.T) {
 	if err != nil || len(proposed) != 1 || proposed[0].URI != "file2:evil.pem" || proposed[0].Roles[0] != "npm" {
 		t.Errorf("proposed %+v, %v", proposed, err)
 	}
+	// So it does where the URI is one that main lists, and the key is another.
+	evil.OnlineURI = npm.OnlineURI
+	w.Change("Another key at the same URI", func(e *repository.Edit) error {
+		return e.SetRole("npm", repository.RoleConfig{OnlineKey: evil})
+	})
+	proposed, err = onlinesign.Proposed(ctx, before, w.State())
+	if err != nil || len(proposed) != 1 || proposed[0].Key.Fingerprint() != evil.Fingerprint() {
+		t.Errorf("proposed %+v, %v", proposed, err)
+	}
 	w.Change("A root that nobody signed", func(e *repository.Edit) error { return e.SetOnline(repository.OnlineConfig{Key: evil}) })
 	if got := uris(); !strings.Contains(got, "root version 2 breaks the root chain") {
 		t.Errorf("keys are %s", got)

@@ -101,6 +101,7 @@ var errNotOnline = errors.New("the key has no online URI")
 type keyring struct {
 	keys       Keys
 	patience   time.Duration
+	after      func(time.Duration, func()) (stop func() bool)
 	signers    map[string]resolved // by URI and scheme
 	signatures map[string][]byte   // by public key, scheme and payload
 }
@@ -119,7 +120,17 @@ func newKeyring(keys Keys, patience time.Duration) *keyring {
 	if keys == nil {
 		keys = Services(nil)
 	}
-	return &keyring{keys: keys, patience: cmp.Or(patience, Patience), signers: map[string]resolved{}, signatures: map[string][]byte{}}
+	return &keyring{keys: keys, patience: cmp.Or(patience, Patience), after: after, signers: map[string]resolved{}, signatures: map[string][]byte{}}
+}
+
+func after(d time.Duration, do func()) (stop func() bool) { return time.AfterFunc(d, do).Stop }
+
+func (o Options) keyring() *keyring {
+	k := newKeyring(o.Keys, o.Patience)
+	if o.after != nil {
+		k.after = o.after
+	}
+	return k
 }
 
 // sign is a signature of one of the keys of a delegation over payload. It has
@@ -164,8 +175,8 @@ func (k *keyring) sign(ctx context.Context, key *metadata.Key, payload []byte) (
 func (k *keyring) call(ctx context.Context, uri, operation string, ask func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	slow := fmt.Errorf("no answer within %v", k.patience)
-	timer := time.AfterFunc(k.patience, func() { cancel(slow) })
-	defer timer.Stop()
+	stop := k.after(k.patience, func() { cancel(slow) })
+	defer stop()
 	err := ask(ctx)
 	if err != nil && errors.Is(context.Cause(ctx), slow) {
 		err = &KeyError{URI: uri, Operation: operation, Err: slow, Fix: "see whether the key service can be reached from here, then run the same again"}

@@ -28,6 +28,7 @@ type Options struct {
 
 	// Patience is how long one call of a key service may take; 0 for [Patience].
 	Patience time.Duration
+	after    func(time.Duration, func()) (stop func() bool) // nil: the clock
 
 	// Live are places where clients get the timestamp. What they serve keeps the
 	// next version above it; where one cannot be read that is a warning, since it
@@ -231,7 +232,7 @@ func prepare(ctx context.Context, o Options, head git.OID, live []repository.Liv
 	if len(due.List) == 0 {
 		return result, nil, nil
 	}
-	keys := newKeyring(o.Keys, o.Patience)
+	keys := o.keyring()
 	for _, renewal := range due.List {
 		if renewal.From != "" {
 			result.Warnings = append(result.Warnings, fmt.Sprintf("%s.json at commit %.10s was removed, put back or never signed; %s version %d goes on from version %d of commit %.10s",
@@ -271,35 +272,16 @@ func commit(ctx context.Context, o Options, on git.OID, edit *repository.Edit, m
 
 // signRole signs a new version with every online key of its delegation, then
 // with those of the outgoing one. A key that fails is an error only where the
-// threshold is not met without it.
+// threshold is not met without it, and so is one whose signature makes the file
+// longer than clients read.
 func signRole(ctx context.Context, keys *keyring, edit *repository.Edit, r repository.Renewal) (by, warnings []string, err error) {
-	doc, err := edit.Document(r.Role)
+	by, failed, err := signWith(ctx, keys, edit, r.Role, r.Delegation, nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	payload := doc.Payload()
-	var failed []error
-	for _, id := range r.Delegation.KeyIDs {
-		key := r.Delegation.Keys[id]
-		if key == nil {
-			continue
-		}
-		sig, err := keys.sign(ctx, key, payload)
-		if err == nil {
-			err = edit.AddSignature(r.Role, key, sig)
-		}
-		if ctx.Err() != nil {
-			return nil, nil, ctx.Err()
-		}
-		if err != nil {
-			if !errors.Is(err, errNotOnline) {
-				failed = append(failed, err)
-			}
-			continue
-		}
-		by = append(by, key.Holder())
-	}
-	if doc, err = edit.Document(r.Role); err != nil {
+	failed = slices.DeleteFunc(failed, func(err error) bool { return errors.Is(err, errNotOnline) })
+	doc, err := edit.Document(r.Role)
+	if err != nil {
 		return nil, nil, err
 	}
 	if q := metadata.Check(r.Delegation, doc); !q.Met() {
@@ -313,24 +295,58 @@ func signRole(ctx context.Context, keys *keyring, edit *repository.Edit, r repos
 	}
 	// Clients that have not seen the newest root yet know only these keys. If one
 	// of them is gone, waiting would not bring it back.
-	for _, id := range r.Outgoing.KeyIDs {
-		key := r.Outgoing.Keys[id]
-		if key == nil || slices.Contains(r.Delegation.KeyIDs, id) {
+	outgoing, failed, err := signWith(ctx, keys, edit, r.Role, *r.Outgoing, r.Delegation.KeyIDs)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, err := range failed {
+		text := fmt.Sprintf("the outgoing online key cannot sign %s version %d, so clients may fail until they have the newest root: %s",
+			r.Role, r.Version, strings.TrimSpace(err.Error()))
+		if long := (*repository.TooLongError)(nil); errors.As(err, &long) {
+			text += ". The next time, rotate by way of a key with short signatures, such as ECDSA on P-256, and publish in between"
+		}
+		warnings = append(warnings, text)
+	}
+	return append(by, outgoing...), warnings, nil
+}
+
+// signWith signs with the online keys of a delegation, but for those in done. It
+// returns whose signatures were put into the file, and why the others were not. Of
+// several the shortest signatures go first, since the file may not have room for all.
+func signWith(ctx context.Context, keys *keyring, edit *repository.Edit, role string, d metadata.Delegation, done []string) (by []string, failed []error, err error) {
+	doc, err := edit.Document(role)
+	if err != nil {
+		return nil, nil, err
+	}
+	type made struct {
+		key *metadata.Key
+		sig []byte
+	}
+	var list []made
+	for _, id := range d.KeyIDs {
+		key := d.Keys[id]
+		if key == nil || slices.Contains(done, id) {
 			continue
 		}
-		sig, err := keys.sign(ctx, key, payload)
-		if err == nil {
-			err = edit.AddSignature(r.Role, key, sig)
-		}
+		sig, err := keys.sign(ctx, key, doc.Payload())
 		if ctx.Err() != nil {
 			return nil, nil, ctx.Err()
 		}
 		if err != nil {
-			warnings = append(warnings, fmt.Sprintf("the outgoing online key cannot sign %s version %d, so clients may fail until they have the newest root: %s",
-				r.Role, r.Version, strings.TrimSpace(err.Error())))
+			failed = append(failed, err)
 			continue
 		}
-		by = append(by, key.Holder())
+		list = append(list, made{key, sig})
 	}
-	return by, warnings, nil
+	// By steps: the length of an ECDSA signature is a matter of chance.
+	const step = 128
+	slices.SortStableFunc(list, func(a, b made) int { return len(a.sig)/step - len(b.sig)/step })
+	for _, m := range list {
+		if err := edit.AddSignature(role, m.key, m.sig); err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", m.key.Holder(), err))
+			continue
+		}
+		by = append(by, m.key.Holder())
+	}
+	return by, failed, nil
 }

@@ -180,7 +180,7 @@ func signTargets(ctx context.Context, o Options, base string, head git.OID, role
 			return r, &StrangerError{Role: w.role, URI: w.keys[0].OnlineURI}
 		}
 	}
-	keys := newKeyring(o.Keys, o.Patience)
+	keys := o.keyring()
 	for _, w := range list {
 		edit, err := state.Edit(ctx, state, o.Now)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/tufops/tufops/internal/metadata"
@@ -148,5 +149,49 @@ func TestSignTargetsRefuses(t *testing.T) {
 	}
 	if w.Upstream.Head("main") != head {
 		t.Error("main moved")
+	}
+}
+
+// TestSignTargetsTogether: three runs at the same moment on one event, and a person who
+// pushes in between. The roles are signed once each, nothing of the person's is lost.
+func TestSignTargetsTogether(t *testing.T) {
+	w := onlinesigntest.New(t, repository.OnlineConfig{})
+	key := w.OnlineKey("npm.pem")
+	roles := []string{"one", "two"}
+	for _, role := range roles {
+		w.Change("'"+role+"' role/delegation change", func(e *repository.Edit) error {
+			return e.SetRole(role, repository.RoleConfig{OnlineKey: key})
+		}, "targets")
+	}
+	main := w.Upstream.Head("main")
+	w.Upstream.Run("branch", "sign/x", main)
+	var repos []*repository.Repository
+	for _, name := range []string{"a", "b", "c"} {
+		repos = append(repos, w.Open(w.Upstream.Clone(name, "--branch", "sign/x").Dir))
+	}
+	person := w.Upstream.Clone("person", "--branch", "sign/x")
+	person.WriteFile("notes.txt", "mine\n")
+	person.Commit("a note")
+	person.Push()
+	signed := make([]int, len(repos))
+	var runs sync.WaitGroup
+	for i, repo := range repos {
+		runs.Go(func() {
+			r, err := onlinesign.SignTargets(context.Background(), w.Options(repo), main, roles)
+			if err != nil {
+				t.Error(err)
+			}
+			signed[i] = len(r.Signed)
+		})
+	}
+	runs.Wait()
+	log := w.Upstream.Run("log", "--format=%s|%p", main+"..sign/x")
+	for _, want := range []string{"Online sign targets role one", "Online sign targets role two", "a note"} {
+		if n := strings.Count(log, want); n != 1 {
+			t.Errorf("%d times %q:\n%s", n, want, log)
+		}
+	}
+	if n := strings.Count(log, "\n") + 1; n != 3 || signed[0]+signed[1]+signed[2] != 2 {
+		t.Errorf("signed %v, in %d commits:\n%s", signed, n, log)
 	}
 }

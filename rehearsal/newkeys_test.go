@@ -77,3 +77,29 @@ func TestNewKeyTypes(t *testing.T) {
 		})
 	}
 }
+
+// TestTooLongForClients: a root whose online keys make a timestamp that is longer
+// than clients read is found before it is merged.
+func TestTooLongForClients(t *testing.T) {
+	w := New(t)
+	onMain(w, func() { w.WriteFile(repository.PolicyFile, "key-types: [ed25519/ed25519, ml-dsa/ml-dsa-44/1]\n") })
+	w.Edit("root", func(s metadata.Object) {
+		for _, name := range []string{"mldsa-1", "mldsa-2", "mldsa-3", "mldsa-4"} { // 4,840 characters each
+			AddKey(s, "timestamp", name)
+		}
+		Roles(s, "timestamp")["threshold"] = 4
+	}).Sign("root", "alice", "bob")
+	r := rehearsal.Run(t.Context(), open(t, w), w.Now)
+	if r.Trouble != "" {
+		t.Fatal(r.Trouble)
+	}
+	const what = "update from main's state"
+	if failed := with(r, repository.Failed); !strings.Contains(failed[what], "tufops-client") {
+		t.Errorf("failed: %v", failed)
+	}
+	for _, s := range r.With(repository.Failed) {
+		if s.What == what && s.Client == "tufops-client" && !strings.Contains(s.Message, "longer than the 16384 bytes") {
+			t.Errorf("%s: %s", s.What, s.Message)
+		}
+	}
+}

@@ -339,8 +339,30 @@ func (e *Edit) SyncTargets(ctx context.Context, role string) (bool, error) {
 	return true, e.botEdit(role, doc, signed)
 }
 
+// TooLongError says that a signature would make metadata longer than clients read.
+type TooLongError struct {
+	Role        string
+	Version     int64
+	KeyID       string // whose signature it is
+	Size, Limit int    // bytes
+}
+
+func (e *TooLongError) Error() string {
+	return fmt.Sprintf("with the signature of keyid %.12s, %s version %d would have %d bytes; clients read at most %d [%s]",
+		e.KeyID, e.Role, e.Version, e.Size, e.Limit, metadataTooLarge.Name)
+}
+
+// Hint says what to do.
+func (e *TooLongError) Hint() string {
+	if metadata.IsOnline(e.Role) {
+		return "have a root signed that lists a key with shorter signatures, such as ECDSA on P-256: tufops-sign delegate EVENT timestamp --online-key URI"
+	}
+	return metadataTooLarge.Hint
+}
+
 // AddSignature puts a signature into a role's present metadata, without a new
-// version. The signature is checked first: it must verify with key.
+// version. The signature is checked first: it must verify with key. One that makes
+// the file longer than clients read is not put there, and a *[TooLongError].
 func (e *Edit) AddSignature(role string, key *metadata.Key, sig []byte) error {
 	doc, err := e.Document(role)
 	if err != nil {
@@ -351,6 +373,9 @@ func (e *Edit) AddSignature(role string, key *metadata.Key, sig []byte) error {
 	}
 	if doc, err = doc.WithSignature(key.ID, sig); err != nil {
 		return fmt.Errorf("sign role %s: %w", role, err)
+	}
+	if size, limit := len(doc.Raw()), sizeLimits[doc.Type()]; size > limit {
+		return &TooLongError{Role: role, Version: doc.Version(), KeyID: key.ID, Size: size, Limit: limit}
 	}
 	e.docs[role] = doc
 	return nil

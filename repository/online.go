@@ -302,6 +302,12 @@ func (o *Online) renewSnapshot(r *Renewals, from origin, listed int64, seen floo
 				"%s has version %d, but the snapshot lists %d already", role, version, old.Version)
 		}
 	}
+	if size, limit := snapshotSize(from.doc, grown), sizeLimits[metadata.Snapshot]-signatureRoom; len(grown) > 0 && size > limit {
+		f.role = metadata.Snapshot
+		f.add(metadataTooLarge, file, "have roles taken out of the delegations, and keep artifacts of several in one",
+			"with the new versions of the roles, snapshot would have %d bytes without its signatures; common clients read at most %d, of which %d are kept for those",
+			size, sizeLimits[metadata.Snapshot], signatureRoom)
+	}
 	if len(r.Blocked)+len(f.list) > 0 {
 		if from.root == nil {
 			return nil // there is none whose content somebody stands for
@@ -319,6 +325,24 @@ func (o *Online) renewSnapshot(r *Renewals, from origin, listed int64, seen floo
 			entries[metaName(role)] = metadata.Object{"version": version}
 		}
 	})
+}
+
+// signatureRoom is what a snapshot leaves for its signatures, in bytes: more than
+// those of the same keys may take in a timestamp.
+const signatureRoom = 16_384
+
+// snapshotSize is how many bytes a snapshot has without signatures, once it lists
+// new versions of roles.
+func snapshotSize(old *metadata.Document, grown map[string]int64) int {
+	signed := metadata.Object{"meta": metadata.Object{}}
+	if old != nil {
+		signed = metadata.Clone(old.Signed())
+	}
+	entries, _ := signed["meta"].(metadata.Object)
+	for role, version := range grown {
+		entries[metaName(role)] = metadata.Object{"version": version}
+	}
+	return len(metadata.Write(metadata.Object{"signatures": []any{}, "signed": signed}))
 }
 
 // renewTimestamp makes a new timestamp if one is due.

@@ -469,14 +469,6 @@ func (s *State) OfflineRoles() []string {
 	return roles
 }
 
-// ArtifactDir is the folder of a role's artifacts.
-func ArtifactDir(role string) string {
-	if role == metadata.Targets {
-		return "targets"
-	}
-	return "targets/" + role
-}
-
 // ArtifactFile is the file of a target path: artifacts stand below targets/
 // under their own path.
 func ArtifactFile(target string) string { return "targets/" + target }

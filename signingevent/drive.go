@@ -1,7 +1,6 @@
 package signingevent
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -488,32 +487,21 @@ func (d *driver) open(ctx context.Context, event *repository.Event, pulls []Pull
 
 const byHand = "Open the pull request by hand, the bot takes it from there: "
 
-// choose picks the pull request that shows the event: an open one into the base
-// branch, the oldest of several, else one that was closed by hand.
+// choose picks the pull request that shows the event: the open one into the base
+// branch, else one of ours that was closed by hand.
 func (d *driver) choose(ctx context.Context, event *repository.Event, pulls []Pull) (*Pull, error) {
-	var open []Pull
-	for _, p := range pulls {
-		if p.Open {
-			open = append(open, p)
+	var open *Pull
+	for _, p := range slices.Backward(pulls) { // the oldest first
+		switch {
+		case !p.Open:
+		case open == nil && p.Base == d.base:
+			open = &p
+		default: // anybody may open one into another branch, so it is not ours to fill
+			d.notes = append(d.notes, fmt.Sprintf("Pull request %d into %s is open for the same branch. Close it unless it is meant.", p.Number, p.Base))
 		}
 	}
-	slices.SortFunc(open, func(a, b Pull) int {
-		if a.Base != b.Base && (a.Base == d.base || b.Base == d.base) {
-			if a.Base == d.base {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Compare(a.Number, b.Number)
-	})
-	for _, other := range open[min(1, len(open)):] {
-		d.notes = append(d.notes, fmt.Sprintf("Pull request %d into %s is open for the same branch. Close one of the two.", other.Number, other.Base))
-	}
-	if len(open) > 0 {
-		if open[0].Base != d.base {
-			d.notes = append(d.notes, fmt.Sprintf("This pull request is to be merged into %s, and what it says is judged for a merge into %s.", open[0].Base, d.base))
-		}
-		return &open[0], nil
+	if open != nil {
+		return open, nil
 	}
 	// Whoever closed it wanted the event to stop. A branch of the same name that
 	// was begun anew is another event.
@@ -533,16 +521,15 @@ func (d *driver) choose(ctx context.Context, event *repository.Event, pulls []Pu
 	return last, nil
 }
 
-// newest is the last pull request into the base branch. What became of the branch
-// elsewhere says nothing about the event, and anybody may open one there.
+// newest is the last pull request into the base branch whose end was decided. What
+// became of the branch elsewhere says nothing about the event.
 func (d *driver) newest(pulls []Pull) *Pull {
-	var last *Pull
 	for _, p := range pulls {
-		if p.Base == d.base && (last == nil || p.Number > last.Number) {
-			last = &p
+		if p.Base == d.base && p.decided() {
+			return &p
 		}
 	}
-	return last
+	return nil
 }
 
 // pullBody is how a new pull request begins. It is not written again: what

@@ -13,10 +13,11 @@ import (
 
 // StartEvents starts the workflow of events that [CreateEvents] found, where
 // nothing else does: of those just created if the push starts none by itself, and
-// of those that were there already if nobody has opened a pull request for them,
-// which is what a run leaves that was stopped after its push. Such a branch may be
-// anybody's; where the workflow cannot be started on it, that is not a failure. It
-// returns the branches, and goes on with the others when one fails.
+// of those that were there already if they have no pull request, or only such as
+// others have closed again, which is what a run leaves that was stopped after its
+// push. Such a branch may be anybody's; where the workflow cannot be started on it,
+// that is not a failure. It returns the branches, and goes on with the others when one
+// fails.
 func StartEvents(ctx context.Context, f Forge, workflow string, events []NewEvent, dryRun bool) ([]string, error) {
 	starts, err := f.PushStartsWorkflows(ctx)
 	if err != nil {
@@ -33,7 +34,7 @@ func StartEvents(ctx context.Context, f Forge, workflow string, events []NewEven
 			if err != nil {
 				errs = append(errs, fmt.Errorf("list the pull requests of %s: %w", e.Branch, err))
 			}
-			if err != nil || len(pulls) > 0 {
+			if err != nil || slices.ContainsFunc(pulls, func(p Pull) bool { return p.Open || p.decided() }) {
 				continue
 			}
 		}

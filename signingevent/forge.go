@@ -79,9 +79,15 @@ type Pull struct {
 	Open   bool
 	Merged bool
 	Draft  bool
+	Own    bool // opened under the login of our token; told of one that was closed without being merged
 	Labels []string
 	URL    string // for people
 }
+
+// decided reports whether somebody who may write has ended this pull request: it was
+// merged, or it is ours and was closed. Whoever may read can open one of their own from
+// any branch, and close it.
+func (p Pull) decided() bool { return p.Merged || p.Own && !p.Open }
 
 // NewPull is a pull request to open.
 type NewPull struct {

@@ -121,6 +121,32 @@ func TestConcurrentEvents(t *testing.T) {
 	}
 }
 
+// TestStaleCheckout: main has moved since CI checked it out. A role that was signed
+// meanwhile, whose event is merged and gone, gets no second one.
+func TestStaleCheckout(t *testing.T) {
+	u := upstream(t, func(*World) {})
+	later := Start.AddDate(0, 0, 306)
+	stale := bot(t, u, "stale", "main", later)
+	events, err := signingevent.CreateEvents(context.Background(), bot(t, u, "first", "main", later))
+	if err != nil || len(events) != 3 {
+		t.Fatalf("%+v, %v", events, err)
+	}
+	u.Run("update-ref", "refs/heads/main", "sign/root-v2")
+	u.Run("branch", "-D", "sign/root-v2")
+	events, err = signingevent.CreateEvents(context.Background(), stale)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range events {
+		if e.Role == "root" || e.Created {
+			t.Errorf("from a checkout that is behind: %+v", e)
+		}
+	}
+	if got := u.Run("for-each-ref", "refs/heads/sign/root-v2"); got != "" {
+		t.Errorf("the event of root is back: %s", got)
+	}
+}
+
 // TestDryRun: what would be done is said, nothing is written, neither here nor
 // there.
 func TestDryRun(t *testing.T) {

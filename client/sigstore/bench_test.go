@@ -9,12 +9,13 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/verify"
 
 	"github.com/tufops/tufops/client/sigstore"
+	"github.com/tufops/tufops/trustroot/trustroottest"
 )
 
 // BenchmarkVerify compares with what the library takes for the same, from reading
 // the files to the verdict. The goal is 1.5 times that.
 func BenchmarkVerify(b *testing.B) {
-	data, trusted := testData(b, "bundles/sigstore.js@2.0.0-provenance.sigstore.json"), testData(b, "trusted-roots/public-good.json")
+	data, trusted := trustroottest.SigstoreData(b, "bundles/sigstore.js@2.0.0-provenance.sigstore.json"), trustroottest.SigstoreData(b, "trusted-roots/public-good.json")
 	const (
 		sum    = "46d4e2f74c4877316640000a6fdf8a8b59f1e0847667973e9859f774dd31b8f1e0937813b777fb66a2ac67d50540fe34640966eee9fc2ccca387082b4c85cd3c"
 		signer = "https://github.com/sigstore/sigstore-js/.github/workflows/release.yml@refs/heads/main"

@@ -9,9 +9,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -27,6 +24,7 @@ import (
 
 	"github.com/tufops/tufops/client/sigstore"
 	"github.com/tufops/tufops/client/sigstore/sigstoretest"
+	"github.com/tufops/tufops/trustroot/trustroottest"
 )
 
 var (
@@ -218,7 +216,7 @@ func TestReadFor(t *testing.T) {
 		"attestation of a SHA-512": {subject("sha512"), []string{"sha256", "sha512"}},
 		"of a SHA-384":             {subject("sha384", "gitCommit"), []string{"sha256", "sha384"}},
 		"of several":               {subject("sha512", "sha384", "sha256"), all},
-		"a real one":               {testData(t, "bundles/sigstore.js@2.0.0-provenance.sigstore.json"), []string{"sha256", "sha512"}},
+		"a real one":               {trustroottest.SigstoreData(t, "bundles/sigstore.js@2.0.0-provenance.sigstore.json"), []string{"sha256", "sha512"}},
 		"no bundle":                {[]byte("{}"), all},
 		"cut off":                  {sigstoretest.JSON(here.Sign(message))[:100], all},
 		"empty":                    {nil, all},
@@ -588,21 +586,11 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// testData reads a file of sigstore-go's test data from the module itself.
-func testData(t testing.TB, name string) []byte {
-	t.Helper()
-	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/sigstore/sigstore-go").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return must(os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), "pkg", "testing", "data", filepath.FromSlash(name))))
-}
-
 // The provenance of a real package, made in August 2023, of which only the sha512
 // is attested.
 func TestRealBundle(t *testing.T) {
-	v := verifier(t, testData(t, "trusted-roots/public-good.json"))
-	b := testData(t, "bundles/sigstore.js@2.0.0-provenance.sigstore.json")
+	v := verifier(t, trustroottest.SigstoreData(t, "trusted-roots/public-good.json"))
+	b := trustroottest.SigstoreData(t, "bundles/sigstore.js@2.0.0-provenance.sigstore.json")
 	asked := sigstore.Policy{Issuer: sigstore.Exactly("https://token.actions.githubusercontent.com"),
 		Identity: must(sigstore.Matching("https://github\\.com/sigstore/sigstore-js/.*"))}
 	const sum = "sha512:46d4e2f74c4877316640000a6fdf8a8b59f1e0847667973e9859f774dd31b8f1e0937813b777fb66a2ac67d50540fe34640966eee9fc2ccca387082b4c85cd3c"
@@ -640,7 +628,7 @@ func TestRealBundle(t *testing.T) {
 		"of another instance": {sum, asked, "scaffolding", sigstore.Log},
 	} {
 		a, _ := sigstore.Digest(mistake.artifact)
-		_, err := verifier(t, testData(t, "trusted-roots/"+mistake.root+".json")).Verify(b, a, mistake.policy)
+		_, err := verifier(t, trustroottest.SigstoreData(t, "trusted-roots/"+mistake.root+".json")).Verify(b, a, mistake.policy)
 		t.Run(what, func(t *testing.T) { wantStep(t, err, mistake.want) })
 	}
 }

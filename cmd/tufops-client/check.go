@@ -32,6 +32,9 @@ func checkCommand(env cli.Env, metadataDir, metadataURL, at urfave.StringFlag) *
 			"Ends with 0 if the repository is good (a warning is no fault), else with 1. In a\n" +
 			"GitHub Actions step it writes a summary, and the output result: passed, failed\n" +
 			"or unreachable.\n\n" +
+			"Of a mirror it looks at all that clients could ask for: the way from the first\n" +
+			"root, every role, and whether artifacts are there: a thousand of them, those up\n" +
+			"to 64 KiB byte by byte; all of them so with --all-artifacts.\n\n" +
 			"With --state it also fails on what is older than before, or has other bytes\n" +
 			"under the same version. --watch goes on until it is interrupted, and\n" +
 			"--format prometheus with --output writes a file for a collector.\n\n" +
@@ -50,7 +53,7 @@ func checkCommand(env cli.Env, metadataDir, metadataURL, at urfave.StringFlag) *
 			&urfave.StringFlag{Name: "compare-source", Usage: "root.json and timestamp.json are those in `DIR`, byte for byte"},
 			&urfave.IntFlag{Name: "valid-days", Usage: "all roles are valid `N` days from now"},
 			&urfave.IntFlag{Name: "offline-valid-days", Usage: "root and all targets roles are valid `N` days from now"},
-			&urfave.StringSliceFlag{Name: "mirror", Usage: "the mirror with the metadata at `URL` serves the same; may be repeated"},
+			&urfave.StringSliceFlag{Name: "mirror", Usage: "the mirror with the metadata at `URL` and targets beside it serves the same; may be repeated"},
 			&urfave.StringSliceFlag{Name: "expected-artifact", Usage: "the artifact `PATH` is there; may be repeated"},
 			&urfave.BoolFlag{Name: "all-artifacts", Usage: "every artifact is there"},
 			&metadataDir,

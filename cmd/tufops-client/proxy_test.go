@@ -124,10 +124,12 @@ func TestProxies(t *testing.T) {
 		{"in lower case", "", []string{"https_proxy=http://ADDRESS"}, "https://example.com:8443/", "CONNECT example.com:8443", ""},
 		{"without a scheme", "", []string{"HTTPS_PROXY=ADDRESS"}, "https://example.com", "CONNECT example.com:443", ""},
 		{"with a password", "user:geheim", []string{"HTTPS_PROXY=http://user:geheim@ADDRESS"}, "https://example.com", "CONNECT example.com:443", ""},
-		{"with a wrong password", "user:geheim", []string{"HTTPS_PROXY=http://user:falsch@ADDRESS"}, "https://example.com", "CONNECT example.com:443", "Proxy Authentication Required"},
+		{"with a wrong password", "user:geheim", []string{"HTTPS_PROXY=http://user:falsch@ADDRESS"}, "https://example.com", "CONNECT example.com:443",
+			"error: fetch https://example.com/metadata/2.root.json: the proxy http://user:xxxxx@ADDRESS does not take the name and password it was given: HTTP status 407\ntufops-client: hint: put the name and password that it takes into HTTPS_PROXY,"},
+		{"without the password that it asks for", "user:geheim", []string{"HTTPS_PROXY=http://ADDRESS"}, "https://example.com", "CONNECT example.com:443", "the proxy http://ADDRESS asks for a name and password: HTTP status 407"},
 		{"http", "", []string{"HTTP_PROXY=http://ADDRESS"}, "http://tuf.invalid", "GET tuf.invalid", ""},
 		{"http with a password", "user:geheim", []string{"HTTP_PROXY=http://user:geheim@ADDRESS"}, "http://tuf.invalid", "GET tuf.invalid", ""},
-		{"http with a wrong password", "user:geheim", []string{"HTTP_PROXY=http://user:falsch@ADDRESS"}, "http://tuf.invalid", "GET tuf.invalid", "HTTP status 407"},
+		{"http with a wrong password", "user:geheim", []string{"HTTP_PROXY=http://user:falsch@ADDRESS"}, "http://tuf.invalid", "GET tuf.invalid", "the proxy http://user:xxxxx@ADDRESS does not take the name and password it was given: HTTP status 407\ntufops-client: hint: put the name and password that it takes into HTTP_PROXY,"},
 		{"an address", "", []string{"HTTP_PROXY=http://ADDRESS"}, "http://" + here, "GET " + here, ""},
 		{"an address that is excepted", "", []string{"HTTP_PROXY=http://ADDRESS", "NO_PROXY=example.org,0.0.0.0"}, "http://" + here, "", ""},
 		{"an address that is excepted with its port", "", []string{"HTTP_PROXY=http://ADDRESS", "no_proxy=" + here}, "http://" + here, "", ""},
@@ -143,20 +145,24 @@ func TestProxies(t *testing.T) {
 			var stdout, stderr bytes.Buffer
 			program := exec.Cmd{Path: os.Args[0], Args: []string{"tufops-client", "trusted-root", "--time", "2026-01-01T00:00:00Z", "--root", root, "--metadata-url", strings.TrimSuffix(test.url, "/") + "/metadata"},
 				Env: []string{"SSL_CERT_FILE=" + certificates, "HOME=" + dir}, Stdout: &stdout, Stderr: &stderr}
+			fill := func(text string) string { return strings.ReplaceAll(text, "ADDRESS", proxy.Listener.Addr().String()) }
 			for _, one := range test.env {
-				program.Env = append(program.Env, strings.ReplaceAll(one, "ADDRESS", proxy.Listener.Addr().String()))
+				program.Env = append(program.Env, fill(one))
 			}
 			err := program.Run()
+			if n := len(f.seen); test.fail != "" && n > 1 {
+				t.Errorf("what cannot work was tried %d times", n)
+			}
 			if got := f.hosts(); got != test.seen {
 				t.Errorf("the proxy saw %q, want %q", got, test.seen)
 			}
 			switch {
 			case test.fail == "" && (err != nil || stdout.String() != trustedRoot1):
 				t.Errorf("%v: %s%s", err, stdout.String(), stderr.String())
-			case test.fail != "" && (err == nil || !strings.Contains(stderr.String(), test.fail)):
-				t.Errorf("%v: %s, want %s", err, stderr.String(), test.fail)
+			case test.fail != "" && (err == nil || !strings.Contains(stderr.String(), fill(test.fail))):
+				t.Errorf("%v: %s, want %s", err, stderr.String(), fill(test.fail))
 			}
-			if text := stderr.String(); strings.Contains(text, "geheim") || strings.Contains(text, "falsch") {
+			if text := stderr.String(); strings.Contains(text, "heim") || strings.Contains(text, "falsch") {
 				t.Errorf("it shows the password: %s", text)
 			}
 		})

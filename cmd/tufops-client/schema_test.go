@@ -43,7 +43,7 @@ func TestCheckSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, args := range []string{
-		"--time 2026-01-01T00:00:00Z check --metadata-url repo/metadata",
+		"--time 2026-01-01T00:00:00Z check --metadata-url repo/metadata --mirror repo/metadata --mirror gone/metadata",
 		"--time 2029-01-01T00:00:00Z check --metadata-url repo/metadata",
 		"--time 2026-01-01T00:00:00Z check --metadata-url http://127.0.0.1:1/metadata",
 	} {

@@ -132,10 +132,12 @@ func initCommand(m machine) *urfave.Command {
 		Usage:     "make the first root and targets of a new repository",
 		ArgsUsage: "EVENT",
 		Description: `Other people among the signers are invited; they bring their keys with
-tufops-sign sign. What is not given is asked for;
-with --yes it is one signer, you, a threshold of 1, and 365 days, re-signed from
-60 days before the end; 2 days and 1 day for timestamp. What holds for root is
-the default for targets, and its days for snapshot.
+tufops-sign sign.
+
+What is not given is asked for. With --yes it is one signer, you, a threshold of
+1, and 365 days, re-signed from 60 days before the end; for timestamp 2 days and
+1 day. What holds for root is the default for targets, and root's days are the
+default for snapshot.
 
 Example:
   tufops-sign init sign/init --yes --signers @alice,@bob --threshold 2 \

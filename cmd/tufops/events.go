@@ -100,6 +100,9 @@ Example:
 }
 
 func updateTargets(c *urfave.Context, env cli.Env) error {
+	if fork, err := inFork(env); fork || err != nil {
+		return err
+	}
 	common, repo, to, err := writing(c, env)
 	if err != nil {
 		return err

@@ -247,6 +247,7 @@ func TestForks(t *testing.T) {
 	main := w.Upstream.Clone("main")
 	for _, args := range [][]string{
 		{"-C", dir, "signing-event", "--push"},
+		{"-C", dir, "update-targets", "--push"},
 		{"-C", main.Dir, "create-signing-events", "--push", "--dispatch"},
 		{"-C", main.Dir, "online-sign", "--push", "--dispatch"},
 		{"-C", main.Dir, "online-sign-targets", "targets", "--push", "--dispatch"},

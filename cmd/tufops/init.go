@@ -154,8 +154,13 @@ func layDown(c *urfave.Context, env cli.Env, top string, actions laid.Actions) e
 	for _, f := range missing {
 		fmt.Fprintf(env.Stdout, "Wrote %s\n", f.Path)
 	}
-	if len(missing) == 0 {
+	switch {
+	case len(missing) == 0:
 		fmt.Fprintln(env.Stdout, "Nothing to do: the files are there.")
+	case begun:
+		fmt.Fprintln(env.Stdout, "Next: look at them, commit them, push them to main.")
+	default:
+		fmt.Fprintln(env.Stdout, "Next: look at them, commit them, push them to main. Then whoever holds a key begins: tufops-sign init sign/first")
 	}
 	return nil
 }

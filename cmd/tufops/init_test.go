@@ -44,7 +44,7 @@ func TestInit(t *testing.T) {
 		t.Error("--dry-run has written")
 	}
 	// From a folder of the checkout: the files go to the top of it.
-	if status, stdout, stderr = initIn(t, below, flags...); status != 0 || strings.Count(stdout, "Wrote .github/") != 8 {
+	if status, stdout, stderr = initIn(t, below, flags...); status != 0 || strings.Count(stdout, "Wrote .github/") != 8 || !strings.HasSuffix(stdout, ": tufops-sign init sign/first\n") {
 		t.Fatalf("status %d, stdout %q, stderr %q", status, stdout, stderr)
 	}
 	data, err := os.ReadFile(filepath.Join(dir, ".github/workflows/signing-event.yml"))

@@ -162,11 +162,9 @@ func TestOnlineSignSimulatedClock(t *testing.T) {
 	w := onlinesigntest.New(t, repository.OnlineConfig{})
 	bot := w.Upstream.Clone("bot")
 	bot.Run("remote", "set-url", "--push", "origin", "git@example.invalid:a/b.git")
-	for _, command := range []string{"online-sign", "online-sign-targets"} {
-		args := []string{"-C", bot.Dir, command, "--push"}
-		if command == "online-sign-targets" {
-			args = append(args, "targets")
-		}
+	bot.Run("branch", "sign/x")
+	for _, command := range []string{"online-sign", "online-sign --dry-run", "online-sign-targets targets", "update-targets", "create-signing-events", "signing-event"} {
+		args := append([]string{"-C", bot.Dir, "--push"}, strings.Fields(command)...)
 		if status, _, stderr := tufops(t, w, nil, args...); status != 2 || !strings.Contains(stderr, "TUFOPS_NOW is set") || !strings.Contains(stderr, "example.invalid") {
 			t.Errorf("%s: status %d, stderr %q", command, status, stderr)
 		}

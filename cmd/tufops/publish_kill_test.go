@@ -165,8 +165,9 @@ func TestPublishKilled(t *testing.T) {
 	order := report.Destinations[0].Written
 	first, last := below(t, old), below(t, clean)
 
-	mid := 0
-	for kill := range kills {
+	// A busy machine kills some too late: only those in the middle count.
+	mid, tries := 0, 0
+	for ; mid < kills && tries < 4*kills; tries++ {
 		site := filepath.Join(t.TempDir(), "site")
 		if err := os.CopyFS(site, os.DirFS(old)); err != nil {
 			t.Fatal(err)
@@ -205,15 +206,15 @@ func TestPublishKilled(t *testing.T) {
 		checkClients(t, site, root, 2)
 		publishTo(site)
 		if got := below(t, site); !maps.Equal(got, last) {
-			t.Errorf("kill %d at %s: the next run ends with %d files and not with the %d of a clean one", kill, order[k].Name, len(got), len(last))
+			t.Errorf("kill %d at %s: the next run ends with %d files and not with the %d of a clean one", tries, order[k].Name, len(got), len(last))
 		}
 		if t.Failed() {
 			return
 		}
 	}
-	t.Logf("%d kills, %d of them in the middle", kills, mid)
-	if mid*10 < kills*8 {
-		t.Errorf("only %d of %d kills came in the middle", mid, kills)
+	t.Logf("%d kills, %d of them in the middle", tries, mid)
+	if mid < kills {
+		t.Errorf("only %d of %d kills came in the middle, want %d", mid, tries, kills)
 	}
 }
 

@@ -150,7 +150,7 @@ func eventName(c *urfave.Context, g *git.Repo) (string, error) {
 		return name, nil
 	}
 	if head := c.String("head"); head != "HEAD" {
-		if i := strings.Index(head, "sign/"); i >= 0 {
+		if i := strings.Index("/"+head, "/sign/"); i >= 0 { // of origin/sign/x, not of origin/design/x
 			return head[i:], nil
 		}
 		return head, nil

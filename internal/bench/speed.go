@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -14,9 +16,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gofrs/flock"
+
 	"github.com/tufops/tufops/client"
 	"github.com/tufops/tufops/internal/git"
 	"github.com/tufops/tufops/internal/metadata"
+	"github.com/tufops/tufops/internal/wholefile"
 	"github.com/tufops/tufops/repository"
 )
 
@@ -70,6 +75,7 @@ type verification struct {
 	key     *metadata.Key
 	payload []byte
 	sig     []byte
+	file    []byte // that has the signature
 }
 
 // verifications collects distinct ones: of every signature, or with enough of no
@@ -100,7 +106,7 @@ func (v *verifications) add(d metadata.Delegation, doc *metadata.Document) {
 			}
 			if name := k.Fingerprint() + s.Sig + string(doc.Payload()); !v.seen[name] {
 				v.seen[name] = true
-				v.list = append(v.list, verification{k, doc.Payload(), sig})
+				v.list = append(v.list, verification{k, doc.Payload(), sig, doc.Raw()})
 			}
 		}
 	}
@@ -264,12 +270,14 @@ func (b *bench) published(ctx context.Context) (*repository.Published, error) {
 	return repo.Published(ctx, head, now)
 }
 
-func (b *bench) publishedVerifications(ctx context.Context, enough bool) (*verifications, error) {
+// publishedVerifications are those of all that is published, or only of what a
+// client that refreshes needs.
+func (b *bench) publishedVerifications(ctx context.Context, refresh bool) (*verifications, error) {
 	p, err := b.published(ctx)
 	if err != nil {
 		return nil, err
 	}
-	v := &verifications{enough: enough}
+	v := &verifications{enough: refresh}
 	var roots []*metadata.Document
 	for _, r := range p.Roots() {
 		roots = append(roots, r.Document)
@@ -280,7 +288,9 @@ func (b *bench) publishedVerifications(ctx context.Context, enough bool) (*verif
 	d, _ = p.Root().Delegation(metadata.Snapshot)
 	v.add(d, p.Snapshot())
 	for _, r := range p.Roles() {
-		v.add(r.Delegation, r.Document)
+		if !refresh || r.Role == metadata.Targets {
+			v.add(r.Delegation, r.Document)
+		}
 	}
 	return v, nil
 }
@@ -352,19 +362,10 @@ func (b *bench) client(ctx context.Context) error {
 
 	memory := &timing{run: refresh("")}
 	disk := &timing{run: refresh(filepath.Join(b.dir, "cache"))}
-	gets := &timing{run: func() (time.Duration, error) {
-		hc := httpClient()
-		defer hc.CloseIdleConnections()
-		return timed(func() error {
-			for _, path := range asked {
-				if err := get(ctx, hc, base+path); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}}
+	gets := &timing{run: (&verifications{}).bareRefresh(ctx, base, root, asked, "")}
 	checks := &timing{run: v.run}
+	least := &timing{run: v.bareRefresh(ctx, base, root, asked, "")}
+	leastOnDisk := &timing{run: v.bareRefresh(ctx, base, root, asked, filepath.Join(b.dir, "least"))}
 	// As people run it: a program from start to end, its cache on disk.
 	fresh, cache := filepath.Join(b.dir, "initialised"), filepath.Join(b.dir, "program-cache")
 	if _, err := program(ctx, b.dir, nil, nil, b.tufopsClient, "--metadata-dir", fresh, "init", filepath.Join(site, "1.root.json"))(); err != nil {
@@ -382,6 +383,32 @@ func (b *bench) client(ctx context.Context) error {
 		return refreshes()
 	}}
 	bare := &timing{run: program(ctx, b.dir, nil, nil, b.bareGets, urls...)}
+	// What keeping the files takes, which is apart since it is not the program's.
+	keeping := &timing{run: func() (time.Duration, error) {
+		dir := filepath.Join(b.dir, "keeping")
+		if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o755)); err != nil {
+			return 0, err
+		}
+		files := map[string][]byte{}
+		for _, path := range asked {
+			data, err := os.ReadFile(filepath.Join(site, path))
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // the root that is not there
+			}
+			if err != nil {
+				return 0, err
+			}
+			files[path] = data
+		}
+		return timed(func() error {
+			for path, data := range files {
+				if err := keep(filepath.Join(dir, path), data); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}}
 	// The same client again and again, which is what a service does: nothing is new.
 	const inARow = 20
 	again := func(cache string) (*timing, error) {
@@ -407,7 +434,24 @@ func (b *bench) client(ctx context.Context) error {
 	last := []string{asked[13], asked[14]} // the root that is not there, and the timestamp
 	bareTwo := &timing{run: repeated(inARow, func() (time.Duration, error) {
 		return timed(func() error {
-			return errors.Join(get(ctx, two, base+last[0]), get(ctx, two, base+last[1]))
+			_, err1 := get(ctx, two, base+last[0])
+			_, err2 := get(ctx, two, base+last[1])
+			return errors.Join(err1, err2)
+		})
+	})}
+	// On disk it must also take its turn with other processes, and read what
+	// they may have left.
+	bareTwoOnDisk := &timing{run: repeated(inARow, func() (time.Duration, error) {
+		return timed(func() error {
+			lock := flock.New(filepath.Join(keptOnDisk, ".lock"))
+			_, err1 := lock.TryLock()
+			_, err2 := get(ctx, two, base+last[0])
+			_, err3 := get(ctx, two, base+last[1])
+			for _, file := range []string{"timestamp.json", "snapshot.json", "targets.json"} {
+				_, err := os.ReadFile(filepath.Join(keptOnDisk, file))
+				err1 = errors.Join(err1, err)
+			}
+			return errors.Join(err1, err2, err3, lock.Close())
 		})
 	})}
 	keptArgs := []string{"--metadata-dir", keptOnDisk, "--metadata-url", base, "--time", corpusNow, "refresh"}
@@ -416,17 +460,27 @@ func (b *bench) client(ctx context.Context) error {
 	}
 	programAgain := &timing{run: program(ctx, b.dir, nil, nil, b.tufopsClient, keptArgs...)}
 	programTwo := &timing{run: program(ctx, b.dir, nil, nil, b.bareGets, base+last[0], base+last[1])}
-	if err := interleave(ctx, b.rounds, memory, disk, gets, checks, whole, bare, kept, onDisk, bareTwo, programAgain, programTwo); err != nil {
-		return err
+	for _, block := range [][]*timing{
+		{memory, disk, gets, checks, least, leastOnDisk},
+		{whole, bare, keeping, programAgain, programTwo},
+		{kept, onDisk, bareTwo, bareTwoOnDisk},
+	} {
+		if err := interleave(ctx, b.rounds, block...); err != nil {
+			return err
+		}
 	}
 	fmt.Printf("\nclient over loopback, nothing cached: %s\n", found)
 	row("the same GETs, bare", gets.median(), fmt.Sprint(len(asked)))
 	row("signature verifications", checks.median(), fmt.Sprint(len(v.list)))
-	b.compare("1 to 14: ", []*timing{gets, checks}, 1.5, []string{"client, cache in memory", "client, cache on disk, synced"}, memory, disk)
+	row("floor: each GET, then its signatures", least.median(), "")
+	b.compare("1 to 14: ", []*timing{least}, 1.5, []string{"client, cache in memory"}, memory)
+	row("floor: each kept in a file too, two synced", leastOnDisk.median(), "")
+	b.compare("1 to 14: ", []*timing{leastOnDisk}, 1.5, []string{"client, cache on disk"}, disk)
 	fmt.Printf("\nthe same as a program, from start to end\n")
 	row("program with the same imports gets the same", bare.median(), fmt.Sprint(len(asked)))
 	row("signature verifications", checks.median(), fmt.Sprint(len(v.list)))
-	b.compare("1 to 14: ", []*timing{bare, checks}, 1.5, []string{"tufops-client refresh"}, whole)
+	row("keeping the files, two synced", keeping.median(), "")
+	b.compare("1 to 14: ", []*timing{bare, checks, keeping}, 1.5, []string{"tufops-client refresh"}, whole)
 	log, asked = true, nil
 	if _, err := kept.run(); err != nil {
 		return err
@@ -434,12 +488,69 @@ func (b *bench) client(ctx context.Context) error {
 	fmt.Printf("\nnothing new: %s and %s\n", last[0], last[1])
 	b.most("nothing new: the same client", len(asked)/inARow, "requests", 2)
 	row("the two GETs, bare", bareTwo.median(), "")
-	b.compare("nothing new: ", []*timing{bareTwo}, 1.2, []string{"the same client, cache in memory", "the same client, cache on disk"}, kept, onDisk)
+	b.compare("nothing new: ", []*timing{bareTwo}, 1.2, []string{"the same client, cache in memory"}, kept)
+	row("the two GETs, a lock, and three files read", bareTwoOnDisk.median(), "")
+	b.compare("nothing new: ", []*timing{bareTwoOnDisk}, 1.2, []string{"the same client, cache on disk"}, onDisk)
 	fmt.Printf("\nnothing new, as a program, which verifies the whole chain again\n")
 	row("program with the same imports gets the two", programTwo.median(), "")
 	row("signature verifications", checks.median(), fmt.Sprint(len(v.list)))
 	b.compare("nothing new: ", []*timing{programTwo, checks}, 1.2, []string{"tufops-client refresh"}, programAgain)
 	return nil
+}
+
+// bareRefresh does the least that a client must, in the order in which it must: it
+// gets a file and verifies the signatures of it that are in v, and only then gets the
+// next. Where there is a directory it keeps each there.
+func (v *verifications) bareRefresh(ctx context.Context, base string, anchor []byte, asked []string, dir string) func() (time.Duration, error) {
+	return func() (time.Duration, error) {
+		if dir != "" {
+			if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o755)); err != nil {
+				return 0, err
+			}
+		}
+		hc := httpClient()
+		defer hc.CloseIdleConnections()
+		return timed(func() error {
+			done := 0
+			verify := func(file []byte) {
+				for ; done < len(v.list) && bytes.Equal(v.list[done].file, file); done++ {
+					_ = v.list[done].key.Verify(v.list[done].payload, v.list[done].sig)
+				}
+			}
+			verify(anchor)
+			for _, path := range asked {
+				data, err := get(ctx, hc, base+path)
+				if err != nil {
+					return err
+				}
+				verify(data)
+				if dir != "" && data != nil {
+					if err := keep(filepath.Join(dir, path), data); err != nil {
+						return err
+					}
+				}
+			}
+			if done != len(v.list) {
+				return fmt.Errorf("%d of %d signatures are of no file that was fetched", len(v.list)-done, len(v.list))
+			}
+			return nil
+		})
+	}
+}
+
+// keep lets a file appear whole, and waits for the disk at timestamp and snapshot,
+// which nobody may make a client forget.
+func keep(path string, data []byte) error {
+	f, err := wholefile.Create(path, "", 0o644)
+	if err != nil {
+		return err
+	}
+	defer f.Discard()
+	_, err = f.Write(data)
+	if name := filepath.Base(path); err == nil && (strings.HasSuffix(name, "timestamp.json") || strings.HasSuffix(name, "snapshot.json")) {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Commit())
 }
 
 // httpClient has the settings of [client.HTTPFetcher]'s own.
@@ -450,15 +561,19 @@ func httpClient() *http.Client {
 	}}
 }
 
-func get(ctx context.Context, hc *http.Client, url string) error {
+// get returns a file, or nil where there is none.
+func get(ctx context.Context, hc *http.Client, url string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	resp, err := hc.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = io.ReadAll(resp.Body)
-	return errors.Join(err, resp.Body.Close())
+	data, err := io.ReadAll(resp.Body)
+	if resp.StatusCode == http.StatusNotFound {
+		data = nil
+	}
+	return data, errors.Join(err, resp.Body.Close())
 }

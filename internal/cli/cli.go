@@ -24,6 +24,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/tufops/tufops/internal/escape"
+	_ "github.com/tufops/tufops/internal/heap" // less garbage collection at the start
 )
 
 // Env is the world as a program sees it. The zero value has no input, discards
@@ -37,7 +38,7 @@ type Env struct {
 	LookupEnv func(key string) (string, bool)
 
 	// These report whether a person sits at the other end.
-	StdinIsTerminal, StdoutIsTerminal, StderrIsTerminal bool
+	StdinIsTerminal, StderrIsTerminal bool
 }
 
 // System returns the environment of this process.
@@ -48,7 +49,6 @@ func System() Env {
 		Stderr:           os.Stderr,
 		LookupEnv:        os.LookupEnv,
 		StdinIsTerminal:  term.IsTerminal(int(os.Stdin.Fd())),
-		StdoutIsTerminal: term.IsTerminal(int(os.Stdout.Fd())),
 		StderrIsTerminal: term.IsTerminal(int(os.Stderr.Fd())),
 	}
 }
@@ -62,15 +62,12 @@ func (e Env) Getenv(key string) string {
 	return value
 }
 
-// StdoutColor reports whether results may be coloured: on a terminal that is
-// able to, unless NO_COLOR is set (https://no-color.org).
-func (e Env) StdoutColor() bool { return e.StdoutIsTerminal && e.color() }
-
-// StderrColor reports whether conversation may be coloured and progress
-// redrawn.
-func (e Env) StderrColor() bool { return e.StderrIsTerminal && e.color() }
-
-func (e Env) color() bool { return e.Getenv("NO_COLOR") == "" && e.Getenv("TERM") != "dumb" }
+// StderrColor reports whether conversation may be coloured and progress redrawn:
+// on a terminal that is able to, unless NO_COLOR is set (https://no-color.org).
+// Results are never coloured.
+func (e Env) StderrColor() bool {
+	return e.StderrIsTerminal && e.Getenv("NO_COLOR") == "" && e.Getenv("TERM") != "dumb"
+}
 
 func (e Env) withDefaults() Env {
 	if e.Stdin == nil {

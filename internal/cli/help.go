@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -127,11 +128,12 @@ func helpCommand(app *urfave.App) *urfave.Command {
 
 // CheckHelp returns what is wrong with the help and the flags of the program's
 // commands, for a test: every command has a Usage and, in its Description, a
-// line "Example:" or "Examples:" followed by an indented line that calls it; the
-// help fits on a terminal of 80 columns; no flag has the name of one that the
-// frame or an outer command declares.
+// line "Example:" or "Examples:" followed by an indented line that calls it; what
+// examples call would be understood; the help fits on a terminal of 80 columns; no
+// flag has the name of one that the frame or an outer command declares.
 func CheckHelp(app *urfave.App) []string {
 	prepare(app, Env{}.withDefaults())
+	quoted := regexp.MustCompile(`"[^"]*"|'[^']*'`) // one word for a shell
 	var problems []string
 	var walk func(chain []*urfave.Command)
 	walk = func(chain []*urfave.Command) {
@@ -142,8 +144,20 @@ func CheckHelp(app *urfave.App) []string {
 		if c.Usage == "" {
 			problem("no Usage")
 		}
-		if !hasExample(c.Description, path) {
+		if !slices.ContainsFunc(examples(c.Description), func(line string) bool { return containsCommand(line, path) }) {
 			problem("no example in its Description")
+		}
+		for _, line := range examples(c.Description) {
+			words := strings.Fields(quoted.ReplaceAllString(line, "word"))
+			if end := slices.IndexFunc(words, func(w string) bool { return strings.ContainsAny(w, ">|;&") }); end >= 0 {
+				words = words[:end]
+			}
+			if len(words) == 0 || words[0] != app.Name {
+				continue // of another program, or this one within a line of the shell
+			}
+			if _, err := resolve(chain[0], words[1:]); err != nil {
+				problem("example %q: %v", line, err)
+			}
 		}
 		var help strings.Builder
 		printHelp(&help, chain)
@@ -178,20 +192,30 @@ func CheckHelp(app *urfave.App) []string {
 	return problems
 }
 
-func hasExample(description, command string) bool {
-	inExample := false
+// examples are the lines below "Example:", as a shell reads them.
+func examples(description string) (list []string) {
+	inExample, goesOn := false, false
 	for line := range strings.Lines(description) {
 		text := strings.TrimSpace(line)
 		switch {
 		case text == "Example:" || text == "Examples:":
 			inExample = true
+			continue
 		case inExample && line[0] != ' ' && line[0] != '\t' && text != "":
 			inExample = false
-		case inExample && containsCommand(text, command):
-			return true
 		}
+		if !inExample {
+			continue
+		}
+		text, more := strings.CutSuffix(text, "\\")
+		if goesOn {
+			list[len(list)-1] += text
+		} else {
+			list = append(list, text)
+		}
+		goesOn = more
 	}
-	return false
+	return list
 }
 
 func containsCommand(line, command string) bool {

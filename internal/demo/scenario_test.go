@@ -19,8 +19,10 @@ import (
 
 	"github.com/tufops/tufops/internal/git/gittest"
 	"github.com/tufops/tufops/internal/metadata"
+	"github.com/tufops/tufops/onlinesign"
 	"github.com/tufops/tufops/repository"
 	"github.com/tufops/tufops/signer"
+	"github.com/tufops/tufops/signingevent"
 )
 
 // start is when every scenario begins.
@@ -635,4 +637,22 @@ func changes(r repository.RoleStatus) (list []string) {
 		list = append(list, a.Change+" "+a.Path)
 	}
 	return list
+}
+
+// createEvents is what CI does from time to time.
+func (s *scene) createEvents(ctx context.Context) (events []signingevent.NewEvent, err error) {
+	err = s.ci(ctx, "", func(r *repository.Repository) error {
+		events, err = signingevent.CreateEvents(ctx, signingevent.Options{Repository: r, Now: s.now, Remote: "origin", Log: s.log})
+		return err
+	})
+	return events, err
+}
+
+// onlineSign is what CI does after a push to main and every day, in a checkout of its own.
+func (s *scene) onlineSign(ctx context.Context) (result onlinesign.Result, err error) {
+	err = s.ci(ctx, "", func(r *repository.Repository) error {
+		result, err = s.onlineSignIn(ctx, r)
+		return err
+	})
+	return result, err
 }

@@ -183,24 +183,7 @@ func (s *scene) signingEvent(ctx context.Context, event string) (status *reposit
 	return status, err
 }
 
-// createEvents is what CI does from time to time.
-func (s *scene) createEvents(ctx context.Context) (events []signingevent.NewEvent, err error) {
-	err = s.ci(ctx, "", func(r *repository.Repository) error {
-		events, err = signingevent.CreateEvents(ctx, signingevent.Options{Repository: r, Now: s.now, Remote: "origin", Log: s.log})
-		return err
-	})
-	return events, err
-}
-
-// onlineSign is what CI does after a push to main and every day.
-func (s *scene) onlineSign(ctx context.Context) (result onlinesign.Result, err error) {
-	err = s.ci(ctx, "", func(r *repository.Repository) error {
-		result, err = s.onlineSignIn(ctx, r)
-		return err
-	})
-	return result, err
-}
-
+// onlineSignIn is what CI does after a push to main and every day.
 func (s *scene) onlineSignIn(ctx context.Context, r *repository.Repository) (onlinesign.Result, error) {
 	result, err := onlinesign.Run(ctx, onlinesign.Options{Repository: r, Keys: s.keys, Now: s.now, Remote: "origin", Log: s.log})
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 )
 
 // MaxBlob is the size up to which [Repo.Blob] reads. It is far above any TUF
-// metadata file; artifacts are read with [Repo.Blobs] or [Repo.StreamBlob].
+// metadata file; artifacts are read with [Repo.Blobs].
 const MaxBlob = 32 << 20
 
 // maxCommit bounds a commit object: a message no person will read.
@@ -272,18 +272,6 @@ func (r *Repo) Blob(ctx context.Context, oid OID) ([]byte, error) {
 // outcomes are a [*MissingObjectError] and a [*TypeError].
 func (r *Repo) BlobLimit(ctx context.Context, oid OID, limit int64) ([]byte, error) {
 	return r.object(ctx, oid, "blob", limit)
-}
-
-// StreamBlob writes a blob of any size to w and returns its size. On an error w
-// may have received a part of it. A slow w does not hold up other readers.
-func (r *Repo) StreamBlob(ctx context.Context, oid OID, w io.Writer) (int64, error) {
-	var n int64
-	err := r.Blobs(ctx, []OID{oid}, func(_ int, size int64, rd io.Reader) error {
-		n = size
-		_, err := io.Copy(w, rd)
-		return err
-	})
-	return n, err
 }
 
 // Blobs reads many blobs, in order, and calls fn for each: i is the index in

@@ -585,10 +585,14 @@ func TestBlobs(t *testing.T) {
 	if got, err := r.BlobLimit(ctx, bigOID, int64(len(big))); err != nil || string(got) != big {
 		t.Errorf("big: %d bytes, %v", len(got), err)
 	}
-	var b bytes.Buffer
-	if n, err := r.StreamBlob(ctx, bigOID, &b); err != nil || n != int64(len(big)) || b.String() != big {
-		t.Errorf("stream: %d bytes, %v", n, err)
-	}
+	err = r.Blobs(ctx, []git.OID{bigOID}, func(_ int, size int64, rd io.Reader) error {
+		got, err := io.ReadAll(rd)
+		if size != int64(len(big)) || string(got) != big {
+			t.Errorf("blobs: %d bytes of %d", len(got), size)
+		}
+		return err
+	})
+	check(t, err)
 	if n := r.Processes(); n != 2 {
 		t.Errorf("%d processes, want 2", n)
 	}
@@ -675,18 +679,7 @@ func TestBlobs(t *testing.T) {
 		})
 		check(t, err)
 	})
-	t.Run("failing writer", func(t *testing.T) {
-		mine := errors.New("disk full")
-		_, err := r.StreamBlob(ctx, bigOID, writerFunc(func(p []byte) (int, error) { return 0, mine }))
-		if !errors.Is(err, mine) {
-			t.Error(err)
-		}
-	})
 }
-
-type writerFunc func([]byte) (int, error)
-
-func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 func TestBlobsMany(t *testing.T) {
 	c := gittest.New(t).Clone("alice")

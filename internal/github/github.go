@@ -153,7 +153,15 @@ func (f *Forge) Pulls(ctx context.Context, branch string) ([]signingevent.Pull, 
 			continue
 		}
 		seen[p.GetNumber()] = true
-		pulls = append(pulls, pullOf(p))
+		pull := pullOf(p)
+		if !pull.Open && !pull.Merged { // rare, so most runs need not know who we are
+			self, err := f.Self(ctx)
+			if err != nil {
+				return nil, err
+			}
+			pull.Own = strings.EqualFold(p.GetUser().GetLogin(), self)
+		}
+		pulls = append(pulls, pull)
 	}
 	slices.SortStableFunc(pulls, func(a, b signingevent.Pull) int { return cmp.Compare(b.Number, a.Number) })
 	return pulls, nil

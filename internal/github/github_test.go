@@ -227,7 +227,8 @@ func TestNamesStayInTheirPlace(t *testing.T) {
 }
 
 // TestPullsOfABranch: a filter that GitHub does not apply does not bring pull
-// requests of other branches or of forks.
+// requests of other branches or of forks. Of those that were closed it is known which
+// are ours; nobody's are not.
 func TestPullsOfABranch(t *testing.T) {
 	pull := func(number int, branch string, headRepo any, state string) map[string]any {
 		return map[string]any{"number": number, "node_id": fmt.Sprint("PR_", number), "state": state, "draft": true,
@@ -237,10 +238,22 @@ func TestPullsOfABranch(t *testing.T) {
 	here, fork := map[string]any{"id": 7}, map[string]any{"id": 8}
 	merged := pull(2, "sign/x", here, "closed")
 	merged["merged_at"] = "2026-11-22T12:00:00Z"
-	list := []any{nil, pull(9, "sign/x", fork, "open"), pull(8, "sign/x", nil, "open"), pull(7, "sign/y", here, "open"), merged, pull(3, "sign/x", here, "open"), pull(3, "sign/x", here, "open")}
-	f, h := open(t, always(200, toJSON(t, list)))
+	closed := func(number int, by any) map[string]any {
+		p := pull(number, "sign/x", here, "closed")
+		p["user"] = by
+		return p
+	}
+	list := []any{nil, pull(9, "sign/x", fork, "open"), pull(8, "sign/x", nil, "open"), pull(7, "sign/y", here, "open"), merged, pull(3, "sign/x", here, "open"), pull(3, "sign/x", here, "open"),
+		closed(6, map[string]any{"login": "Robot"}), closed(5, map[string]any{"login": "mallory"}), closed(4, nil)}
+	f, h := open(t, func(n int, r *http.Request, _ string) (*http.Response, error) {
+		if r.URL.Path == "/graphql" {
+			return reply(200, `{"data":{"viewer":{"login":"robot"}}}`)
+		}
+		return reply(200, toJSON(t, list))
+	})
 	got, err := f.Pulls(t.Context(), "sign/x")
-	want := `[{3 PR_3 abc main true false true [ l] u} {2 PR_2 abc main false true true [ l] u}]`
+	want := `[{6 PR_6 abc main false false true true [ l] u} {5 PR_5 abc main false false true false [ l] u} {4 PR_4 abc main false false true false [ l] u} ` +
+		`{3 PR_3 abc main true false true false [ l] u} {2 PR_2 abc main false true true false [ l] u}]`
 	if err != nil || fmt.Sprint(got) != want {
 		t.Errorf("%v, %v\nwant %s", got, err, want)
 	}

@@ -95,29 +95,141 @@ func TestStrangersCrowd(t *testing.T) {
 	s.quiet()
 }
 
-// TestStrangersBases: a pull request of the same branch into another branch, closed
-// or merged there, says nothing about the event.
+// TestStrangersBases: that the branch was merged into another branch says nothing about
+// the event.
 func TestStrangersBases(t *testing.T) {
-	for _, merged := range []bool{false, true} {
-		t.Run(fmt.Sprintf("merged %v", merged), func(t *testing.T) {
-			s := begin(t, githubtest.Settings{})
+	s := begin(t, githubtest.Settings{})
+	s.Run("push", "-q", "origin", "main:other")
+	s.edit()
+	s.push("an artifact")
+	n := s.gh.OpenPull("mallory", Event, "other", "mine", "", false)
+	s.gh.Merge(n, githubtest.MergeCommit, "mallory")
+	done := s.drive()
+	if done.Pull == nil || done.Pull.Base != "main" || done.Merged {
+		t.Fatalf("merged %v, pull request %+v", done.Merged, done.Pull)
+	}
+	s.want(done.Pull.Number, true, "pending", "@alice @bob @carol")
+	s.quiet()
+}
+
+// TestStrangersClose: whoever may read the repository can open a pull request of the
+// event's branch, and close it again. That does not stop the event; what became of
+// the bot's own pull request, which only those who may write can close, does.
+func TestStrangersClose(t *testing.T) {
+	openAndClose := func(s *story) {
+		s.gh.ClosePull(s.gh.OpenPull("mallory", Event, "main", "mine", "", false), "mallory")
+	}
+	// goesOn wants the event to be shown in a pull request of the bot's own.
+	goesOn := func(s *story, number int) {
+		s.t.Helper()
+		done := s.drive()
+		if done.Pull == nil || done.Pull.Number != number || s.gh.Pull(number).Author != githubtest.ActionsLogin {
+			s.t.Fatalf("pull request %+v, did %q", done.Pull, done.Done)
+		}
+		s.want(number, true, "pending", "@alice @bob @carol")
+	}
+	// stays wants nothing to be written.
+	stays := func(s *story) signingevent.Driven {
+		s.t.Helper()
+		before, pulls := s.dump(), len(s.gh.Pulls())
+		done := s.drive()
+		if len(done.Done) > 0 || s.dump() != before {
+			s.t.Errorf("did %q, pull requests %+v", done.Done, s.gh.Pulls()[pulls:])
+		}
+		return done
+	}
+	for name, test := range map[string]func(*story){
+		"before the bot came": func(s *story) {
+			openAndClose(s)
+			events := []signingevent.NewEvent{{Branch: Event}}
+			started, err := signingevent.StartEvents(context.Background(), s.forge(s.gh.Endpoint("")), workflow, events, false)
+			if err != nil || !slices.Equal(started, []string{Event}) {
+				s.t.Errorf("started %q, %v", started, err)
+			}
+			goesOn(s, 2)
+		},
+		"after the bot took it over": func(s *story) {
+			s.gh.OpenPull("mallory", Event, "main", "mine", "", false)
+			if done := s.drive(); done.Pull == nil || done.Pull.Number != 1 {
+				s.t.Fatalf("pull request %+v", done.Pull)
+			}
+			s.gh.ClosePull(1, "mallory")
+			goesOn(s, 2)
+		},
+		"after the event was stopped": func(s *story) {
+			s.drive()
+			s.gh.ClosePull(1, "alice")
+			s.drive()
+			openAndClose(s)
+			done := stays(s)
+			contains(s.t, strings.Join(done.Notes, "\n"), "closed by hand. Reopen it")
+			if done.Pull == nil || done.Pull.Number != 1 {
+				s.t.Errorf("shown in %+v", done.Pull)
+			}
+		},
+		"after the event was merged": func(s *story) {
+			s.Sign("targets", "alice", "bob")
+			s.push("signed")
+			s.drive()
+			s.gh.Merge(1, githubtest.Squash, "alice")
+			openAndClose(s)
+			if done := stays(s); !done.Merged {
+				s.t.Errorf("not seen to be merged: %+v", done)
+			}
+		},
+		"while one into another branch is open": func(s *story) {
 			s.Run("push", "-q", "origin", "main:other")
+			s.gh.OpenPull("mallory", Event, "other", "mine", "", false)
+			goesOn(s, 2)
+			contains(s.t, s.board(2), "Pull request 1 into other is open for the same branch")
+			if n := len(s.gh.Comments(1)); n > 0 || s.gh.Pull(1).Draft {
+				s.t.Errorf("the stranger's pull request was touched: %+v", s.gh.Pull(1))
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := begin(t, githubtest.Settings{})
 			s.edit()
 			s.push("an artifact")
-			n := s.gh.OpenPull("mallory", Event, "other", "mine", "", false)
-			if merged {
-				s.gh.Merge(n, githubtest.MergeCommit, "mallory")
-			} else {
-				s.gh.ClosePull(n, "mallory")
-			}
-			done := s.drive()
-			if done.Pull == nil || done.Pull.Base != "main" || done.Merged {
-				t.Fatalf("merged %v, pull request %+v", done.Merged, done.Pull)
-			}
-			s.want(done.Pull.Number, true, "pending", "@alice @bob @carol")
-			s.quiet()
+			test(s)
 		})
 	}
+}
+
+// TestStrangersStatus: whoever may post a commit status posts ours. It is no input to
+// anything, and the next run says again what is so.
+func TestStrangersStatus(t *testing.T) {
+	s := begin(t, githubtest.Settings{})
+	s.edit()
+	s.push("an artifact")
+	s.drive()
+	mallory := s.gh.AddToken(githubtest.Token{Kind: githubtest.Personal, Login: "mallory", Permissions: githubtest.All()})
+	post := func(state string) {
+		t.Helper()
+		bot := s.token
+		s.token = mallory
+		defer func() { s.token = bot }()
+		status := signingevent.CommitStatus{Context: signingevent.StatusContext, State: state, Description: "posted by hand"}
+		if err := s.custom().SetStatus(t.Context(), s.head(), status); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.state(s.head()); got != state {
+			t.Fatalf("the status is %q", got)
+		}
+	}
+	post("success")
+	if done := s.drive(); done.Status.Complete {
+		t.Error("a status makes the event complete")
+	}
+	s.want(1, true, "pending", "@alice @bob @carol")
+
+	s.Sign("targets", "alice", "bob")
+	s.push("signed")
+	s.drive()
+	post("failure")
+	s.drive()
+	s.want(1, false, "success", "@alice @bob @carol")
+	s.quiet()
 }
 
 // TestStrangersLabel: the label that stands for a draft where there are none, given

@@ -228,6 +228,46 @@ func TestMigrateRepository(t *testing.T) {
 	}
 }
 
+// TestMigrateStopped: stopped between any two files, either way, and run again it
+// ends as if it had not been.
+func TestMigrateStopped(t *testing.T) {
+	top := t.TempDir()
+	if err := os.CopyFS(top, os.DirFS("testdata/predecessor")); err != nil {
+		t.Fatal(err)
+	}
+	before := tree(t, top)
+	ways := []func() Plan{
+		func() Plan { return must(Migrate(top, laid))(t) },
+		func() Plan { return must(Undo(top, laid.Repository))(t) },
+	}
+	if err := ways[0]().Write(top); err != nil {
+		t.Fatal(err)
+	}
+	after := tree(t, top)
+	if maps.Equal(before, after) {
+		t.Fatal("nothing is migrated")
+	}
+	for i, want := range []map[string]string{before, after, before} { // undone, migrated, undone
+		way := ways[(i+1)%2]
+		for n := range way().Edits {
+			plan := way()
+			plan.Edits = plan.Edits[:min(n, len(plan.Edits))]
+			if err := plan.Write(top); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := way().Write(top); err != nil {
+			t.Fatal(err)
+		}
+		if got := tree(t, top); !maps.Equal(got, want) {
+			t.Errorf("way %d: stopped and run again it leaves %q, want %q", i, got, want)
+		}
+		if again := way(); again.Edits != nil || again.Left != nil {
+			t.Errorf("way %d: there is more to do: %+v", i, again)
+		}
+	}
+}
+
 func TestDiff(t *testing.T) {
 	lines := strings.SplitAfter(strings.Repeat("same\n", 40), "\n")[:40]
 	for _, test := range []struct {

@@ -8,12 +8,12 @@ package onlinesigntest
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/pem"
 	"fmt"
 	"os"
@@ -23,6 +23,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"filippo.io/mldsa"
+	"filippo.io/mldsa/x509"
 
 	"github.com/tufops/tufops/internal/git"
 	"github.com/tufops/tufops/internal/git/gittest"
@@ -122,6 +125,21 @@ func (w *World) OnlineKey(name string) *metadata.Key {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	return w.keep(name, private)
+}
+
+// MLDSAKey is OnlineKey with a key of ML-DSA. go-tuf reads no root that lists one.
+func (w *World) MLDSAKey(name string, p mldsa.Parameters) *metadata.Key {
+	w.t.Helper()
+	private, err := mldsa.GenerateKey(p)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return w.keep(name, private)
+}
+
+func (w *World) keep(name string, private crypto.Signer) *metadata.Key {
+	w.t.Helper()
 	WriteKey(w.t, filepath.Join(w.KeyDir, name), private)
 	key, err := metadata.NewKey(private.Public(), "", "file2:"+name)
 	if err != nil {

@@ -177,15 +177,3 @@ func (f fetcher) Fetch(ctx context.Context, from string, _ int64) (io.ReadCloser
 	}
 	return rd, err
 }
-
-// Artifacts are the names of all artifacts that the drawing's roles list.
-func (r *Repo) Artifacts() []string {
-	var names []string
-	for _, role := range r.Roles {
-		targets, _ := role.Signed["targets"].(metadata.Object)
-		for name := range targets {
-			names = append(names, name)
-		}
-	}
-	return names
-}

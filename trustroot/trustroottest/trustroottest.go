@@ -293,7 +293,7 @@ func Add(o Object, section string, entries ...Object) {
 // real bundles, and production's trusted root of 2023 ("trusted-roots/public-good.json").
 func SigstoreData(t testing.TB, name string) []byte {
 	t.Helper()
-	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/sigstore/sigstore-go").Output()
+	dir, err := sigstoreGo()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,3 +303,7 @@ func SigstoreData(t testing.TB, name string) []byte {
 	}
 	return data
 }
+
+var sigstoreGo = sync.OnceValues(func() ([]byte, error) {
+	return exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/sigstore/sigstore-go").Output()
+})
