@@ -359,6 +359,11 @@ func CheckDenied(ctx context.Context, keys Keys, c Candidate) (CheckedKey, error
 		signer, err := ring.keys.Resolve(ctx, c.URI, scheme)
 		if err == nil {
 			_, err = signer.Sign(ctx, payload)
+			return err
+		}
+		// Who may not read the public part may sign all the same: it is in the metadata.
+		if unread := (*KeyError)(nil); errors.As(err, &unread) && unread.Blind != nil {
+			return unread.Blind(ctx, payload)
 		}
 		return err
 	})

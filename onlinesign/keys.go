@@ -66,6 +66,8 @@ type KeyError struct {
 	Operation string // "find", "read", "sign with"
 	Fix       string // what a person can do
 	Err       error
+	// Blind, where the public part may not be read, asks for a signature all the same.
+	Blind func(ctx context.Context, payload []byte) error
 }
 
 func (e *KeyError) Error() string { return fmt.Sprintf("%s key %s: %v", e.Operation, e.URI, e.Err) }

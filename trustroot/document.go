@@ -377,15 +377,18 @@ func fingerprint(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// In are the entries of a section, in the order of the file.
+// In are the entries of a section, in the order of the file: a part of Entries,
+// which nobody changes.
 func (d *Document) In(s Section) []Entry {
-	var list []Entry
-	for _, e := range d.Entries {
-		if e.Section == s {
-			list = append(list, e)
-		}
+	first := slices.IndexFunc(d.Entries, func(e Entry) bool { return e.Section == s })
+	if first < 0 {
+		return nil
 	}
-	return list
+	end := first
+	for end < len(d.Entries) && d.Entries[end].Section == s {
+		end++
+	}
+	return d.Entries[first:end:end]
 }
 
 // subject is whose the entry is, as the file states it.

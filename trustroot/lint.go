@@ -242,7 +242,7 @@ func (l *linter) entryOrder() {
 // noneActive stops the last log or authority of a kind from closing.
 func (l *linter) noneActive() {
 	active := func(s Section) []Entry {
-		return slices.DeleteFunc(l.d.In(s), func(e Entry) bool { return !e.Window.Active(l.in.Now) })
+		return slices.DeleteFunc(slices.Clone(l.d.In(s)), func(e Entry) bool { return !e.Window.Active(l.in.Now) })
 	}
 	need := func(s Section, why string) {
 		all := l.d.In(s)

@@ -94,7 +94,7 @@ var (
 		Example: `certificate authority https://fulcio.example.test: its subject is "sigstore.dev, anchor", but its root says "example, anchor"`,
 		Hint:    "copy organization and common name from the last certificate"})
 	otherEnvironment = check(Check{Name: "environment", Level: Error, Kinds: both,
-		Title:   "a key or a URL of another instance of Sigstore",
+		Title:   "a key or URL of another instance",
 		Stops:   "production trusts what staging signs, where keys are handled lightly; or the reverse, and nothing verifies",
 		Source:  "staging 2025-04-09: production's timestamp authority was proposed, and stood there for 16 days",
 		Example: "OIDC service https://oauth2.sigstore.dev/auth (API v1): its URL is production's, but this file is staging's",
@@ -266,18 +266,17 @@ func (l *linter) checkSignatures() {
 	var all sync.WaitGroup
 	for _, e := range l.d.Entries {
 		if len(e.Chain) > 0 && e.ChainErr == nil {
-			all.Go(func() {
-				if signedInTurn(e.Chain) < 0 {
-					selfSigned(e.Chain[len(e.Chain)-1])
-				}
-			})
+			all.Go(func() { signedInTurn(e.Chain) })
 		}
 	}
 	all.Wait()
 }
 
+// selfSigned reports whether a certificate says that it has issued itself. Its
+// signature is left aside, as clients do: the certificate is in the file, and that
+// is why they believe in it.
 func selfSigned(c *x509.Certificate) bool {
-	return bytes.Equal(c.RawSubject, c.RawIssuer) && signedBy(c, c)
+	return bytes.Equal(c.RawSubject, c.RawIssuer)
 }
 
 // chainOrder stops reversed chains. It reports whether the chain is in order.

@@ -7,6 +7,7 @@
 package kms
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"errors"
@@ -50,6 +51,9 @@ func Open(ctx context.Context, uri, scheme string, remote Remote, patience Patie
 		k.public, schemes, err = remote.Public(ctx)
 		return err
 	})
+	if unread := (*onlinesign.KeyError)(nil); errors.Is(err, onlinesign.ErrDenied) && errors.As(err, &unread) {
+		unread.Blind = k.blind
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -99,6 +103,16 @@ func (k *key) Sign(ctx context.Context, payload []byte) (sig []byte, err error) 
 		return nil, err
 	}
 	return sig, nil
+}
+
+// blind is Blind of an [onlinesign.KeyError]. What comes is no use without the
+// public part: it is thrown away, and that it came is the answer.
+func (k *key) blind(ctx context.Context, payload []byte) error {
+	scheme := cmp.Or(k.scheme, P256) // permission is asked before all else
+	return k.ask(ctx, "sign with", func(ctx context.Context) error {
+		_, err := k.remote.Sign(ctx, scheme, Message(scheme, payload))
+		return err
+	})
 }
 
 func (k *key) Inspect(ctx context.Context) (i onlinesign.Inspection, err error) {

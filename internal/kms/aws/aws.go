@@ -192,7 +192,7 @@ func (r *remote) Sign(ctx context.Context, scheme string, message []byte) ([]byt
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case last(aws.ToString(answer.KeyId)) != r.found:
+	case r.found != "" && last(aws.ToString(answer.KeyId)) != r.found:
 		return nil, corrupt("the signature is of key %.200q", aws.ToString(answer.KeyId))
 	case answer.SigningAlgorithm != in.SigningAlgorithm:
 		return nil, corrupt("the signature is in %.50q", answer.SigningAlgorithm)

@@ -392,7 +392,7 @@ func (r *remote) Fix(operation string, cause kms.Cause) string {
 			role = "roles/cloudkms.signer"
 		}
 		return "grant it: gcloud kms keys add-iam-policy-binding " + r.name.key + " " + r.name.flags() + " --role " + role +
-			" --member serviceAccount:WHO; if the login was refused, see the condition of the workload identity provider"
+			" --member serviceAccount:WHO (of a person user:WHO); if the login was refused, see the condition of the workload identity provider"
 	case kms.NotFound:
 		return "see which there are: gcloud kms keys versions list --key " + r.name.key + " " + r.name.flags()
 	case kms.Disabled:

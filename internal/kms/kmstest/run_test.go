@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tufops/tufops/internal/git"
+	"github.com/tufops/tufops/internal/kms"
 	"github.com/tufops/tufops/internal/kms/file"
 	"github.com/tufops/tufops/internal/kms/kmstest"
 	"github.com/tufops/tufops/internal/metadata"
@@ -26,18 +27,20 @@ const day = 24 * time.Hour
 // trial is a world whose online key is with a service.
 type trial struct {
 	*onlinesigntest.World
-	uri  string
-	keys onlinesign.Keys
+	uri     string
+	service bool // a key service, not a file
+	keys    onlinesign.Keys
 	// faults break the service, by name; heal mends it.
 	faults map[string]func()
 	heal   func()
+	hang   func()
 }
 
 // trials are the worlds: each service of the contract, and keys in files.
 func trials(t *testing.T, test func(t *testing.T, w trial)) {
 	each(t, func(t *testing.T, a adapter) {
 		f := a.start(t, quick)
-		w := trial{onlinesigntest.New(t, repository.OnlineConfig{}), f.uri, f.keys, map[string]func(){}, f.service.Heal}
+		w := trial{onlinesigntest.New(t, repository.OnlineConfig{}), f.uri, true, f.keys, map[string]func(){}, f.service.Heal, func() { f.service.Break("read", kmstest.Hangs, kmstest.Forever) }}
 		scheme, _, _ := strings.Cut(f.uri, ":")
 		w.keys = onlinesign.Services{scheme: f.keys}
 		signer, err := f.keys.Resolve(t.Context(), f.uri, "")
@@ -91,6 +94,47 @@ func trials(t *testing.T, test func(t *testing.T, w trial)) {
 	})
 }
 
+// night is what docs/break-glass.md has a row for: words behind the key.
+type night struct{ behind []string }
+
+func readNight(t *testing.T) night {
+	t.Helper()
+	text, err := os.ReadFile("../../../docs/break-glass.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "| behind the key |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	var n night
+	for _, line := range strings.Split(table, "\n")[2:] {
+		words, _, _ := strings.Cut(strings.TrimPrefix(line, "| "), " |")
+		for i, w := range strings.Split(words, "`") {
+			if i%2 == 1 {
+				n.behind = append(n.behind, w)
+			}
+		}
+	}
+	for _, cause := range []kms.Cause{kms.NoCredentials, kms.Denied, kms.NotFound, kms.Disabled, kms.Unsuited, kms.RateLimited, kms.Unavailable, kms.Corrupt, kms.Refused} {
+		if !slices.Contains(n.behind, string(cause)) {
+			t.Errorf("docs/break-glass.md has no row for %q", cause)
+		}
+	}
+	return n
+}
+
+// has asks that whoever reads an error at night finds its row.
+func (n night) has(t *testing.T, err error, uri string) {
+	t.Helper()
+	_, behind, _ := strings.Cut(err.Error(), uri+": ")
+	found := strings.Contains(err.Error(), "compare key "+uri+": the metadata lists")
+	for _, words := range n.behind {
+		found = found || strings.HasPrefix(behind, words)
+	}
+	if !found {
+		t.Errorf("docs/break-glass.md has no row for %q", err)
+	}
+}
+
 func (w trial) run(repo *repository.Repository) (onlinesign.Result, error) {
 	o := w.Options(repo)
 	o.Keys = w.keys
@@ -100,6 +144,7 @@ func (w trial) run(repo *repository.Repository) (onlinesign.Result, error) {
 // Whatever a service does: an error that names URI, operation and fix, nothing on
 // main, nothing in the checkout; and the next run signs the version that was due.
 func TestOnlineSign(t *testing.T) {
+	rows := readNight(t)
 	trials(t, func(t *testing.T, w trial) {
 		repo := w.Clone("bot")
 		if r, err := w.run(repo); err != nil || len(r.Signed) != 2 {
@@ -146,6 +191,23 @@ func TestOnlineSign(t *testing.T) {
 			if !strings.Contains(err.Error(), w.uri) {
 				t.Errorf("%s: error %q does not name the key", name, err)
 			}
+			if w.service {
+				rows.has(t, err, w.uri)
+			}
+			w.heal()
+		}
+		if w.service {
+			// A service that hangs, where patience ends before the service's tries do.
+			w.hang()
+			o := w.Options(repo)
+			o.Keys, o.Patience = w.keys, 50*time.Millisecond
+			_, err := onlinesign.Run(context.Background(), o)
+			if err == nil || !strings.Contains(err.Error(), "no answer within 50ms") {
+				t.Errorf("a service that hangs: %v", err)
+			} else {
+				rows.has(t, err, w.uri)
+			}
+			unmoved("hangs")
 			w.heal()
 		}
 		if len(w.faults) < 4 {
