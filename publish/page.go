@@ -143,6 +143,10 @@ func pages(s Status) ([]File, error) {
 	return files, nil
 }
 
+// maxPage is how much is read of a page at a destination: the time that it states,
+// and what it is drawn with, may be longer than ours.
+func maxPage(ours File) int64 { return ours.Size + ours.Size/4 + 1000 }
+
 // draw makes one of the pages.
 func draw(name string, s Status) ([]byte, error) {
 	if name == statusName {

@@ -577,11 +577,23 @@ func TestRenewalWrites(t *testing.T) {
 	r.Git.Run("checkout", "-q", "--orphan", "elsewhere", string(first))
 	r.Git.Run("commit", "-q", "-m", "elsewhere")
 	elsewhere := r.Git.Run("rev-parse", "HEAD")
-	for name, commit := range map[string]string{"unknown": strings.Repeat("a", 40), "not ours": elsewhere, "no commit": "HEAD", "none": ""} {
+	unknown := strings.Repeat("a", 40)
+	for name, commit := range map[string]string{"not ours": elsewhere, "no commit": "HEAD", "none": ""} {
 		store.Set(status, strings.Replace(was, string(first), commit, 1))
 		if got := written(mustRun(t, r, last, store)); got != "status.json" {
 			t.Errorf("%s: written %q, want status.json", name, got)
 		}
+	}
+	// One that is not known may be a later one, until the timestamp says otherwise.
+	store.Set(status, strings.Replace(was, string(first), unknown, 1))
+	if report := mustRun(t, r, last, store); report.Changed || codes(report) != publish.NotePageLeft {
+		t.Errorf("unknown: written %q, notes %v", written(report), report.Notes)
+	}
+	r.Git.Run("checkout", "-q", string(last))
+	r.Publish(metadata.Timestamp)
+	last = r.Commit(t, "timestamp")
+	if got := written(mustRun(t, r, last, store)); got != "timestamp.json index.html status.json" {
+		t.Errorf("unknown, with a new timestamp: written %q", got)
 	}
 	store.Set(index, strings.ReplaceAll(store.Content()[index], string(last), string(first)))
 	if got := written(mustRun(t, r, last, store)); got != "index.html" {

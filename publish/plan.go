@@ -75,8 +75,9 @@ func (l *live) root() *metadata.Document {
 type livePage struct {
 	object
 	drawing
-	name string
-	same bool // it says what ours would
+	name  string
+	same  bool // it says what ours would
+	later bool // it is of a commit that ours does not come after: see [publisher.later]
 }
 
 // object is a small file as it was read; its version is empty where there is
@@ -118,7 +119,7 @@ func (p *publisher) look(ctx context.Context) (*live, error) {
 			}
 			l.current = bytes.Equal(l.timestamp.data, f.Data)
 		case Page:
-			page, err := p.get(ctx, ObjectName(f), f.Size+f.Size/4+1000) // their time, and what it is drawn with, may be longer
+			page, err := p.get(ctx, ObjectName(f), maxPage(f))
 			if err != nil {
 				return nil, err
 			}
@@ -129,9 +130,34 @@ func (p *publisher) look(ctx context.Context) (*live, error) {
 		if l.pages[i].same, err = p.samePage(ctx, l.pages[i]); err != nil {
 			return nil, err
 		}
-		l.current = l.current && l.pages[i].same
+		page := &l.pages[i]
+		if !page.same && bytes.Equal(l.timestamp.data, p.published().Timestamp().Raw()) {
+			if page.later, err = p.later(ctx, page.drawing); err != nil {
+				return nil, err
+			}
+		}
+		l.current = l.current && (page.same || page.later && !bytes.HasPrefix(page.data, []byte(deleting)))
 	}
 	return l, nil
+}
+
+// later reports whether a page beside our own timestamp is of a commit that came
+// after ours, or of one that is not known here: then this run is late, and the page
+// is left alone. What a stranger makes up stays until the timestamp is renewed.
+func (p *publisher) later(ctx context.Context, page drawing) (bool, error) {
+	theirs, ours := git.OID(page.Commit), p.options.Commit
+	if theirs == "" || theirs == ours {
+		return false, nil
+	}
+	repo := p.published().Repository().Git
+	if _, err := repo.Commit(ctx, theirs); err != nil {
+		if ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+		p.note(NotePageLeft, "the status page there is of commit %.12s, which is not known here: it is left alone until the timestamp is renewed", theirs)
+		return true, nil
+	}
+	return repo.IsAncestor(ctx, ours, theirs)
 }
 
 // samePage reports whether a live page is ours but for the time at which it was
@@ -466,6 +492,7 @@ type plan struct {
 	readBack bool               // the timestamp and what it leads to, before the first root
 	window   bool               // clients fail between the first root and the timestamp
 	content  bool               // clients get more than a fresh timestamp, or a fresh snapshot of the same
+	root     *metadata.Document // the newest that clients get
 }
 
 // timestampOnly reports whether the timestamp is all that clients get.
@@ -480,7 +507,7 @@ func (p *publisher) plan(l *live) (*plan, error) {
 		return nil, &DiffersError{Names: stop, Stopped: true}
 	}
 	order := p.order(l)
-	pl := &plan{live: l, was: map[string]Version{}, readBack: order == timestampFirst, window: order == together}
+	pl := &plan{live: l, was: map[string]Version{}, readBack: order == timestampFirst, window: order == together, root: p.published().Root()}
 	for name, version := range l.resigned {
 		pl.was[name] = version
 	}
@@ -507,15 +534,16 @@ func (p *publisher) plan(l *live) (*plan, error) {
 			page := livePages[0]
 			livePages = livePages[1:]
 			pl.was[ObjectName(f)] = page.version
-			if !page.same {
-				pages = append(pages, f)
-			} else {
+			switch {
+			case page.same:
 				p.report.Present++
+			case !page.later:
+				pages = append(pages, f)
 			}
 		}
 	}
-	if len(l.altered) > 0 || l.foreign != nil {
-		pages = nil // so that the next run looks at everything again, and fails again
+	if len(l.altered) > 0 || l.foreign != nil || p.beside(l) {
+		pages = nil // so that the next run looks at everything again
 	}
 	// From the newest back: a client at the live root finds either none of them or
 	// all, and cannot stop at one that the next was made to cure.
@@ -525,7 +553,14 @@ func (p *publisher) plan(l *live) (*plan, error) {
 	} else {
 		pl.files = slices.Concat(before, roots, timestamp, pages)
 	}
-	pl.content = slices.ContainsFunc(pl.files, func(f File) bool {
+	pl.content = p.content(l, pl.files)
+	return pl, nil
+}
+
+// content reports whether files bring clients more than a fresh timestamp, or a
+// fresh snapshot of the same.
+func (p *publisher) content(l *live, files []File) bool {
+	return slices.ContainsFunc(files, func(f File) bool {
 		switch f.Class {
 		case Timestamp, Page:
 			return false
@@ -534,7 +569,32 @@ func (p *publisher) plan(l *live) (*plan, error) {
 		}
 		return true
 	})
-	return pl, nil
+}
+
+// withoutRoots is what a plan brings to clients that stay at the live root; nil
+// where that is nothing, or where it is not new roots that the plan has besides.
+func (p *publisher) withoutRoots(pl *plan) *plan {
+	l := pl.live
+	if len(l.roots) == 0 || l.root() != l.roots[len(l.roots)-1] || l.root().Version() == pl.root.Version() {
+		return nil
+	}
+	less := *pl
+	less.root, less.readBack, less.window = l.root(), false, false
+	// Without pages, so that the next run looks at everything again.
+	less.files = slices.DeleteFunc(slices.Clone(pl.files), func(f File) bool { return f.Class == Root || f.Class == Page })
+	less.content = p.content(l, less.files)
+	if len(less.files) == 0 {
+		return nil
+	}
+	return &less
+}
+
+// beside reports whether somebody may be deleting files beside the timestamp that
+// this run replaces, see [deleting].
+func (p *publisher) beside(l *live) bool {
+	mark := besidePrune(p.began)
+	return !bytes.Equal(p.began, p.published().Timestamp().Raw()) &&
+		slices.ContainsFunc(l.pages, func(page livePage) bool { return bytes.HasPrefix(page.data, []byte(mark)) })
 }
 
 // sameList reports whether two snapshots list the same.
@@ -609,30 +669,34 @@ func (p *publisher) order(l *live) order {
 func (p *publisher) write(ctx context.Context, pl *plan) error {
 	// Before the timestamp: files that no client asks for yet, under names that
 	// nothing else will ever have; and roots that lead on from the live one.
-	// After it: clients have the new state, only people's pages are old.
-	for rest := pl.files; len(rest) > 0; {
+	rest := pl.files
+	for len(rest) > 0 && rest[0].Class != Page {
 		n := 1
 		for n < len(rest) && rest[n].Class == rest[0].Class {
 			n++
-		}
-		if rest[0].Class == Page && pl.content {
-			if err := p.stillThere(ctx); err != nil {
-				return err
-			}
 		}
 		if err := p.writeClass(ctx, pl, rest[:n]); err != nil {
 			return err
 		}
 		rest = rest[n:]
 	}
-	return nil
+	if pl.content {
+		if err := p.stillThere(ctx, pl); err != nil {
+			return err
+		}
+	}
+	// After it: clients have the new state, only people's pages are old.
+	if len(rest) == 0 {
+		return nil
+	}
+	return p.writeClass(ctx, pl, rest)
 }
 
 // stillThere reports, as [ErrChanged], that a file is gone which was there or was
 // written: somebody has pruned what nothing listed until now. Once the timestamp
 // is out nobody takes away any more, see [publisher.remove]. It is asked before the
 // pages, by which the next run knows whether to look.
-func (p *publisher) stillThere(ctx context.Context) error {
+func (p *publisher) stillThere(ctx context.Context, pl *plan) error {
 	if p.to == nil {
 		return nil
 	}
@@ -644,6 +708,11 @@ func (p *publisher) stillThere(ctx context.Context) error {
 		}
 		for _, o := range objects {
 			there[o.Name] = true
+		}
+	}
+	for _, r := range p.published().Roots() {
+		if r.Document.Version() > pl.root.Version() {
+			there[metadataFolder+versioned(metadata.Root, r.Document)] = true // held back
 		}
 	}
 	for _, f := range p.tree.files {
@@ -720,9 +789,9 @@ func (p *publisher) each(ctx context.Context, files []File, fn func(ctx context.
 		if f.Size > maxHeld {
 			return fn(ctx, f, rd)
 		}
-		data, err := io.ReadAll(rd)
-		if err != nil {
-			return err
+		data := make([]byte, f.Size)
+		if _, err := io.ReadFull(rd, data); err != nil {
+			return fmt.Errorf("read %s: %w", ObjectName(f), err)
 		}
 		select {
 		case slots <- struct{}{}:

@@ -3,6 +3,7 @@ package publish
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -60,6 +61,10 @@ func (p *publisher) prune(ctx context.Context) error {
 	if !ok {
 		return &CannotDeleteError{Names: len(g)}
 	}
+	unmark, err := p.mark(ctx)
+	if err != nil {
+		return fmt.Errorf("delete %s: %w", plural(len(g), "file"), err)
+	}
 	// Artifacts first, then roles, then snapshots: what leads to a file goes after
 	// it, so that a run which is stopped leaves nothing that the next one does not
 	// find.
@@ -70,7 +75,55 @@ func (p *publisher) prune(ctx context.Context) error {
 		p.report.Prune.Deleted++
 		p.report.Changed = true
 	}
-	return nil
+	return unmark(ctx)
+}
+
+// deleting is what a page for people begins with while files are deleted beside the
+// timestamp that clients get: an ordinary run looks at everything where a page is
+// not as it should be, so it puts back what a run that was killed has deleted, and
+// not put back. A publisher that replaces this very timestamp leaves it there, since
+// whoever deletes may be about to take away what it has just looked at.
+const deleting = "<!-- files are deleted beside the timestamp with SHA-256 "
+
+func besidePrune(timestamp []byte) string {
+	return fmt.Sprintf("%s%x -->\n", deleting, sha256.Sum256(timestamp))
+}
+
+// mark has the page say that files are deleted. unmark puts back what was there.
+func (p *publisher) mark(ctx context.Context) (unmark func(context.Context) error, err error) {
+	const name = metadataFolder + indexName
+	var size int64
+	for _, f := range p.tree.files {
+		if f.Class == Page && f.Name == indexName {
+			size = maxPage(f)
+		}
+	}
+	page, err := p.get(ctx, name, size)
+	if err != nil {
+		return nil, err
+	}
+	// Of another publisher, or gone: whoever runs next writes it.
+	if page.version == "" || int64(len(page.data)) > size || bytes.HasPrefix(page.data, []byte(deleting)) {
+		return nil, errOvertaken
+	}
+	put := func(data []byte, was Version) error {
+		f := File{Class: Page, Name: indexName, Size: int64(len(data))}
+		return p.to.Put(ctx, upload(f, bytes.NewReader(data), was))
+	}
+	marked := append([]byte(besidePrune(p.published().Timestamp().Raw())), page.data...)
+	if err := put(marked, page.version); err != nil {
+		return nil, fmt.Errorf("write %s: %w", name, err)
+	}
+	return func(ctx context.Context) error {
+		now, err := p.get(ctx, name, int64(len(marked)))
+		if err != nil || !bytes.Equal(now.data, marked) {
+			return err // somebody has written it anew
+		}
+		if err := put(page.data, now.version); err != nil && !errors.Is(err, ErrChanged) {
+			return fmt.Errorf("write %s: %w", name, err)
+		}
+		return nil
+	}, nil
 }
 
 // errOvertaken says that what can go was judged by a state that is over.
@@ -108,7 +161,7 @@ func (p *publisher) remove(ctx context.Context, remover Remover, name string) er
 		f.Class, f.Name = Artifact, artifact
 	}
 	if err := p.to.Put(ctx, upload(f, bytes.NewReader(data), "")); err != nil && !errors.Is(err, ErrChanged) {
-		return fmt.Errorf("%w; it could not be put back, and is wanted if they list it: publish with --deep: %w", late, err)
+		return fmt.Errorf("%w; it could not be put back, and the next run does so if they list it: %w", late, err)
 	}
 	return late
 }

@@ -3,6 +3,7 @@ package publish_test
 import (
 	"context"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/tufops/tufops/publish"
 	"github.com/tufops/tufops/publish/publishtest"
 	"github.com/tufops/tufops/publish/storetest"
+	"github.com/tufops/tufops/repository"
 )
 
 // drawHistory publishes three states in turn, of which the first has expired by
@@ -220,6 +222,153 @@ func TestPruneBesidePublisher(t *testing.T) {
 	t.Logf("%d orders: %d files were deleted, the publisher started over %d times", rounds, deleted, over)
 	if deleted == 0 || over == 0 {
 		t.Error("nobody was ever in anybody's way: the orders are not random")
+	}
+}
+
+// dying is the store of a publisher that is killed: after a number of calls it
+// answers no more, and does nothing. before is called before each deletion that is
+// carried out.
+type dying struct {
+	*storetest.Memory
+	left   int // calls; all that follow the last one fail
+	before func(name string)
+}
+
+func (s *dying) call() error {
+	if s.left--; s.left < 0 {
+		return storetest.ErrStopped
+	}
+	return nil
+}
+
+func (s *dying) Get(ctx context.Context, name string) (io.ReadCloser, publish.Version, error) {
+	if err := s.call(); err != nil {
+		return nil, "", err
+	}
+	return s.Memory.Get(ctx, name)
+}
+
+func (s *dying) List(ctx context.Context, prefix string) ([]publish.Object, error) {
+	if err := s.call(); err != nil {
+		return nil, err
+	}
+	return s.Memory.List(ctx, prefix)
+}
+
+func (s *dying) Put(ctx context.Context, u publish.Upload) error {
+	if err := s.call(); err != nil {
+		return err
+	}
+	return s.Memory.Put(ctx, u)
+}
+
+func (s *dying) Delete(ctx context.Context, name string, was publish.Version) error {
+	if err := s.call(); err != nil {
+		return err
+	}
+	if s.before != nil {
+		s.before(name)
+	}
+	return s.Memory.Delete(ctx, name, was)
+}
+
+// TestPruneKilled: pruning is killed at each of its calls, and right before a
+// deletion that is carried out somebody publishes what lists the file again, all of
+// it. The next run, which is no deep one, puts back what is gone; the one after
+// that finds nothing to do with three reads.
+func TestPruneKilled(t *testing.T) {
+	r := publishtest.New(t)
+	live := &storetest.Memory{}
+	old, now := drawHistory(t, r, live)
+	publishable := r.PublishableAt(t, old, now)
+	if _, err := publish.Run(t.Context(), publish.Options{Commit: old, Publishable: publishable, To: []publish.Destination{{Store: live}}}); err != nil {
+		t.Fatal(err)
+	}
+	r.AddTarget(metadata.Targets, "a.txt", "the second artifact\n")
+	r.AddTarget("d", "gone.txt", "listed by d until it is gone")
+	r.Publish("d", metadata.Targets)
+	young := r.Commit(t, "four")
+	newer := r.PublishableAt(t, young, now)
+	r.Publish(metadata.Timestamp)
+	younger := r.Commit(t, "five")
+	newest := r.PublishableAt(t, younger, now)
+	wanted, err := newer.For(young)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := publish.NewTree(t.Context(), wanted, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	// Killed after so many calls from one of the deletions on. What may be listed
+	// again goes first.
+	most, calls := 1, 3
+	if os.Getenv("TUFOPS_SOAK") != "" {
+		most, calls = 5, 6
+	}
+	gone := 0
+	for deletion := 1; deletion <= most; deletion++ {
+		for after := range calls {
+			store := live.Clone()
+			seen := 0
+			pruner := &dying{Memory: store, left: 1 << 20}
+			pruner.before = func(string) {
+				if seen++; seen == deletion {
+					pruner.left = after
+					to := []publish.Destination{{Store: store}}
+					if _, err := publish.Run(t.Context(), publish.Options{Commit: young, Publishable: newer, Parallel: 1, To: to}); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			_, err := publish.Run(t.Context(), publish.Options{Commit: old, Publishable: publishable, Prune: publish.PruneDelete,
+				To: []publish.Destination{{URL: "store:", Store: pruner}}})
+			if err == nil || seen < deletion {
+				t.Fatalf("deletion %d of %d: the pruner does not notice that it was overtaken", deletion, seen)
+			}
+			lacks := func(store *storetest.Memory) (list []string) {
+				for _, f := range tree.Files() {
+					if name := publish.ObjectName(f); f.Class != publish.Timestamp && f.Class != publish.Page && store.Content()[name] == "" {
+						list = append(list, name)
+					}
+				}
+				return list
+			}
+			if len(lacks(store)) > 0 {
+				gone++
+			}
+			// The next run is of the same commit, or brings another timestamp.
+			for _, next := range []struct {
+				commit git.OID
+				proof  repository.Publishable
+			}{{young, newer}, {younger, newest}} {
+				store := store.Clone()
+				counted := &counting{Store: store}
+				to := []publish.Destination{{Store: counted}}
+				if _, err := publish.Run(t.Context(), publish.Options{Commit: next.commit, Publishable: next.proof, To: to}); err != nil {
+					t.Fatal(err)
+				}
+				if names := lacks(store); names != nil {
+					t.Errorf("deletion %d, killed %d calls later: after the next run %v is gone, and is listed", deletion, after, names)
+				}
+				if page := store.Content()["metadata/index.html"]; !strings.HasPrefix(page, "<!DOCTYPE html>") {
+					t.Errorf("deletion %d, killed %d calls later: the page is still marked", deletion, after)
+				}
+				counted.requests = 0
+				again, err := publish.Run(t.Context(), publish.Options{Commit: next.commit, Publishable: next.proof, To: to})
+				if err != nil || again.Changed || counted.requests > 3 {
+					t.Errorf("deletion %d, killed %d calls later: the run after that takes %d requests and writes %v, %v", deletion, after, counted.requests, again.Destinations[0].Written, err)
+				}
+			}
+			if t.Failed() {
+				return
+			}
+		}
+	}
+	t.Logf("in %d of %d states something was gone that is listed", gone, most*calls)
+	if gone == 0 {
+		t.Error("nothing was ever gone: the kill is not where it is meant to be")
 	}
 }
 

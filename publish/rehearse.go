@@ -170,16 +170,21 @@ func (u *theirs) find(ctx context.Context, path string) error {
 func (u *theirs) expired(err error) bool { return gotuf.Expired(err) }
 
 // RehearsalError says that a client would fail with what was to be published.
-// Nothing was written.
+// Nothing was written, or what clients go on with that stay at the live root.
 type RehearsalError struct {
 	Client string // whose: tufops-client or go-tuf
 	From   string // where the client starts: a root, or the live state
 	At     string // how far publishing is: "the end", or the file after which
 	Err    error
+	held   int64 // the root without which all else that clients read goes out; 0: nothing does
 }
 
 func (e *RehearsalError) Error() string {
-	return fmt.Sprintf("rehearsal: %s, starting from %s, fails at %s: %s; nothing was written", e.Client, e.From, e.At, words(e.Err))
+	left := "nothing was written"
+	if e.held > 0 {
+		left = fmt.Sprintf("root version %d is held back, and what clients take without it goes out", e.held)
+	}
+	return fmt.Sprintf("rehearsal: %s, starting from %s, fails at %s: %s; %s", e.Client, e.From, e.At, words(e.Err), left)
 }
 
 func (e *RehearsalError) Unwrap() error { return e.Err }
@@ -405,8 +410,10 @@ func (r *rehearsal) liveRoot() *metadata.Document {
 // user for each: it can read that one and all that follow. Where only the timestamp
 // changes the newest will do. If it cannot read even that the error says why.
 func (r *rehearsal) starts(k kind) (roots []*metadata.Document, users []user, err error) {
-	all := r.published().Roots()
-	newest := all[len(all)-1].Document
+	all := slices.DeleteFunc(slices.Clone(r.published().Roots()), func(one repository.RootFileVersion) bool {
+		return one.Document.Version() > r.plan.root.Version()
+	})
+	newest := r.plan.root
 	for i := len(all) - 1; i >= 0 && newest.Version()-all[i].Document.Version() <= client.MaxRootRotations; i-- {
 		u, err := k.user(all[i].Document.Raw(), "", r.now)
 		if err != nil {
@@ -468,7 +475,7 @@ func (r *rehearsal) warm(ctx context.Context, k kind, stages []stage) error {
 // something that verifies.
 func (r *rehearsal) arrived(u user) error {
 	var wrong []string
-	docs := []*metadata.Document{r.published().Root(), r.published().Timestamp(), r.published().Snapshot()}
+	docs := []*metadata.Document{r.plan.root, r.published().Timestamp(), r.published().Snapshot()}
 	for _, role := range r.published().Roles() {
 		if role.Role == metadata.Targets {
 			docs = append(docs, role.Document)

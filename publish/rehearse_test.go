@@ -10,6 +10,7 @@ import (
 
 	"github.com/tufops/tufops/client/clienttest"
 	"github.com/tufops/tufops/internal/git"
+	"github.com/tufops/tufops/internal/gotuf"
 	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/publish"
 	"github.com/tufops/tufops/publish/publishtest"
@@ -133,6 +134,84 @@ func TestRehearsalOfNewKeyTypes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRootHeldBack: a root under which go-tuf fails, as it knows a key's type not and
+// no policy names that, costs nobody the freshness of what they have: all that clients
+// at the live root take goes out without it, every day, and each run fails and says
+// why. What they would not take either stays away. Once the root is allowed it goes
+// out, by itself.
+func TestRootHeldBack(t *testing.T) {
+	const day = 24 * time.Hour
+	begin := func(t *testing.T) (r *publishtest.Repo, store *storetest.Memory) {
+		r, store = publishtest.New(t), &storetest.Memory{}
+		r.Roles[metadata.Timestamp].Expire(publishtest.Now.Add(day))
+		r.Publish(metadata.Timestamp)
+		mustRun(t, r, r.Commit(t, "live"), store)
+		r.Roles[metadata.Timestamp].Expire(publishtest.Now.Add(3 * day))
+		r.SetKeys(metadata.Targets, 1, append(r.Roles[metadata.Targets].Keys, clienttest.NewMLDSAKey("bob"))...)
+		r.Publish(metadata.Root)
+		return r, store
+	}
+	held := func(t *testing.T, r *publishtest.Repo, store *storetest.Memory, commit git.OID, want string) {
+		t.Helper()
+		report, err := run(t, r, commit, store)
+		var failed *publish.RehearsalError
+		if !errors.As(err, &failed) || failed.Client != "go-tuf" || !errors.Is(err, gotuf.ErrKeyType) || !strings.Contains(failed.Hint(), "key-types of .tufops.yaml") {
+			t.Fatalf("got %v, want go-tuf to fail on a key, with a hint", err)
+		}
+		if got := written(report); got != want {
+			t.Errorf("written %q, want %q", got, want)
+		}
+		said := map[bool]string{true: "nothing was written", false: "root version 2 is held back, and what clients take without it goes out"}[want == ""]
+		if !strings.Contains(err.Error(), said) {
+			t.Errorf("the error is %v, want it to say %q", err, said)
+		}
+		if store.Content()["metadata/2.root.json"] != "" {
+			t.Error("the root was published")
+		}
+	}
+
+	t.Run("the timestamp goes on", func(t *testing.T) {
+		r, store := begin(t)
+		root := r.Files["metadata/1.root.json"]
+		r.AddTarget(metadata.Targets, "b.txt", "b")
+		r.Publish(metadata.Targets)
+		commit := r.Commit(t, "merged all the same")
+		held(t, r, store, commit, "b.txt 3.targets.json 3.snapshot.json timestamp.json")
+		later := func() time.Time { return publishtest.Now.Add(2 * day) } // the timestamp from before has expired
+		if got := update(t, publishtest.ClientAt(t, store, root, "", later), nil); got.Timestamp.Version != r.Roles[metadata.Timestamp].Version() || got.Root().Version != 1 {
+			t.Errorf("our client is at %v", got)
+		}
+		if got := updateTheirs(t, store, root, "", nil); got[metadata.Timestamp] != r.Roles[metadata.Timestamp].Version() {
+			t.Errorf("go-tuf is at %v", got)
+		}
+		held(t, r, store, commit, "") // the next run does not forget
+		r.Publish(metadata.Timestamp)
+		held(t, r, store, r.Commit(t, "the next day"), "timestamp.json")
+
+		r.Git.WriteFile(repository.PolicyFile, "key-types: [ed25519/ed25519, ml-dsa/ml-dsa-44/1]\n")
+		if got, want := written(mustRun(t, r, r.Commit(t, "allowed"), store)), "2.root.json index.html status.json"; got != want {
+			t.Errorf("once it is allowed %q is written, want %q", got, want)
+		}
+		update(t, publishtest.Client(t, store, root, ""), nil)
+	})
+	t.Run("nothing that clients at the live root take", func(t *testing.T) {
+		r, store := begin(t)
+		r.RotateOnlineKey("online2", false)
+		commit := r.Commit(t, "with other online keys")
+		before := store.Content()
+		if report, err := run(t, r, commit, store); !errors.Is(err, gotuf.ErrKeyType) || report.Changed || !maps.Equal(store.Content(), before) {
+			t.Errorf("written %q, error %v", written(report), err)
+		}
+	})
+	t.Run("the first publication", func(t *testing.T) {
+		r, _ := begin(t)
+		store := &storetest.Memory{}
+		if report, err := run(t, r, r.Commit(t, "first"), store); !errors.Is(err, gotuf.ErrKeyType) || report.Changed || len(store.Content()) > 0 {
+			t.Errorf("written %q, error %v", written(report), err)
+		}
+	})
 }
 
 // garble publishes a role with something that go-tuf writes otherwise before it

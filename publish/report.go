@@ -89,11 +89,12 @@ const (
 	NoteNotRehearsed      = "not-rehearsed"         // a client that could not update before either
 	NoteLookupFails       = "lookup-fails"          // a delegated role that a client cannot read, as before or since it has expired
 	NoteExpiresSoon       = "expires-soon"          // people must sign
+	NotePageLeft          = "page-left"             // the status page is of a commit that is not known here
 	NoteRecovered         = "fast-forward-given-up" // versions at the destination that a person gave up
 )
 
 // alarms are the notes that somebody should look at even if all is well again.
-var alarms = []string{NoteTimestampReplaced, NoteRestarted, NoteWindow, NoteNotRehearsed, NoteLookupFails, NoteExpiresSoon, NoteRecovered}
+var alarms = []string{NoteTimestampReplaced, NoteRestarted, NoteWindow, NoteNotRehearsed, NoteLookupFails, NoteExpiresSoon, NotePageLeft, NoteRecovered}
 
 // Text is the report for a person.
 func (r *Report) Text() string {

@@ -145,8 +145,9 @@ type publisher struct {
 	from    Reader
 	to      Store // nil in a dry run
 	public  string
-	open    bool  // new content may go out
-	gate    *gate // why not
+	open    bool   // new content may go out
+	gate    *gate  // why not
+	began   []byte // the timestamp that was live when this run began; nil: it has not looked yet
 
 	mu      sync.Mutex // guards what several writes at a time report
 	report  *DestinationReport
@@ -181,6 +182,9 @@ func (p *publisher) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if p.began == nil {
+		p.began = append([]byte{}, live.timestamp.data...)
+	}
 	if live.current && !p.options.Deep {
 		p.report.Roles = p.roles(p.published().Root(), p.published().Timestamp())
 		p.report.Present = 1 + len(live.pages)
@@ -196,8 +200,15 @@ func (p *publisher) once(ctx context.Context) error {
 	if err := p.alert(); err != nil {
 		return err
 	}
-	if err := p.rehearse(ctx, live, plan); err != nil {
-		return err
+	refused := p.rehearse(ctx, live, plan)
+	if refused != nil {
+		// A root costs nobody the freshness of what they have.
+		failed := (*RehearsalError)(nil)
+		if plan = p.withoutRoots(plan); plan == nil || !errors.As(refused, &failed) || p.rehearse(ctx, live, plan) != nil {
+			return refused
+		}
+		p.report.Roles[0].To = plan.root.Version()
+		failed.held = p.published().Root().Version()
 	}
 	if plan.content && !p.open {
 		held := &GateError{Red: p.gate.red, Err: p.gate.err}
@@ -210,8 +221,8 @@ func (p *publisher) once(ctx context.Context) error {
 	if err := p.write(ctx, plan); err != nil {
 		return err
 	}
-	if err := live.standing(); err != nil {
-		return err
+	if err := live.standing(); err != nil || refused != nil {
+		return errors.Join(err, refused, p.readBack(ctx, plan.root.Version(), nil))
 	}
 	return p.after(ctx, immutable(plan.files))
 }

@@ -652,6 +652,77 @@ func TestGuardNames(t *testing.T) {
 	}
 }
 
+// TestPageNeverGoesBack: beside one timestamp a late run leaves the page of a later
+// commit alone, whether it knows that commit or not; an early one brings its own.
+func TestPageNeverGoesBack(t *testing.T) {
+	r := publishtest.New(t)
+	first := r.Commit(t, "first")
+	late := t.TempDir() // a clone from before there was a second
+	if err := os.CopyFS(late, os.DirFS(r.Git.Dir)); err != nil {
+		t.Fatal(err)
+	}
+	r.Git.WriteFile("README.md", "nothing that clients read")
+	second := r.Commit(t, "second")
+	published := func(dir string, commit git.OID) repository.Publishable {
+		p, err := publishedAt(t, dir, commit, publishtest.Now.Add(time.Hour)).Publishable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	for _, test := range []struct {
+		name, dir, note string
+	}{
+		{"the later commit is known", r.Git.Dir, ""},
+		{"the later commit is not known", late, publish.NotePageLeft},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			store := &storetest.Memory{}
+			mustRun(t, r, first, store)
+			if got := written(mustRun(t, r, second, store)); got != "index.html" {
+				t.Fatalf("the second commit writes %s", got)
+			}
+			before := store.Content()
+			for _, deep := range []bool{false, true} {
+				counted := &counting{Store: store}
+				report, err := publish.Run(t.Context(), publish.Options{Commit: first, Publishable: published(test.dir, first), Deep: deep,
+					To: []publish.Destination{{Store: counted}}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if d := report.Destinations[0]; d.Changed || !maps.Equal(store.Content(), before) || codes(d) != test.note {
+					t.Errorf("deep %v: the late run writes %q, notes %v", deep, written(d), d.Notes)
+				}
+				if counted.requests > 3 && !deep {
+					t.Errorf("the late run takes %d requests", counted.requests)
+				}
+			}
+			// It does heal what clients read.
+			for name := range before {
+				if strings.HasSuffix(name, ".a.txt") {
+					store.Remove(name)
+				}
+			}
+			if _, err := publish.Run(t.Context(), publish.Options{Commit: first, Publishable: published(test.dir, first), Deep: true,
+				To: []publish.Destination{{Store: store}}}); err != nil || !maps.Equal(store.Content(), before) {
+				t.Errorf("what was removed by hand is not there again: %v", err)
+			}
+		})
+	}
+
+	// What a stranger has drawn stays no longer than the timestamp beside it.
+	store := &storetest.Memory{}
+	page := mustRun(t, r, second, store)
+	store.Set("metadata/index.html", strings.ReplaceAll(store.Content()["metadata/index.html"], string(second), strings.Repeat("0", 40)))
+	if page = mustRun(t, r, second, store); page.Changed || codes(page) != publish.NotePageLeft {
+		t.Errorf("beside the same timestamp %q is written, notes %v", written(page), page.Notes)
+	}
+	r.Publish(metadata.Timestamp)
+	if got := written(mustRun(t, r, r.Commit(t, "timestamp"), store)); got != "timestamp.json index.html" {
+		t.Errorf("a new timestamp writes %q", got)
+	}
+}
+
 // TestRecoverFastForward: a valid timestamp is gone back from only if a person
 // names its version, and they are told what that means.
 func TestRecoverFastForward(t *testing.T) {

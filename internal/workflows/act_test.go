@@ -355,6 +355,113 @@ func TestWorkflowsFromPushToPublication(t *testing.T) {
 	}
 }
 
+// The action that publishes to a bucket, with a directory in its place: to a stage
+// that a check looks at, then to the destination, then read back as clients do.
+func TestPublishRepositoryAction(t *testing.T) {
+	needAct(t)
+	s := newStage(t)
+	s.world.Artifact("a.txt", "one\n", true)
+	s.world.Sign()
+	first := s.world.Upstream.Head("main")
+	temp := t.TempDir()
+	check := filepath.Join(temp, "check")
+	writeFile(t, check, "#!/bin/sh\nset -eu\n"+
+		"test -z \"${GITHUB_TOKEN-}${ACTIONS_RUNTIME_TOKEN-}\"\n"+ // it is somebody else's program
+		"grep -q . \"${TUFOPS_STAGE_METADATA_URL#file://}/timestamp.json\"\n"+
+		"echo \"$1 $TUFOPS_STAGE_COMMIT\" >>'"+temp+"/checked'\n"+
+		"test ! -e '"+temp+"/red'\n")
+	if err := os.Chmod(check, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	workflow := fmt.Sprintf(`on:
+  workflow_dispatch:
+    inputs:
+      ref: {type: string}
+      deep: {type: boolean}
+permissions: {}
+jobs:
+  publish:
+    runs-on: ubuntu-latest
+    permissions:
+      contents: read
+    steps:
+      - id: publish
+        uses: %s
+        with:
+          to: file://%s
+          public_url: %s
+          stage: file://%s/stage
+          stage_public_url: file://%[4]s/stage
+          checks: |
+            %[4]s/check 'one word'
+            %[4]s/check two
+          ref: ${{ inputs.ref }}
+          deep: ${{ inputs.deep }}
+      - shell: bash
+        env:
+          CHANGED: ${{ steps.publish.outputs.changed }}
+        run: echo "changed is $CHANGED"
+`, laid.uses("publish-repository"), filepath.Join(s.pages, "site"), s.site.URL, temp)
+	s.person.Run("fetch", "--quiet", "origin")
+	s.person.Run("switch", "--quiet", "-C", "main", "origin/main")
+	s.person.WriteFile(".github/workflows/bucket.yml", workflow)
+	s.person.Commit("A bucket")
+	s.person.Push()
+
+	run := func(ref, deep string, success bool) string {
+		t.Helper()
+		return s.run("workflow_dispatch", "bucket.yml", "main", map[string]string{"ref": ref, "deep": deep}, success)
+	}
+	checked := func() string {
+		data, _ := os.ReadFile(filepath.Join(temp, "checked"))
+		os.Remove(filepath.Join(temp, "checked"))
+		return string(data)
+	}
+	update := func() string {
+		t.Helper()
+		root := readFile(t, filepath.Join(s.pages, "site/metadata/1.root.json"))
+		c, err := client.New(client.Options{
+			Root: root, MetadataURL: s.site.URL + "/metadata", TargetsURL: s.site.URL + "/targets", Now: func() time.Time { return s.world.Now },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, data, err := c.Read(t.Context(), "a.txt")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	// A commit and not the branch: nothing but what was asked for.
+	out := run(first, "false", true)
+	if !strings.Contains(out, "changed is true") || !strings.Contains(out, "read back through "+s.site.URL) {
+		t.Errorf("it printed\n%s", out)
+	}
+	if got, want := checked(), "one word "+first+"\ntwo "+first+"\n"; got != want {
+		t.Errorf("checked %q, want %q", got, want)
+	}
+	if got := update(); got != "one\n" {
+		t.Errorf("a client gets %q", got)
+	}
+
+	// Later, with a check that is red: new content is held back, and the job fails.
+	s.world.Artifact("a.txt", "two\n", true)
+	s.world.Sign()
+	writeFile(t, filepath.Join(temp, "red"), "")
+	if out := run("", "true", false); !strings.Contains(out, "held back, as the stage is red (") || strings.Contains(out, "changed is") {
+		t.Errorf("it printed\n%s", out)
+	}
+	if got, want := checked(), s.world.Upstream.Head("main"); !strings.HasPrefix(got, "one word "+want+"\n") {
+		t.Errorf("checked %q, want the branch, at %s", got, want)
+	}
+	if got := update(); got != "one\n" {
+		t.Errorf("a client gets %q, which was to be held back", got)
+	}
+	if requests := s.forge.Requests(); len(requests) > 0 {
+		t.Errorf("the forge was asked %v", requests)
+	}
+}
+
 // A job that fails leaves an issue for people, and nothing else; the next that
 // succeeds closes it.
 func TestWorkflowsTellOfFailure(t *testing.T) {
