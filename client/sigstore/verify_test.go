@@ -479,6 +479,25 @@ func TestOneGoodEntry(t *testing.T) {
 	}
 }
 
+// An entry of a log that the trusted root does not know is passed over.
+func TestEntryOfUnknownLog(t *testing.T) {
+	v := verifier(t, here.TrustedRoot())
+	for name, s := range signings() {
+		b := here.Sign(s)
+		good := b.VerificationMaterial.TlogEntries[0]
+		unknown := proto.Clone(good).(*protorekor.TransparencyLogEntry)
+		unknown.LogIndex++
+		unknown.LogId.KeyId = flip(unknown.LogId.KeyId)
+		b.VerificationMaterial.TlogEntries = []*protorekor.TransparencyLogEntry{unknown, good}
+		proof, err := v.Verify(sigstoretest.JSON(b), digests(t, artifact), policy(t, s))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if len(proof.Logs) != 1 || proof.Logs[0].Index != good.LogIndex {
+			t.Errorf("%s: logs %+v, want the entry %d", name, proof.Logs, good.LogIndex)
+		}
+	}
+}
+
 // Who signed is said in full: of a key its digest, of a build where it came from.
 func TestProofSays(t *testing.T) {
 	for _, test := range []struct {
