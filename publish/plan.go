@@ -77,7 +77,7 @@ type livePage struct {
 	drawing
 	name  string
 	same  bool // it says what ours would
-	later bool // it is of a commit that ours does not come after: see [publisher.later]
+	leave bool // see [publisher.late]
 }
 
 // object is a small file as it was read; its version is empty where there is
@@ -130,34 +130,36 @@ func (p *publisher) look(ctx context.Context) (*live, error) {
 		if l.pages[i].same, err = p.samePage(ctx, l.pages[i]); err != nil {
 			return nil, err
 		}
-		page := &l.pages[i]
+		page, past := &l.pages[i], false
 		if !page.same && bytes.Equal(l.timestamp.data, p.published().Timestamp().Raw()) {
-			if page.later, err = p.later(ctx, page.drawing); err != nil {
+			if page.leave, past, err = p.late(ctx, page.drawing); err != nil {
 				return nil, err
 			}
 		}
-		l.current = l.current && (page.same || page.later && !bytes.HasPrefix(page.data, []byte(deleting)))
+		l.current = l.current && (page.same || past && !bytes.HasPrefix(page.data, []byte(deleting)))
 	}
 	return l, nil
 }
 
-// later reports whether a page beside our own timestamp is of a commit that came
-// after ours, or of one that is not known here: then this run is late, and the page
-// is left alone. What a stranger makes up stays until the timestamp is renewed.
-func (p *publisher) later(ctx context.Context, page drawing) (bool, error) {
+// late reports whether this run leaves a page alone that stands beside its own
+// timestamp: the commit of the page comes after ours, so all that we have is past; or
+// it is not known here, and may. What a stranger makes up stays until the timestamp is
+// renewed.
+func (p *publisher) late(ctx context.Context, page drawing) (leave, past bool, err error) {
 	theirs, ours := git.OID(page.Commit), p.options.Commit
 	if theirs == "" || theirs == ours {
-		return false, nil
+		return false, false, nil
 	}
 	repo := p.published().Repository().Git
 	if _, err := repo.Commit(ctx, theirs); err != nil {
 		if ctx.Err() != nil {
-			return false, ctx.Err()
+			return false, false, ctx.Err()
 		}
 		p.note(NotePageLeft, "the status page there is of commit %.12s, which is not known here: it is left alone until the timestamp is renewed", theirs)
-		return true, nil
+		return true, false, nil
 	}
-	return repo.IsAncestor(ctx, ours, theirs)
+	past, err = repo.IsAncestor(ctx, ours, theirs)
+	return past, past, err
 }
 
 // samePage reports whether a live page is ours but for the time at which it was
@@ -537,7 +539,7 @@ func (p *publisher) plan(l *live) (*plan, error) {
 			switch {
 			case page.same:
 				p.report.Present++
-			case !page.later:
+			case !page.leave:
 				pages = append(pages, f)
 			}
 		}

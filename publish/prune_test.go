@@ -151,7 +151,8 @@ type withoutRemover struct{ publish.Store }
 
 // TestPruneBesidePublisher: while one publisher prunes, another one publishes a
 // commit that lists again what could go, one store call after the other in a
-// random order. Clients of the newer state find all that it lists.
+// random order. Clients of the newer state find all that it lists; where pruning was
+// killed right after a deletion, after the next run.
 func TestPruneBesidePublisher(t *testing.T) {
 	r := publishtest.New(t)
 	live := &storetest.Memory{}
@@ -179,16 +180,21 @@ func TestPruneBesidePublisher(t *testing.T) {
 		rounds = 300
 	}
 	start := seed(t)
-	deleted, over := 0, 0
+	deleted, over, kills, gone := 0, 0, 0, 0
 	for round := range uint64(rounds) {
 		rng := rand.New(rand.NewPCG(start+round, 0))
 		store := live.Clone()
 		ts := &turns{asked: make(chan turn)}
 		var pruned, published *publish.Report
 		var errs [2]error
+		pruner := &dying{Memory: store, left: 1 << 20}
+		if round%2 == 1 {
+			calls := rng.IntN(2) // after a deletion
+			pruner.before = func(string) { pruner.left = calls }
+		}
 		ts.user(func(call func()) {
 			pruned, errs[0] = publish.Run(t.Context(), publish.Options{Commit: old, Publishable: publishable, Prune: publish.PruneDelete,
-				To: []publish.Destination{{URL: "store:", Store: removerInTurn{inTurn{store, call}, store}}}})
+				To: []publish.Destination{{URL: "store:", Store: removerInTurn{inTurn{pruner, call}, pruner}}}})
 		})
 		ts.user(func(call func()) {
 			published, errs[1] = publish.Run(t.Context(), publish.Options{Commit: young, Publishable: newer, Parallel: 1,
@@ -198,17 +204,19 @@ func TestPruneBesidePublisher(t *testing.T) {
 		if errs[1] != nil {
 			t.Fatalf("TUFOPS_SEED=%d: publishing: %v", start+round, errs[1])
 		}
-		if errs[0] != nil && !errors.As(errs[0], new(*publish.NewerError)) && !strings.Contains(errs[0].Error(), "another publisher was faster; run it again") {
+		if killed := errors.Is(errs[0], storetest.ErrStopped); killed {
+			kills++
+			if lacks(store, tree) != nil {
+				gone++
+			}
+			if _, err := publish.Run(t.Context(), publish.Options{Commit: young, Publishable: newer, To: []publish.Destination{{Store: store}}}); err != nil {
+				t.Fatalf("TUFOPS_SEED=%d: the next run: %v", start+round, err)
+			}
+		} else if errs[0] != nil && !errors.As(errs[0], new(*publish.NewerError)) && !strings.Contains(errs[0].Error(), "another publisher was faster; run it again") {
 			t.Errorf("TUFOPS_SEED=%d: pruning: %v", start+round, errs[0])
 		}
-		content := store.Content()
-		for _, f := range tree.Files() {
-			if content[publish.ObjectName(f)] == "" {
-				t.Errorf("TUFOPS_SEED=%d: %s is gone, and is listed", start+round, publish.ObjectName(f))
-			}
-		}
-		if t.Failed() {
-			return
+		if names := lacks(store, tree); names != nil {
+			t.Fatalf("TUFOPS_SEED=%d: %v is gone, and is listed", start+round, names)
 		}
 		if p := pruned.Destinations[0].Prune; p != nil {
 			deleted += p.Deleted
@@ -219,10 +227,21 @@ func TestPruneBesidePublisher(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d orders: %d files were deleted, the publisher started over %d times", rounds, deleted, over)
+	t.Logf("%d orders: %d files were deleted, the publisher started over %d times; pruning was killed %d times, and %d times something lacked then", rounds, deleted, over, kills, gone)
 	if deleted == 0 || over == 0 {
 		t.Error("nobody was ever in anybody's way: the orders are not random")
 	}
+}
+
+// lacks lists what is gone of what clients are told of.
+func lacks(store *storetest.Memory, tree *publish.Tree) (list []string) {
+	content := store.Content()
+	for _, f := range tree.Files() {
+		if name := publish.ObjectName(f); f.Class != publish.Page && content[name] == "" {
+			list = append(list, name)
+		}
+	}
+	return list
 }
 
 // dying is the store of a publisher that is killed: after a number of calls it
@@ -327,15 +346,7 @@ func TestPruneKilled(t *testing.T) {
 			if err == nil || seen < deletion {
 				t.Fatalf("deletion %d of %d: the pruner does not notice that it was overtaken", deletion, seen)
 			}
-			lacks := func(store *storetest.Memory) (list []string) {
-				for _, f := range tree.Files() {
-					if name := publish.ObjectName(f); f.Class != publish.Timestamp && f.Class != publish.Page && store.Content()[name] == "" {
-						list = append(list, name)
-					}
-				}
-				return list
-			}
-			if len(lacks(store)) > 0 {
+			if lacks(store, tree) != nil {
 				gone++
 			}
 			// The next run is of the same commit, or brings another timestamp.
@@ -349,7 +360,7 @@ func TestPruneKilled(t *testing.T) {
 				if _, err := publish.Run(t.Context(), publish.Options{Commit: next.commit, Publishable: next.proof, To: to}); err != nil {
 					t.Fatal(err)
 				}
-				if names := lacks(store); names != nil {
+				if names := lacks(store, tree); names != nil {
 					t.Errorf("deletion %d, killed %d calls later: after the next run %v is gone, and is listed", deletion, after, names)
 				}
 				if page := store.Content()["metadata/index.html"]; !strings.HasPrefix(page, "<!DOCTYPE html>") {

@@ -693,17 +693,17 @@ func TestPageNeverGoesBack(t *testing.T) {
 				if d := report.Destinations[0]; d.Changed || !maps.Equal(store.Content(), before) || codes(d) != test.note {
 					t.Errorf("deep %v: the late run writes %q, notes %v", deep, written(d), d.Notes)
 				}
-				if counted.requests > 3 && !deep {
+				if counted.requests > 3 && !deep && test.note == "" { // else it looks at everything
 					t.Errorf("the late run takes %d requests", counted.requests)
 				}
 			}
-			// It does heal what clients read.
+			// It does heal what clients read: where it cannot tell, by itself.
 			for name := range before {
 				if strings.HasSuffix(name, ".a.txt") {
 					store.Remove(name)
 				}
 			}
-			if _, err := publish.Run(t.Context(), publish.Options{Commit: first, Publishable: published(test.dir, first), Deep: true,
+			if _, err := publish.Run(t.Context(), publish.Options{Commit: first, Publishable: published(test.dir, first), Deep: test.note == "",
 				To: []publish.Destination{{Store: store}}}); err != nil || !maps.Equal(store.Content(), before) {
 				t.Errorf("what was removed by hand is not there again: %v", err)
 			}

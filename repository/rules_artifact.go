@@ -9,9 +9,12 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/tufops/tufops/internal/git"
 	"github.com/tufops/tufops/internal/metadata"
@@ -59,13 +62,15 @@ var (
 		Title:   "a target path that is dangerous",
 		Stops:   "a target path becomes a file name on clients and servers: it must not leave its folder",
 		Source:  "CVE-2021-41149: a target name wrote a file elsewhere",
-		Breaks:  "a target path is absolute, has an empty segment, . or .., a backslash or something invisible, or differs from another only in case",
+		Breaks:  "a target path is absolute, has an empty segment, . or .., a segment that ends in a dot or has more than 150 bytes, a folder named like a published file, more than 800 bytes, a backslash or something invisible, or differs from another only in case",
 		Example: `targets lists "../x", which has the path segment ".."`,
 		Hint:    "rename the artifact",
 	})
 )
 
-func printable(r rune) bool { return unicode.IsPrint(r) }
+// printable leaves out U+FFFD, which stands for what is no text: a bucket takes it
+// in no name.
+func printable(r rune) bool { return unicode.IsPrint(r) && r != utf8.RuneError }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
@@ -374,8 +379,37 @@ func UnsafeTargetPath(target string) string {
 		}
 	}
 	for _, r := range target {
-		if !unicode.IsPrint(r) {
+		if !printable(r) {
 			return fmt.Sprintf("holds the invisible character %U", r)
+		}
+	}
+	return unpublishablePath(target)
+}
+
+// What some place that is published to holds no more of, less what is added there:
+// a name of 255 bytes in a directory, one of 1,024 with all folders in a bucket.
+const (
+	maxSegment = 150
+	maxPath    = 800
+)
+
+var publishedName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([0-9a-fA-F]{64}|[0-9a-fA-F]{128})\.`) })
+
+// unpublishablePath says why some place cannot hold an artifact of a path: one
+// would keep all from being published there, the timestamp too.
+func unpublishablePath(target string) string {
+	if len(target) > maxPath {
+		return fmt.Sprintf("is longer than %d bytes", maxPath)
+	}
+	segments := strings.Split(target, "/")
+	for i, segment := range segments {
+		switch {
+		case len(segment) > maxSegment:
+			return fmt.Sprintf("has a path segment of more than %d bytes", maxSegment)
+		case strings.HasSuffix(segment, "."):
+			return fmt.Sprintf("has the path segment %q, which ends in a dot", segment)
+		case i < len(segments)-1 && publishedName().MatchString(segment):
+			return fmt.Sprintf("has the folder %q, which may be the name of a published file", segment)
 		}
 	}
 	return ""

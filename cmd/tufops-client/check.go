@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/tufops/tufops/client"
+	"github.com/tufops/tufops/client/sigstore"
 	"github.com/tufops/tufops/internal/cli"
 	"github.com/tufops/tufops/internal/escape"
 	"github.com/tufops/tufops/internal/wholefile"
@@ -53,7 +55,7 @@ func checkCommand(env cli.Env, metadataDir, metadataURL, at urfave.StringFlag) *
 			&urfave.StringFlag{Name: "compare-source", Usage: "root.json and timestamp.json are those in `DIR`, byte for byte"},
 			&urfave.IntFlag{Name: "valid-days", Usage: "all roles are valid `N` days from now"},
 			&urfave.IntFlag{Name: "offline-valid-days", Usage: "root and all targets roles are valid `N` days from now"},
-			&urfave.StringSliceFlag{Name: "mirror", Usage: "the mirror with the metadata at `URL` and targets beside it serves the same; may be repeated"},
+			&urfave.StringSliceFlag{Name: "mirror", Usage: "the mirror with the metadata at `URL` and targets beside it (below, if --artifact-url is so) serves the same; may be repeated"},
 			&urfave.StringSliceFlag{Name: "expected-artifact", Usage: "the artifact `PATH` is there; may be repeated"},
 			&urfave.BoolFlag{Name: "all-artifacts", Usage: "every artifact is there"},
 			&metadataDir,
@@ -102,10 +104,13 @@ func check(c *urfave.Context, env cli.Env) error {
 			return err
 		}
 	}
+	targets := beside // where a mirror has them: as the place itself
 	if o.TargetsURL == "" {
 		o.TargetsURL = beside(o.MetadataURL)
+	} else if strings.TrimRight(o.TargetsURL, "/") == sigstore.At(o.MetadataURL).TargetsURL {
+		targets = func(metadataURL string) string { return sigstore.At(metadataURL).TargetsURL }
 	}
-	if o.Mirrors, err = mirrors(c, beside); err != nil {
+	if o.Mirrors, err = mirrors(c, targets); err != nil {
 		return err
 	}
 	if o.RootFile = c.String("initial-root"); o.RootFile != "" {
