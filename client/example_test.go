@@ -69,3 +69,36 @@ func Example() {
 	// the repository has no artifact "trustedroot.json" (asked: targets)
 	// check the spelling; names are case-sensitive and contain the directories
 }
+
+// Check is for those who publish: it says what is wrong, which is no error.
+func ExampleCheck() {
+	repo := clienttest.New()
+	repo.Publish("root", "targets")
+	delete(repo.Files, "metadata/2.targets.json")
+	server := httptest.NewServer(repo)
+	defer server.Close()
+
+	report, err := client.Check(context.Background(), client.CheckOptions{
+		MetadataURL: server.URL + "/metadata",
+		Root:        repo.Files["metadata/1.root.json"],
+		Now:         func() time.Time { return clienttest.Now }, // leave it out: the clock
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, c := range report.Checks {
+		fmt.Println(c.Check, c.Result)
+	}
+	fmt.Println(report.Err() != nil)
+
+	// Output:
+	// initial-root passed
+	// roots passed
+	// consistent passed
+	// metadata failed
+	// roles not-judged
+	// valid not-judged
+	// update not-judged
+	// true
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -212,18 +213,37 @@ func TestReadBackForbidden(t *testing.T) {
 	}
 }
 
-// TestReadBackInterrupted: whoever stops the run is not told of a deadline.
+// TestReadBackInterrupted: whoever stops the run is not told of a deadline, nor kept
+// waiting, by the real clock either.
 func TestReadBackInterrupted(t *testing.T) {
-	r := publishtest.New(t)
-	commit := r.Commit(t, "first")
-	store := &storetest.Memory{}
-	server := httptest.NewServer(http.NotFoundHandler())
-	defer server.Close()
-	ctx, cancel := context.WithCancel(t.Context())
-	_, err := publish.Run(ctx, publish.Options{Commit: commit, Publishable: r.Publishable(t, commit),
-		Sleep: func(ctx context.Context, _ time.Duration) error { cancel(); return ctx.Err() },
-		To:    []publish.Destination{{Store: store, Public: server.URL}}})
-	if !errors.Is(err, context.Canceled) || errors.As(err, new(*publish.NotServedError)) {
-		t.Errorf("got %v, want context.Canceled", err)
+	for name, realClock := range map[string]bool{"simulated": false, "real clock": true} {
+		t.Run(name, func(t *testing.T) {
+			r := publishtest.New(t)
+			commit := r.Commit(t, "first")
+			store := &storetest.Memory{}
+			server := httptest.NewServer(http.NotFoundHandler())
+			defer server.Close()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			o := publish.Options{Commit: commit, Publishable: r.Publishable(t, commit), To: []publish.Destination{{Store: store, Public: server.URL}}}
+			if realClock {
+				o.Log = slog.New(slog.NewTextHandler(onLine(func(line string) {
+					if strings.Contains(line, "waiting until clients see it") {
+						cancel()
+					}
+				}), nil))
+			} else {
+				o.Sleep = func(ctx context.Context, _ time.Duration) error { cancel(); return ctx.Err() }
+			}
+			_, err := publish.Run(ctx, o)
+			if !errors.Is(err, context.Canceled) || errors.As(err, new(*publish.NotServedError)) {
+				t.Errorf("got %v, want context.Canceled", err)
+			}
+		})
 	}
 }
+
+// onLine is called with each line of a log.
+type onLine func(line string)
+
+func (f onLine) Write(p []byte) (int, error) { f(string(p)); return len(p), nil }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -215,6 +218,29 @@ func TestUnreadableByDefault(t *testing.T) {
 				t.Errorf("found %q, want %q; complete %v, failed %v", got, test.level, s.Complete, s.Failed())
 			}
 		})
+	}
+}
+
+// A file that git cannot give is no event without trust material: there is no
+// verdict.
+func TestTrustMaterialMissing(t *testing.T) {
+	for _, side := range []string{"main", "HEAD"} {
+		w := New(t)
+		trustOnMain(w, map[string]string{rootFile: root(nil)})
+		put(w, map[string]string{rootFile: root(closed("2031-06-01T00:00:00Z"))})
+		w.Commit("event")
+		oid := strings.TrimSpace(w.Run("rev-parse", side+":targets/"+rootFile))
+		if err := os.Remove(filepath.Join(w.Dir, ".git", "objects", oid[:2], oid[2:])); err != nil {
+			t.Fatal(err)
+		}
+		e, err := w.Open().OpenEvent(t.Context(), repository.EventOptions{Name: Event, Head: "HEAD", Base: "main"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := e.Status(t.Context(), w.Now, repository.Policy{})
+		if e := new(git.MissingObjectError); !errors.As(err, &e) || string(e.OID) != oid {
+			t.Errorf("without the file of %s: error %v, status %+v", side, err, s)
+		}
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
 	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
 	prototrust "github.com/sigstore/protobuf-specs/gen/pb-go/trustroot/v1"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/tufops/tufops/client/sigstore"
@@ -439,6 +440,81 @@ func other(t *testing.T) (tr *prototrust.TrustedRoot) {
 	t.Helper()
 	there.TrustedRoot(func(r *prototrust.TrustedRoot) { tr = r })
 	return tr
+}
+
+// An entry that does not verify beside one that does stands in no proof, nor does
+// the time that it states. Of a log of version 2, whose entries bring no promise, it
+// breaks the whole bundle.
+func TestOneGoodEntry(t *testing.T) {
+	v := verifier(t, here.TrustedRoot())
+	for name, s := range signings() {
+		for first, place := range map[bool]string{true: "before", false: "after"} {
+			b := here.Sign(s)
+			good := b.VerificationMaterial.TlogEntries[0]
+			bad := proto.Clone(good).(*protorekor.TransparencyLogEntry)
+			bad.LogIndex++
+			bad.IntegratedTime = signed.Add(-time.Minute).Unix()
+			bad.InclusionProof.Hashes[0] = flip(bad.InclusionProof.Hashes[0])
+			if first {
+				b.VerificationMaterial.TlogEntries = []*protorekor.TransparencyLogEntry{bad, good}
+			} else {
+				b.VerificationMaterial.TlogEntries = []*protorekor.TransparencyLogEntry{good, bad}
+			}
+			proof, err := v.Verify(sigstoretest.JSON(b), digests(t, artifact), policy(t, s))
+			if s.Rekor2 {
+				wantStep(t, err, sigstore.Log)
+				continue
+			}
+			if err != nil {
+				t.Errorf("%s, a bad entry %s the good one: %v", name, place, err)
+				continue
+			}
+			if len(proof.Logs) != 1 || proof.Logs[0].Index != good.LogIndex {
+				t.Errorf("%s, a bad entry %s the good one: logs %+v, want the entry %d", name, place, proof.Logs, good.LogIndex)
+			}
+			if len(proof.Times) != 1 || !proof.Times[0].At.Equal(signed) {
+				t.Errorf("%s, a bad entry %s the good one: times %+v, want %s", name, place, proof.Times, signed)
+			}
+		}
+	}
+}
+
+// An entry of a log that the trusted root does not know is passed over.
+func TestEntryOfUnknownLog(t *testing.T) {
+	v := verifier(t, here.TrustedRoot())
+	for name, s := range signings() {
+		b := here.Sign(s)
+		good := b.VerificationMaterial.TlogEntries[0]
+		unknown := proto.Clone(good).(*protorekor.TransparencyLogEntry)
+		unknown.LogIndex++
+		unknown.LogId.KeyId = flip(unknown.LogId.KeyId)
+		b.VerificationMaterial.TlogEntries = []*protorekor.TransparencyLogEntry{unknown, good}
+		proof, err := v.Verify(sigstoretest.JSON(b), digests(t, artifact), policy(t, s))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if len(proof.Logs) != 1 || proof.Logs[0].Index != good.LogIndex {
+			t.Errorf("%s: logs %+v, want the entry %d", name, proof.Logs, good.LogIndex)
+		}
+	}
+}
+
+// Who signed is said in full: of a key its digest, of a build where it came from.
+func TestProofSays(t *testing.T) {
+	for _, test := range []struct {
+		signer sigstore.Signer
+		want   string
+	}{
+		{sigstore.Signer{Key: "ab"}, "  signed by    the key with SHA-256 ab\n"},
+		{sigstore.Signer{Identity: who, Issuer: vouch}, "  signed by    " + who + "\n               for whom " + vouch + " vouched\n"},
+		{sigstore.Signer{Identity: "i", Issuer: "j", Repository: "https://forge.test/good/repo", Ref: "refs/tags/v1", Commit: "c0ffee"},
+			"  signed by    i\n               for whom j vouched\n  built from   https://forge.test/good/repo\n               refs/tags/v1 c0ffee\n"},
+		{sigstore.Signer{Identity: "i\x1b[2J", Issuer: "j"}, "  signed by    i\\x1b[2J\n               for whom j vouched\n"},
+	} {
+		got := (&sigstore.Proof{Artifact: "sha256:00", Signer: test.signer}).Text()
+		if want := "verified sha256:00\n" + test.want; got != want {
+			t.Errorf("%+v:\n%s\nwant\n%s", test.signer, got, want)
+		}
+	}
 }
 
 // A bundle of another instance is called that, with the IDs of its logs.

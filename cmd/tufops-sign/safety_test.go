@@ -530,7 +530,7 @@ func TestOverride(t *testing.T) {
 		w.refused(c.status, "alice", "", []string{c.words}, "sign", "sign/x", "--yes", "--override", c.rule)
 	}
 	a := w.ok("alice", "sign", "sign/x", "--override", "foreign-change=the workflow was reviewed apart")
-	w.says(a.stdout, "  error: ", "rule foreign-change", "You override foreign-change: the workflow was reviewed apart.", "Asked of @alice:\n  targets v2", "Signed targets v2 as @alice.")
+	w.says(a.stdout, "The event as a whole\n  error: ", "rule foreign-change", "You override foreign-change: the workflow was reviewed apart.", "Asked of @alice:\n  targets v2", "Signed targets v2 as @alice.")
 	if strings.Contains(a.stdout, "is complete") || strings.Contains(a.stdout, ".tufops.yaml on main: the workflow") {
 		t.Errorf("the override is taken for more than it is:\n%s", a.stdout)
 	}

@@ -3,6 +3,7 @@ package github_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -734,6 +735,23 @@ func TestStoryDryRun(t *testing.T) {
 		if r.Writes() {
 			t.Errorf("a dry run asked for %s", r.String())
 		}
+	}
+}
+
+// TestStoryRehearsalStopped: a rehearsal that could not be done is no verdict, so
+// nothing is shown.
+func TestStoryRehearsalStopped(t *testing.T) {
+	s := begin(t, githubtest.Settings{})
+	s.Edit("targets", nil).Sign("targets", "alice", "bob")
+	s.push("signed")
+	o := s.options(Event, s.forge(s.gh.Endpoint("")))
+	full := errors.New("no space left on device")
+	o.Rehearse = func(context.Context, *repository.Event, *repository.Status) error { return full }
+	if _, err := signingevent.Drive(context.Background(), o); !errors.Is(err, full) {
+		t.Errorf("got %v, want %v", err, full)
+	}
+	if got := s.state(s.head()); len(s.gh.Pulls()) > 0 || got != "" {
+		t.Errorf("%d pull requests, and the commit status %q", len(s.gh.Pulls()), got)
 	}
 }
 
