@@ -130,8 +130,14 @@ fuzz: need-go ## run every fuzz target for FUZZTIME (60s) each
 		done; \
 	done
 
-soak: need-go need-git ## run all tests COUNT (10) times in random order
-	TUFOPS_SOAK=1 $(GO) test $(RACE) -shuffle=on -count=$(COUNT) -timeout 60m ./...
+# A run of one package may take a quarter of an hour each time, as in make test.
+PACKAGES ?= ./...
+soak: need-go need-git ## run all tests COUNT (10) times in random order, with all their cases
+	@echo "The tests of $(PACKAGES), $(COUNT) times in random order, with the cases that make test leaves out (TUFOPS_SOAK)."
+	@echo "All packages take about a quarter of an hour each time on two cores, and two to three times as long beside other work"
+	@echo "or with RACE=-race. The longest are publish, internal/github, internal/demo, repository and cmd/tufops-sign; for some of"
+	@echo "them, or fewer times: make soak PACKAGES=./publish COUNT=1"
+	TUFOPS_SOAK=1 $(GO) test $(RACE) -shuffle=on -count=$(COUNT) -timeout $$((15 * $(COUNT)))m $(PACKAGES)
 
 # The tests judge some of them; a quarter of an hour is ample for all.
 mutants: need-go need-git ## judge every mutant of real events, and show which rule refuses what

@@ -78,7 +78,8 @@ var rooms = []room{
 	{"internal/workflows", []string{"internal/wholefile"}, "files for a forge that runs them; knows neither git nor TUF"},
 	{"schema", nil, "data: what the programs print, for those who read it"},
 
-	{"internal/cli", []string{"internal/escape"}, "the frame of the programs; knows no command"},
+	{"internal/cli", []string{"internal/escape", "internal/heap"}, "the frame of the programs; knows no command"},
+	{"internal/heap", nil, "puts off a garbage collection; knows nothing else"},
 	{"internal/wholefile", nil, "files that appear whole; knows nothing of what is in them"},
 	{"internal/escape", nil, "makes text from strangers safe to show"},
 }

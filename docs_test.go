@@ -95,3 +95,42 @@ func readFile(t *testing.T, name string) string {
 	}
 	return string(data)
 }
+
+// A variable that programs or tests read is found in the docs.
+func TestVariablesAreExplained(t *testing.T) {
+	var docs strings.Builder
+	pages, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range pages {
+		docs.WriteString(readFile(t, page))
+	}
+	// What a test or an action tells its own second process is nobody's affair.
+	variable := regexp.MustCompile(`"(TUFOPS_(?:REQUIRE_)?[A-Z_]+)[="]`)
+	own := regexp.MustCompile(`^TUFOPS_((TEST|SHIM|BENCH|YUBIKEY)_|CLIENT$)`)
+	seen := map[string]bool{}
+	err = filepath.WalkDir(".", func(path string, d os.DirEntry, err error) error {
+		if d != nil && d.IsDir() && d.Name() == "build" {
+			return filepath.SkipDir
+		}
+		if err != nil || filepath.Ext(path) != ".go" {
+			return err
+		}
+		for _, m := range variable.FindAllStringSubmatch(readFile(t, path), -1) {
+			if name := m[1]; !seen[name] && !own.MatchString(name) {
+				seen[name] = true
+				if !regexp.MustCompile(`\b` + name + `\b`).MatchString(docs.String()) {
+					t.Errorf("%s reads %s, which no page of docs/ explains", path, name)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(seen) < 30 {
+		t.Errorf("only %d variables were found: %v", len(seen), seen)
+	}
+}

@@ -192,7 +192,7 @@ func newChecker(o CheckOptions) (*checker, error) {
 			return nil, &AnchorError{File: o.RootFile, Err: err}
 		}
 	}
-	if s := o.Seen; s != nil && s.MetadataURL != "" && s.MetadataURL != redact(o.MetadataURL) {
+	if s := o.Seen; s != nil && s.MetadataURL != "" && strings.TrimRight(s.MetadataURL, "/") != strings.TrimRight(redact(o.MetadataURL), "/") {
 		return nil, &SeenFileError{File: "of earlier checks", Err: fmt.Errorf("it is of %s, and %s is checked", s.MetadataURL, redact(o.MetadataURL))}
 	}
 	if o.SourceDir != "" {

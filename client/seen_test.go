@@ -95,7 +95,11 @@ func TestSeen(t *testing.T) {
 		t.Errorf("remembers %+v, and before %+v", s.o.Seen, want)
 	}
 
-	// Of another repository it says nothing.
+	// With a slash it is the same repository, another is not.
+	s.o.MetadataURL += "/"
+	if _, err := client.Check(t.Context(), s.o); err != nil {
+		t.Error(err)
+	}
 	s.o.Seen.MetadataURL = "https://another.test/metadata"
 	if _, err := client.Check(t.Context(), s.o); err == nil || !strings.Contains(err.Error(), "another.test") {
 		t.Errorf("%v", err)

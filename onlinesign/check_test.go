@@ -281,12 +281,12 @@ func TestCandidatesAreSigned(t *testing.T) {
 		t.Errorf("proposed %+v, %v", proposed, err)
 	}
 	// So it does where the URI is one that main lists, and the key is another.
-	evil.OnlineURI = npm.OnlineURI
+	another := w.OnlineKey("npm.pem")
 	w.Change("Another key at the same URI", func(e *repository.Edit) error {
-		return e.SetRole("npm", repository.RoleConfig{OnlineKey: evil})
+		return e.SetRole("npm", repository.RoleConfig{OnlineKey: another})
 	})
 	proposed, err = onlinesign.Proposed(ctx, before, w.State())
-	if err != nil || len(proposed) != 1 || proposed[0].Key.Fingerprint() != evil.Fingerprint() {
+	if err != nil || len(proposed) != 1 || proposed[0].URI != npm.OnlineURI || proposed[0].Key.Fingerprint() != another.Fingerprint() {
 		t.Errorf("proposed %+v, %v", proposed, err)
 	}
 	w.Change("A root that nobody signed", func(e *repository.Edit) error { return e.SetOnline(repository.OnlineConfig{Key: evil}) })

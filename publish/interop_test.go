@@ -1,6 +1,7 @@
 package publish_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -13,6 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/mldsa"
+
+	"github.com/tufops/tufops/client/clienttest"
 	"github.com/tufops/tufops/internal/git"
 	"github.com/tufops/tufops/internal/git/gittest"
 	"github.com/tufops/tufops/internal/metadata"
@@ -45,6 +49,15 @@ func pythonTUF(t *testing.T) string {
 // targets as it has verified them.
 func updatePython(t *testing.T, program, folder string, root []byte, url string, now time.Time, targets ...string) string {
 	t.Helper()
+	out, err := tryPython(t, program, folder, root, url, now, targets...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func tryPython(t *testing.T, program, folder string, root []byte, url string, now time.Time, targets ...string) (string, error) {
+	t.Helper()
 	anchor := filepath.Join(t.TempDir(), "root.json")
 	if err := os.WriteFile(anchor, root, 0o644); err != nil {
 		t.Fatal(err)
@@ -54,9 +67,9 @@ func updatePython(t *testing.T, program, folder string, root []byte, url string,
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("python-tuf: %v\n%s", err, stderr.String())
+		return "", fmt.Errorf("python-tuf: %w\n%s", err, stderr.String())
 	}
-	return strings.TrimSpace(string(out))
+	return strings.TrimSpace(string(out)), nil
 }
 
 // serve shows a store as a web server would.
@@ -107,6 +120,45 @@ func TestPythonTUF(t *testing.T) {
 	}
 	if got, want := updatePython(t, program, t.TempDir(), root, url, publishtest.Now, "a.txt"), steps[len(steps)-1].want; got != want {
 		t.Errorf("a new python-tuf comes to %s, want %s", got, want)
+	}
+}
+
+// TestPythonTUFReadsMLDSA: python-tuf verifies keys of ML-DSA of every level, where
+// they sign alone and where a threshold needs them beside others, and refuses what
+// they have not signed. Kills: a message or an encoding that only we understand.
+func TestPythonTUFReadsMLDSA(t *testing.T) {
+	program := pythonTUF(t)
+	repo := clienttest.New()
+	anchor := repo.Files["metadata/1.root.json"]
+	key := func(level mldsa.Parameters) *clienttest.Key {
+		private, err := mldsa.GenerateKey(level)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return clienttest.KeyOf(level.String(), private)
+	}
+	repo.SetKeys(metadata.Root, 2, clienttest.NewKey(metadata.Root), key(mldsa.MLDSA44()))
+	repo.SetKeys(metadata.Timestamp, 1, key(mldsa.MLDSA44()))
+	repo.SetKeys(metadata.Snapshot, 1, key(mldsa.MLDSA65()))
+	repo.SetKeys(metadata.Targets, 2, clienttest.NewKey(metadata.Targets), key(mldsa.MLDSA87()))
+	repo.AddTarget(metadata.Targets, "tool", "the tool")
+	repo.Publish(metadata.Root, metadata.Targets, metadata.Snapshot, metadata.Timestamp)
+	server := httptest.NewServer(repo)
+	defer server.Close()
+	if got := updatePython(t, program, t.TempDir(), anchor, server.URL, clienttest.Now, "tool"); got != "2 2 2 2" {
+		t.Errorf("python-tuf comes to %s", got)
+	}
+	file := clienttest.File(metadata.Targets, 2)
+	doc, err := metadata.Parse(repo.Files[file])
+	if err != nil {
+		t.Fatal(err)
+	}
+	sig := doc.Signatures()[1].Sig
+	other := strings.Repeat("0", len(sig))
+	repo.Files[file] = bytes.Replace(repo.Files[file], []byte(sig), []byte(other), 1)
+	_, err = tryPython(t, program, t.TempDir(), anchor, server.URL, clienttest.Now)
+	if err == nil || !strings.Contains(err.Error(), "targets was signed by 1/2 keys") {
+		t.Errorf("with a signature that is none: %v", err)
 	}
 }
 

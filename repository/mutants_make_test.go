@@ -2,14 +2,19 @@ package repository_test
 
 import (
 	"cmp"
+	"crypto/ecdsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"filippo.io/mldsa"
 
 	"github.com/tufops/tufops/internal/git"
 	"github.com/tufops/tufops/internal/metadata"
@@ -22,6 +27,8 @@ type mutant struct {
 	class string // how it was changed
 	where string // what was changed, the same for all events
 	now   time.Time
+
+	policy repository.Policy
 
 	// What changes at the head of the event, and on main since the event began;
 	// nil for nothing. One that changes nothing for this event is no mutant of it.
@@ -67,6 +74,7 @@ func (m *rekeyedCorpus) mutants() []*mutant {
 				b.unsigned(role)
 			}
 		}
+		b.pqKeys()
 		b.files()
 		b.quorums(changed)
 		b.inFlight(changed)
@@ -489,6 +497,20 @@ func (b *maker) keysOf(role string) {
 	}
 }
 
+// exchange puts a key, under its right keyid, in the place of another one.
+func exchange(s object, id string, k object) {
+	all := delegating(s)["keys"].(object)
+	delete(all, id)
+	all[keyID(k)] = k
+	for _, d := range delegations(s) {
+		for i, one := range d["keyids"].([]any) {
+			if one == id {
+				d["keyids"].([]any)[i] = keyID(k)
+			}
+		}
+	}
+}
+
 func (b *maker) keyOf(role, kind, id string, keys object) {
 	other := func(field string) object { // another key, of a person or online
 		for _, one := range slices.Sorted(maps.Keys(keys)) {
@@ -501,18 +523,9 @@ func (b *maker) keyOf(role, kind, id string, keys object) {
 	// renamed changes a key and gives it its right keyid everywhere.
 	renamed := func(where string, edit func(k object)) {
 		b.put("key", role+" "+kind+" "+where, role, func(s object) {
-			all := delegating(s)["keys"].(object)
-			k := all[id].(object)
+			k := delegating(s)["keys"].(object)[id].(object)
 			edit(k)
-			delete(all, id)
-			all[keyID(k)] = k
-			for _, d := range delegations(s) {
-				for i, one := range d["keyids"].([]any) {
-					if one == id {
-						d["keyids"].([]any)[i] = keyID(k)
-					}
-				}
-			}
+			exchange(s, id, k)
 		})
 	}
 	kept := func(where string, edit func(k object)) {
@@ -553,8 +566,15 @@ func (b *maker) keyOf(role, kind, id string, keys object) {
 				k["keyval"] = metadata.Clone(o["keyval"])
 			}
 		},
-		"private is there":    func(k object) { k["keyval"].(object)["private"] = "x" },
-		"a new unknown field": func(k object) { k["x-new"] = "x" },
+		"public has another label": func(k object) {
+			b.written(k, func(t string) string { return strings.ReplaceAll(t, "PUBLIC KEY", "KEY") })
+		},
+		"public is a point in hex":      func(k object) { b.written(k, hexPoint) },
+		"public with carriage returns":  func(k object) { b.written(k, func(t string) string { return strings.ReplaceAll(t, "\n", "\r\n") }) },
+		"public behind other text":      func(k object) { b.written(k, func(t string) string { return "x\n" + t }) },
+		"type is that of another curve": func(k object) { k["keytype"] = "ecdsa-sha2-nistp384" },
+		"private is there":              func(k object) { k["keyval"].(object)["private"] = "x" },
+		"a new unknown field":           func(k object) { k["x-new"] = "x" },
 		"a new unknown type": func(k object) { // a new key, of a type that is not written
 			k["keytype"], k["scheme"], k["keyval"] = "ml-dsa", "ml-dsa-65/1", object{"public": "QUJD"}
 		},
@@ -974,4 +994,159 @@ func (b *maker) inFlight(changed []string) {
 		}
 		return changes
 	})
+}
+
+// hexPoint is an ECDSA key as Sigstore once wrote it.
+func hexPoint(text string) string {
+	block, _ := pem.Decode([]byte(text))
+	public, _ := x509.ParsePKIXPublicKey(block.Bytes)
+	point, err := public.(*ecdsa.PublicKey).Bytes()
+	if err != nil {
+		panic(err)
+	}
+	return hex.EncodeToString(point)
+}
+
+// A pqKey is a key of ML-DSA that takes the place of another one in root, whoever
+// holds that. Root is signed by all who are listed before and after.
+type pqKey struct {
+	where   string
+	level   string   // 44 if empty
+	allowed []string // levels; nil: all
+	online  bool     // it is not a person's
+
+	key  func(k object)                                                      // changes it before it has its keyid
+	root func(s object, id string)                                           // changes root
+	sig  func(private *mldsa.PrivateKey, payload, sig []byte) (other []byte) // changes its signature
+}
+
+// needed asks for the signatures of all keys of root.
+func needed(s object, _ string) {
+	d := delegations(s)["root"]
+	d["threshold"] = int64(len(d["keyids"].([]any)))
+}
+
+func (b *maker) pqKeys() {
+	list := []pqKey{
+		{where: "44 in the place of another", level: "44"},
+		{where: "65 in the place of another", level: "65"},
+		{where: "87 in the place of another", level: "87"},
+		{where: "44 online", level: "44", online: true},
+		{where: "unasked", allowed: []string{}},
+		{where: "online, unasked", allowed: []string{}, online: true},
+		{where: "of another level than was asked for", level: "65", allowed: []string{"44", "87"}},
+		{where: "needed", root: needed},
+		{where: "listed by nobody", root: func(s object, id string) {
+			key := b.mldsaOf("another", "44")
+			key[metadata.FieldKeyOwner] = "@another"
+			delegating(s)["keys"].(object)[keyID(key)] = key
+		}},
+		{where: "twice, by a second keyid", root: func(s object, id string) { b.twice(s, id, func(k object) { k["x"] = "another keyid" }) }},
+		{where: "twice, by another text", root: func(s object, id string) {
+			b.twice(s, id, func(k object) {
+				b.written(k, func(t string) string { return strings.ReplaceAll(t, "\n", "\r\n") })
+			})
+		}},
+	}
+	for where, edit := range map[string]func(k object){
+		"scheme of a lower level":   func(k object) { k["scheme"] = "ml-dsa-44/1" },
+		"scheme of a higher level":  func(k object) { k["scheme"] = "ml-dsa-87/1" },
+		"scheme of a later version": func(k object) { k["scheme"] = "ml-dsa-65/2" },
+		"scheme without a version":  func(k object) { k["scheme"] = "ml-dsa-65" },
+		"scheme in capitals":        func(k object) { k["scheme"] = "ML-DSA-65/1" },
+		"type in capitals":          func(k object) { k["keytype"] = "ML-DSA" },
+		"type of ECDSA":             func(k object) { k["keytype"], k["scheme"] = "ecdsa", "ecdsa-sha2-nistp256" },
+		"public is in hex": func(k object) {
+			b.written(k, func(t string) string { block, _ := pem.Decode([]byte(t)); return hex.EncodeToString(block.Bytes) })
+		},
+		"public has another label": func(k object) {
+			b.written(k, func(t string) string { return strings.ReplaceAll(t, "PUBLIC KEY", "ML-DSA PUBLIC KEY") })
+		},
+		"public is there twice": func(k object) { b.written(k, func(t string) string { return t + t }) },
+		"public lacks a byte": func(k object) {
+			b.written(k, func(t string) string {
+				block, _ := pem.Decode([]byte(t))
+				return string(pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes[:len(block.Bytes)-1]}))
+			})
+		},
+	} {
+		list = append(list, pqKey{where: where, level: "65", key: edit})
+	}
+	for where, change := range map[string]func(private *mldsa.PrivateKey, payload, sig []byte) []byte{
+		"over the payload itself": func(p *mldsa.PrivateKey, payload, _ []byte) []byte { return b.mldsaSign(p, payload, "") },
+		"over the digest alone":   func(p *mldsa.PrivateKey, payload, _ []byte) []byte { return b.mldsaSign(p, tap21(payload)[4:], "") },
+		"with a context":          func(p *mldsa.PrivateKey, payload, _ []byte) []byte { return b.mldsaSign(p, tap21(payload), "tuf") },
+		"over another payload":    func(p *mldsa.PrivateKey, payload, _ []byte) []byte { return b.mldsaSign(p, tap21(payload[1:]), "") },
+		"a byte short":            func(_ *mldsa.PrivateKey, _, sig []byte) []byte { return sig[:len(sig)-1] },
+		"a byte longer":           func(_ *mldsa.PrivateKey, _, sig []byte) []byte { return append(sig, 0) },
+		"with one bit changed":    func(_ *mldsa.PrivateKey, _, sig []byte) []byte { sig[len(sig)/2] ^= 1; return sig },
+		"emptied":                 func(*mldsa.PrivateKey, []byte, []byte) []byte { return nil },
+	} {
+		list = append(list, pqKey{where: "needed, signature " + where, root: needed, sig: change},
+			pqKey{where: "not needed, signature " + where, sig: change})
+	}
+	for _, k := range list {
+		b.pqKey(k)
+	}
+}
+
+func (b *maker) pqKey(k pqKey) {
+	policy := repository.Policy{KeyTypes: []string{"ecdsa/ecdsa-sha2-nistp256", "ecdsa/ecdsa-sha2-nistp384"}}
+	if k.allowed == nil {
+		k.allowed = []string{"44", "65", "87"}
+	}
+	for _, level := range k.allowed {
+		policy.KeyTypes = append(policy.KeyTypes, "ml-dsa/ml-dsa-"+level+"/1")
+	}
+	b.emit(&mutant{event: b.e, class: "ml-dsa", where: k.where, now: b.e.now, policy: policy, head: func() []change {
+		signed := b.signed("root")
+		role, field := "root", metadata.FieldKeyOwner
+		if k.online {
+			role, field = "timestamp", metadata.FieldOnlineURI
+		}
+		old := delegations(signed)[role]["keyids"].([]any)[0].(string)
+		key := b.mldsaOf("pq", cmp.Or(k.level, "44"))
+		key[field] = delegating(signed)["keys"].(object)[old].(object)[field]
+		if k.key != nil {
+			k.key(key)
+		}
+		exchange(signed, old, key)
+		if k.root != nil {
+			k.root(signed, keyID(key))
+		}
+		return b.seal("root", signed, func(text string) string {
+			if k.sig == nil {
+				return text
+			}
+			v, _, err := metadata.ParseTree([]byte(text))
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			payload, err := metadata.Canonical(v.(object)["signed"])
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			for _, s := range v.(object)["signatures"].([]any) {
+				if s := s.(object); s["keyid"] == keyID(key) {
+					sig, err := hex.DecodeString(s["sig"].(string))
+					if err != nil || len(sig) == 0 {
+						b.t.Fatalf("no signature to change: %v", err)
+					}
+					s["sig"] = hex.EncodeToString(k.sig(b.mldsaKey("pq", cmp.Or(k.level, "44")), payload, sig))
+				}
+			}
+			return string(metadata.Write(v.(object)))
+		})
+	}})
+}
+
+// twice lists a key of root a second time, changed.
+func (b *maker) twice(s object, id string, how func(k object)) {
+	all := delegating(s)["keys"].(object)
+	key := metadata.Clone(all[id].(object))
+	how(key)
+	all[keyID(key)] = key
+	d := delegations(s)["root"]
+	d["keyids"] = append(d["keyids"].([]any), keyID(key))
+	needed(s, id)
 }

@@ -6,7 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/sha256"
-	_ "crypto/sha512" // SHA-384
+	"crypto/sha512" // SHA-384 as well
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
@@ -19,6 +19,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"filippo.io/mldsa"
+	mldsax509 "filippo.io/mldsa/x509"
 
 	"github.com/tufops/tufops/internal/git"
 	"github.com/tufops/tufops/internal/git/gittest"
@@ -71,12 +74,15 @@ func (e *rekeyed) changed() []string {
 // with other custom fields later, stays one key.
 type keyring struct {
 	t       testing.TB
-	private map[string]*ecdsa.PrivateKey // by public key, as it stands in keyval
-	keys    map[string]object            // the stand-ins, by keyid
-	ids     map[string][]string          // real keyid to those of the stand-ins for what stands under it
-	learnt  map[string]bool              // real files that ids knows
-	rewrote map[string]string            // real file to the new one
+	private map[string]signs    // by public key, as it stands in keyval
+	keys    map[string]object   // the stand-ins, by keyid
+	ids     map[string][]string // real keyid to those of the stand-ins for what stands under it
+	learnt  map[string]bool     // real files that ids knows
+	rewrote map[string]string   // real file to the new one
 }
+
+// signs is a private key; it signs the same payload always in the same way.
+type signs func(payload []byte) []byte
 
 // key makes the stand-in of a name and returns its public key.
 func (k *keyring) key(name, scheme string) string {
@@ -93,9 +99,70 @@ func (k *keyring) key(name, scheme string) string {
 	if err != nil {
 		k.t.Fatal(err)
 	}
+	h := crypto.SHA256
+	if curve == elliptic.P384() {
+		h = crypto.SHA384
+	}
+	return k.add(der, func(payload []byte) []byte {
+		w := h.New()
+		w.Write(payload)
+		sig, err := private.Sign(nil, w.Sum(nil), h) // deterministic without a source of randomness
+		if err != nil {
+			k.t.Fatal(err)
+		}
+		return sig
+	})
+}
+
+// mldsaKey makes the ML-DSA key of a name, of a level like 44.
+func (k *keyring) mldsaKey(name, level string) *mldsa.PrivateKey {
+	sum := sha256.Sum256([]byte("tufops test key " + name))
+	private, err := mldsa.NewPrivateKey(map[string]mldsa.Parameters{"44": mldsa.MLDSA44(), "65": mldsa.MLDSA65(), "87": mldsa.MLDSA87()}[level], sum[:])
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return private
+}
+
+// mldsaOf is the key object of such a key, without a holder.
+func (k *keyring) mldsaOf(name, level string) object {
+	private := k.mldsaKey(name, level)
+	der, err := mldsax509.MarshalPKIXPublicKey(private.PublicKey())
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	public := k.add(der, func(payload []byte) []byte { return k.mldsaSign(private, tap21(payload), "") })
+	return object{"keytype": "ml-dsa", "scheme": "ml-dsa-" + level + "/1", "keyval": object{"public": public}}
+}
+
+// mldsaSign signs without randomness.
+func (k *keyring) mldsaSign(private *mldsa.PrivateKey, message []byte, context string) []byte {
+	sig, err := private.SignDeterministic(message, &mldsa.Options{Context: context})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return sig
+}
+
+// tap21 is what an ML-DSA key signs for a payload.
+func tap21(payload []byte) []byte {
+	sum := sha512.Sum512(payload)
+	return append([]byte{'t', 'u', 'f', 1}, sum[:]...)
+}
+
+// add takes a key in and returns the text of its public key.
+func (k *keyring) add(der []byte, private signs) string {
 	public := string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 	k.private[public] = private
 	return public
+}
+
+// written is another text for the public key of a key object; it signs as before.
+func (k *keyring) written(key object, how func(text string) string) {
+	is := key["keyval"].(object)["public"].(string)
+	text := how(is)
+	k.private[text] = k.private[is]
+	key["keyval"] = object{"public": text}
 }
 
 // person is the key object of a made-up person.
@@ -113,17 +180,7 @@ func (k *keyring) sign(key any, payload []byte) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	h := crypto.SHA256
-	if private.Curve == elliptic.P384() {
-		h = crypto.SHA384
-	}
-	w := h.New()
-	w.Write(payload)
-	sig, err := private.Sign(nil, w.Sum(nil), h) // deterministic without a source of randomness
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	return hex.EncodeToString(sig), true
+	return hex.EncodeToString(private(payload)), true
 }
 
 func keyID(key object) string {
@@ -272,7 +329,7 @@ type rekeyedCorpus struct {
 func rekeyCorpus(t testing.TB) *rekeyedCorpus {
 	ctx := context.Background()
 	corpus := openCorpus(t)
-	m := &rekeyedCorpus{keyring: &keyring{t: t, private: map[string]*ecdsa.PrivateKey{}, keys: map[string]object{}, ids: map[string][]string{}, learnt: map[string]bool{}, rewrote: map[string]string{}},
+	m := &rekeyedCorpus{keyring: &keyring{t: t, private: map[string]signs{}, keys: map[string]object{}, ids: map[string][]string{}, learnt: map[string]bool{}, rewrote: map[string]string{}},
 		repo: gittest.Init(t, filepath.Join(t.TempDir(), "mutants.git"), "--bare")}
 	blobs := map[git.OID]string{}
 	read := func(commit string) tree {

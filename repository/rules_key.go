@@ -25,7 +25,7 @@ var (
 		Title:   "a key that clients cannot use",
 		Stops:   "deployed clients cannot verify the key",
 		Source:  "sigstore/root-signing-staging#25: a P-384 online key broke cosign; the key type of root v9, cosign#3614",
-		Breaks:  "a key that the event adds cannot be decoded, or has a type and scheme that key-types in .tufops.yaml does not list; without that list, one that clients built with go-tuf do not read, as ML-DSA. A warning where key-types lists such a one. Keys that are there already may be of every type. A root on main that lists a key that can verify nothing for a role of its own is held back",
+		Breaks:  "a key that the event adds cannot be decoded, or has a type and scheme that key-types in .tufops.yaml does not list; without that list, one that clients built with go-tuf do not read, as ML-DSA. A warning where key-types lists such a one. A public key of ECDSA in hex is one too. Keys that are there already, and stay as they are written, may be of every type. A root on main that lists a key that can verify nothing for a role of its own is held back",
 		Example: "the new key of @dave has type ml-dsa and scheme ml-dsa-65/1, which deployed clients may not verify",
 		Hint:    "use an ECDSA P-256 key",
 	})
@@ -217,15 +217,36 @@ var (
 	newTypes     = []string{"ml-dsa/ml-dsa-44/1", "ml-dsa/ml-dsa-65/1", "ml-dsa/ml-dsa-87/1"}
 )
 
+// hadWritten reports whether the known-good version of the role has a key that
+// every reader takes for the same: with its type, scheme and text.
+func (v view) hadWritten(k *metadata.Key) bool {
+	if v.known == nil || v.known.Delegations() == nil {
+		return false
+	}
+	for _, old := range v.known.Delegations().Keys {
+		if old.Fingerprint() == k.Fingerprint() && old.Type == k.Type && old.Scheme == k.Scheme && publicText(old) == publicText(k) {
+			return true
+		}
+	}
+	return false
+}
+
+// publicText is the public key as the metadata has it.
+func publicText(k *metadata.Key) string {
+	val, _ := k.Object["keyval"].(metadata.Object)
+	text, _ := val["public"].(string)
+	return text
+}
+
 // keyTypeNotAllowed stops a key that deployed clients cannot use: go-tuf verifies
 // no role that lists one, whoever else has signed. It judges key material that
-// the event adds: what is there, or was imported, may be of any type. A key of
-// Sigstore's is judged wherever the event lists it anew.
+// the event adds or writes in another way: what is there, or was imported, may be
+// of any type. A key of Sigstore's is judged wherever the event lists it anew.
 func (v view) keyTypeNotAllowed(f *findings) {
 	keys, _ := v.keys()
 	for _, k := range keys {
 		switch {
-		case v.hadPublicKey(k):
+		case v.hadWritten(k):
 		case !v.policy.Allows(k.Type + "/" + k.Scheme):
 			why := "deployed clients may not verify"
 			if k.Type == metadata.SigstoreKey {
@@ -234,6 +255,8 @@ func (v view) keyTypeNotAllowed(f *findings) {
 			f.add(keyTypeNotAllowed, v.file(), "use an ECDSA P-256 key", "the new key of %s has type %s and scheme %s, which %s", holderOf(k), k.Type, k.Scheme, why)
 		case k.Unusable != nil:
 			f.add(keyTypeNotAllowed, v.file(), "remove the key and add it again with tufops-sign delegate", "the new key of %s (keyid %s) can verify nothing: %v", holderOf(k), k.ID, k.Unusable)
+		case k.Type == "ecdsa" && !strings.Contains(publicText(k), "-----BEGIN"):
+			f.add(keyTypeNotAllowed, v.file(), "remove the key and add it again with tufops-sign delegate", "the public key of %s (keyid %s) is in hex, which deployed clients do not read: they read PEM", holderOf(k), k.ID)
 		case slices.Contains(newTypes, k.Type+"/"+k.Scheme):
 			f.addAs(keyTypeNotAllowed, LevelWarning, v.file(), "see that nobody depends on such clients; else use an ECDSA P-256 key", "the new key of %s has type %s and scheme %s: clients that are built with go-tuf will verify no role that lists it. key-types in %s allows that", holderOf(k), k.Type, k.Scheme, PolicyFile)
 		}

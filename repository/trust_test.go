@@ -106,12 +106,13 @@ func TestTrustMaterial(t *testing.T) {
 
 		{"an authority closes that signers still use", good, func(t *testing.T, w *World) {
 			put(w, map[string]string{rootFile: root(closed("2030-06-01T00:00:00Z"))})
-		}, []string{"targets signing-config/untimely error"}, false, map[string]string{rootFile: "    effect     closes in 151 days: later signatures will not verify"}},
+		}, []string{"targets signing-config/untimely error", "targets trusted-root/none-active warning"}, false, map[string]string{rootFile: "    effect     closes in 151 days: later signatures will not verify"}},
 		{"both in one event", good, func(t *testing.T, w *World) {
 			put(w, map[string]string{rootFile: root(closed("2030-06-01T00:00:00Z")), configFile: signingConfig(func(o trustroottest.Object) {
 				trustroottest.At(o, "caUrls", 0, "validFor")["end"] = "2030-05-01T00:00:00Z"
 			})})
-		}, nil, true, map[string]string{configFile: "    effect     signers stop using it in 120 days"}},
+		}, []string{"targets signing-config/none-active warning", "targets trusted-root/none-active warning"}, true,
+			map[string]string{configFile: "    effect     signers stop using it in 120 days"}},
 		{"a fault that a neighbour had before", map[string]string{rootFile: root(nil), configFile: unreadable(signingConfig(nil))}, func(t *testing.T, w *World) {
 			put(w, map[string]string{rootFile: root(withLog(t))})
 		}, nil, true, nil},
@@ -138,7 +139,7 @@ func TestTrustMaterial(t *testing.T) {
 		{"a correction is judged by what could be read", map[string]string{rootFile: root(nil)}, func(t *testing.T, w *World) {
 			trustOnMain(w, map[string]string{rootFile: unreadable(root(nil))})
 			put(w, map[string]string{rootFile: root(closed("2030-06-01T00:00:00Z"))})
-		}, nil, true, map[string]string{rootFile: "~ WINDOW certificate authority https://fulcio.example.test"}},
+		}, []string{"targets trusted-root/none-active warning"}, true, map[string]string{rootFile: "~ WINDOW certificate authority https://fulcio.example.test"}},
 		{"and cannot hide what it takes away", map[string]string{rootFile: root(withLog(t))}, func(t *testing.T, w *World) {
 			trustOnMain(w, map[string]string{rootFile: unreadable(root(nil))})
 			put(w, map[string]string{rootFile: root(nil)})

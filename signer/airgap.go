@@ -221,7 +221,8 @@ func (s *session) carried(f *EventFile, g *git.Repo) (*session, error) {
 // it asks of this person; nil where it asks for none. It needs neither git nor a
 // network, and takes nothing from the file on trust: rootSHA256 is the digest of
 // a root that the person knows to be right, and may be empty once this machine
-// has seen one.
+// has seen one. Signatures beside an error were given, and this machine could not
+// remember that.
 func SignFile(ctx context.Context, o Options, f *EventFile, rootSHA256 string) (*SignatureFile, error) {
 	const nothingSigned = "nothing was signed"
 	fail := func(err error) (*SignatureFile, error) {
@@ -271,21 +272,18 @@ func SignFile(ctx context.Context, o Options, f *EventFile, rootSHA256 string) (
 	if len(signatures)+len(keys) == 0 {
 		return nil, s.nothing(p, change{})
 	}
-	if err := s.rememberSigned(ctx, signatures); err != nil {
-		return fail(err)
-	}
-	if len(signatures) > 0 {
-		if err := s.agree(ctx, f.Main, p.policy); err != nil {
-			return fail(err)
-		}
-	}
 	out := &SignatureFile{Event: f.Event, Remote: f.Remote, By: s.Config.User, Keys: keys}
 	for _, one := range signatures {
 		out.Signatures = append(out.Signatures, CarriedSignature{
-			Role: one.role, Version: one.version, SHA256: digest(one.payload), KeyID: one.key.ID, Device: one.device, Sig: one.sig,
+			Role: one.role, Version: one.version, SHA256: digest(one.payload), KeyID: one.key.ID, Sig: one.sig,
+			Device: escape.Terminal(strings.TrimSpace(one.device)), // which a module has named
 		})
 	}
-	return out, nil
+	err = s.rememberSigned(ctx, signatures)
+	if err == nil && len(signatures) > 0 {
+		err = s.agree(ctx, f.Main, p.policy)
+	}
+	return out, err
 }
 
 // carryKeys finds the key that this person brings to each role that has invited

@@ -272,8 +272,9 @@ func (f *SignatureFile) Bytes() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// ReadSignatureFile reads what [SignatureFile.Bytes] has written. Anything else
-// is a *[FileError].
+// ReadSignatureFile reads what [SignatureFile.Bytes] has written, also where
+// somebody has copied it from a screen: empty lines around it and the ends of lines
+// of other systems change nothing. Anything else is a *[FileError].
 func ReadSignatureFile(data []byte) (*SignatureFile, error) {
 	f, err := readSignatureFile(data)
 	if err != nil {
@@ -286,7 +287,7 @@ func readSignatureFile(data []byte) (*SignatureFile, error) {
 	if len(data) > MaxSignatureFile {
 		return nil, fmt.Errorf("it has more than %d bytes", MaxSignatureFile)
 	}
-	in := &fields{text: string(data)}
+	in := &fields{text: strings.TrimSpace(strings.ReplaceAll(string(data), "\r\n", "\n")) + "\n"}
 	in.line(signatureForm)
 	f := &SignatureFile{Event: in.next("event"), Remote: in.next("repository"), By: in.next("by")}
 	if in.err == nil && !loginPattern.MatchString(f.By) {

@@ -121,7 +121,7 @@ func FuzzEventFile(f *testing.F) {
 	})
 }
 
-// The same of signatures.
+// The same of signatures, but for what a screen does to a text.
 func FuzzSignatureFile(f *testing.F) {
 	data, err := signatureFileOf().Bytes()
 	if err != nil {
@@ -129,12 +129,18 @@ func FuzzSignatureFile(f *testing.F) {
 	}
 	f.Add(data)
 	f.Add(bytes.Replace(data, []byte("version 2"), []byte("version 02"), 1))
+	copied := []byte("\r\n" + strings.ReplaceAll(string(data), "\n", "\r\n") + "  \n")
+	if s, err := ReadSignatureFile(copied); err != nil || len(s.Signatures) != 2 {
+		f.Errorf("copied from a screen: %+v, %v", s, err)
+	}
+	f.Add(copied)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := ReadSignatureFile(data)
 		if err != nil {
 			return
 		}
-		if out, err := s.Bytes(); err != nil || !bytes.Equal(out, data) {
+		plain := bytes.TrimSpace(bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n")))
+		if out, err := s.Bytes(); err != nil || string(out) != string(plain)+"\n" {
 			t.Errorf("%q is written as %q, %v", data, out, err)
 		}
 	})

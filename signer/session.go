@@ -346,8 +346,8 @@ func (e *divergedError) Hint() string {
 
 // fetchBranches fetches branches of a remote to refs of our own: the user's
 // tracking branches stay as they are. Those that the remote does not have are left
-// out. The remote is asked twice, however many there are: each time a person may
-// wait for a connection, or touch a token for it.
+// out. The remote is asked twice, however many there are, and once where nothing is
+// new: each time a person may wait for a connection, or touch a token for it.
 func (s *session) fetchBranches(ctx context.Context, remote string, branches ...string) (map[string]git.OID, error) {
 	var names, specs []string
 	for _, branch := range branches {
@@ -358,10 +358,17 @@ func (s *session) fetchBranches(ctx context.Context, remote string, branches ...
 		return nil, err
 	}
 	const fetched = "refs/tufops/fetched/"
-	at := map[string]git.OID{}
+	at, missing := map[string]git.OID{}, []string{}
 	for _, branch := range branches {
-		if oid, ok := there[eventRef(branch)]; ok {
-			at[branch] = oid
+		oid, ok := there[eventRef(branch)]
+		if !ok {
+			continue
+		}
+		at[branch] = oid
+		if have, _, err := s.git.Ref(ctx, fetched+branch); err != nil {
+			return nil, err
+		} else if have != oid {
+			missing = append(missing, branch)
 			specs = append(specs, "+"+eventRef(branch)+":"+fetched+branch)
 		}
 	}
@@ -371,12 +378,12 @@ func (s *session) fetchBranches(ctx context.Context, remote string, branches ...
 	if err := s.git.Fetch(ctx, remote, specs...); err != nil {
 		return nil, err
 	}
-	have, err := s.git.Refs(ctx, fetched)
-	if err != nil {
-		return nil, err
-	}
-	for branch := range at {
-		if oid := have[fetched+branch]; oid != "" {
+	for _, branch := range missing {
+		oid, ok, err := s.git.Ref(ctx, fetched+branch)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
 			at[branch] = oid // newer, if somebody pushed just now
 		}
 	}

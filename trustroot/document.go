@@ -103,6 +103,11 @@ func (w Window) Active(at time.Time) bool {
 // Equal reports whether both windows hold the same moments.
 func (w Window) Equal(o Window) bool { return w.Start.Equal(o.Start) && w.End.Equal(o.End) }
 
+// overlaps reports whether both windows hold more than a moment in common.
+func (w Window) overlaps(o Window) bool {
+	return (w.End.IsZero() || o.Start.Before(w.End)) && (o.End.IsZero() || w.Start.Before(o.End))
+}
+
 // Entry is one log, authority or service. Which fields are set follows from its
 // section.
 type Entry struct {

@@ -168,6 +168,8 @@ func (l *linter) windowInvalid() {
 			l.entry(windowInvalid, e, "", "its window has no start")
 		case !w.End.IsZero() && w.End.Before(w.Start):
 			l.entry(windowInvalid, e, "", "its window ends %s, before it starts %s", date(w.End), date(w.Start))
+		case w.End.Equal(w.Start):
+			l.entry(windowInvalid, e, "", "its window ends %s, the moment at which it starts", date(w.End))
 		case w.Start.Before(earliest) || w.Start.After(latest):
 			l.entry(windowInvalid, e, "", "its window starts %s, which nobody can mean", date(w.Start))
 		case !w.End.IsZero() && w.End.After(latest):
@@ -176,21 +178,36 @@ func (l *linter) windowInvalid() {
 	}
 }
 
-// duplicateEntry stops an entry from hiding another.
+// duplicateEntry stops an entry from hiding another, and one key from being two
+// logs.
 func (l *linter) duplicateEntry() {
-	seen := map[string]Entry{}
+	seen := map[string][]Entry{}
+	keys := map[string]Entry{}
 	logs := map[string]Entry{}
 	for _, e := range l.d.Entries {
 		key := string(e.Section) + " " + e.ID
-		if l.d.Kind == SigningConfig {
+		same := slices.IndexFunc(seen[key], func(o Entry) bool {
 			// One service may stand twice with windows that follow each other.
-			key += fmt.Sprint(e.Window)
-		}
-		if first, ok := seen[key]; ok {
-			l.entry(duplicateEntry, e, "", "%s is the same", first.path)
+			return l.d.Kind == TrustedRoot || o.Window.Equal(e.Window)
+		})
+		if same >= 0 {
+			l.entry(duplicateEntry, e, "", "%s is the same", seen[key][same].path)
 			continue
 		}
-		seen[key] = e
+		for _, o := range seen[key] {
+			if o.Window.overlaps(e.Window) {
+				l.entry(duplicateEntry, e, "validFor", "%s is the same service, and its window %s overlaps %s", o.path, o.Window, e.Window)
+			}
+		}
+		seen[key] = append(seen[key], e)
+		if !e.isLog() || len(e.RawKey) == 0 {
+			continue
+		}
+		if first, ok := keys[e.ID]; ok {
+			l.entryAs(duplicateEntry, duplicateEntry.Level, e, "publicKey", "take the key of each log from the log itself", "%s (%s) has the same key", first.path, first.Title())
+		} else {
+			keys[e.ID] = e
+		}
 		if len(e.LogID) == 0 {
 			continue
 		}
@@ -230,6 +247,7 @@ func (l *linter) noneActive() {
 	need := func(s Section, why string) {
 		all := l.d.In(s)
 		if len(active(s)) > 0 {
+			l.gap(s, why)
 			return
 		}
 		if len(all) == 0 {
@@ -270,6 +288,50 @@ func (l *linter) noneActive() {
 		}
 		need(TSAURLs, why)
 	}
+}
+
+// gap points at a moment in the year to come from which nothing of a section
+// counts, for a while or for good.
+func (l *linter) gap(s Section, why string) {
+	all := l.d.In(s)
+	at := l.in.Now
+	for {
+		end := at
+		for _, e := range all {
+			// What begins in the second in which another ends leaves no gap.
+			if !e.Window.Active(at) && !e.Window.Active(at.Add(time.Second)) {
+				continue
+			}
+			if e.Window.End.IsZero() {
+				return
+			}
+			if e.Window.End.After(end) {
+				end = e.Window.End
+			}
+		}
+		if end.Equal(at) {
+			break
+		}
+		at = end
+	}
+	if at.After(l.in.Now.AddDate(1, 0, 0)) {
+		return
+	}
+	last := all[0]
+	until := "on"
+	var next time.Time
+	for _, e := range all {
+		if e.Window.End.Equal(at) {
+			last = e
+		}
+		if e.Window.Start.After(at) && (next.IsZero() || e.Window.Start.Before(next)) {
+			next = e.Window.Start
+		}
+	}
+	if !next.IsZero() {
+		until = "to " + date(next)
+	}
+	l.addAs(noneActive, Warning, string(s), last.node, noneActive.Hint, "no %s will count from %s %s%s: %s", s.What(), date(at), until, why, windows(all))
 }
 
 func windows(list []Entry) string {

@@ -103,6 +103,7 @@ func (l *linter) changes() {
 	for _, p := range pairs(l.before, l.d) {
 		switch {
 		case p.before == nil:
+			l.backdated(*p.after)
 		case p.after == nil:
 			l.entryRemoved(*p.before)
 		default:
@@ -110,6 +111,15 @@ func (l *linter) changes() {
 			l.startLater(p.before.Window, *p.after)
 			l.identityChanged(*p.before, *p.after)
 		}
+	}
+}
+
+// backdated points at a new log that counts from long ago, as one does that was
+// made of a copy of another. An authority is bounded by its certificates.
+func (l *linter) backdated(e Entry) {
+	if e.isLog() && !e.Window.Start.IsZero() && e.Window.Start.Before(l.in.Now.AddDate(-1, 0, 0)) {
+		l.entryAs(windowInvalid, Warning, e, "", "set the time from which it has signed: whoever has its key may date what it signs back to then",
+			"it is new here, but counts from %s, %s", date(e.Window.Start), from(l.in.Now, e.Window.Start))
 	}
 }
 

@@ -54,14 +54,25 @@ func (l *linter) signingConfig() {
 	}
 	l.againstTrustedRoot()
 	l.siblingStale()
+	l.otherEnvironment()
 }
 
 // apiVersion stops services that no client speaks to.
 func (l *linter) apiVersion() {
+	versions := map[string]Entry{}
 	for _, e := range l.d.Entries {
-		if e.Version == 0 {
+		key := string(e.Section) + " " + strings.TrimSuffix(e.URL, "/")
+		first, again := versions[key]
+		switch {
+		case e.Version == 0:
 			l.entry(apiVersion, e, "majorApiVersion", "majorApiVersion is missing or 0")
+			continue
+		case again && first.Version != e.Version:
+			l.entry(apiVersion, e, "majorApiVersion", "%s has the same URL and API v%d", first.path, first.Version)
+		case e.Section == RekorURLs && e.Version != 2 && shardName.MatchString(host(e.URL)):
+			l.entryAs(apiVersion, apiVersion.Level, e, "majorApiVersion", "set majorApiVersion to 2", "its name is one of Rekor v2, but majorApiVersion is %d", e.Version)
 		}
+		versions[key] = e
 	}
 }
 

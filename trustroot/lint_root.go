@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"path"
 	"slices"
 	"strings"
@@ -91,12 +93,12 @@ var (
 		Source:  "staging 2026-06: the subject names sigstore.dev, the certificates nobody",
 		Example: `certificate authority https://fulcio.example.test: its subject is "sigstore.dev, anchor", but its root says "example, anchor"`,
 		Hint:    "copy organization and common name from the last certificate"})
-	otherEnvironment = check(Check{Name: "environment", Level: Error, Kinds: rootOnly,
-		Title:   "a key of another instance of Sigstore",
+	otherEnvironment = check(Check{Name: "environment", Level: Error, Kinds: both,
+		Title:   "a key or a URL of another instance of Sigstore",
 		Stops:   "production trusts what staging signs, where keys are handled lightly; or the reverse, and nothing verifies",
 		Source:  "staging 2025-04-09: production's timestamp authority was proposed, and stood there for 16 days",
-		Example: "timestamp authority https://timestamp.sigstage.dev: certificate 1 is production's (https://timestamp.sigstore.dev)",
-		Hint:    "fetch the key or chain from the instance that this file is for"})
+		Example: "OIDC service https://oauth2.sigstore.dev/auth (API v1): its URL is production's, but this file is staging's",
+		Hint:    "take key, chain and URL from the instance that this file is for"})
 	legacyKeyMissing = check(Check{Name: "legacy-keys", Level: Warning, Kinds: rootOnly,
 		Title:   "key files with other keys",
 		Stops:   "older clients, which read key files, stop verifying while newer ones go on",
@@ -155,11 +157,20 @@ func (l *linter) keyInvalid() {
 		if e.isLog() && len(e.RawKey) > 0 && e.KeyErr != nil {
 			l.entry(keyInvalid, e, "publicKey", "its key cannot be used: %v", e.KeyErr)
 		}
+		if e.isLog() && l.d.MediaType == rootV1 && slices.Contains(refusedKinds, e.KeyDetails) {
+			l.entryAs(keyInvalid, keyInvalid.Level, e, "publicKey", "state the kind with its size and hash, like PKIX_ECDSA_P256_SHA_256",
+				"its kind of key is %s, for which Go clients refuse the whole file", e.KeyDetails)
+		}
 		if e.ChainErr != nil {
 			l.entry(keyInvalid, e, "certChain", "%v", e.ChainErr)
 		}
 	}
 }
+
+// refusedKinds are the kinds of keys that clients can read but that sigstore-go
+// has never known for a log: with one of them it refuses the whole file. The
+// later ones break field-too-new already.
+var refusedKinds = []string{"PKCS1_RSA_PSS", "PKIX_RSA_PKCS1V5", "PKIX_RSA_PSS", "PKIX_ECDSA_P256_HMAC_SHA_256"}
 
 // deprecatedKinds are those that the registry of protobuf-specs marks so.
 var deprecatedKinds = []string{
@@ -305,6 +316,16 @@ func (l *linter) chainBroken(e Entry) bool {
 		l.entry(chainBroken, e, "certChain", "the last certificate (%s, issued by %s) is no self-signed authority", subject(root), root.Issuer)
 		return false
 	}
+	below := 0 // authorities under a certificate
+	for i, c := range e.Chain {
+		if limited := c.MaxPathLen > 0 || c.MaxPathLenZero; limited && below > c.MaxPathLen {
+			l.entry(chainBroken, e, "certChain", "certificate %d (%s) allows %d authorities under it, but there are %d", i+1, subject(c), c.MaxPathLen, below)
+			return false
+		}
+		if c.IsCA {
+			below++
+		}
+	}
 	return true
 }
 
@@ -321,6 +342,10 @@ func (l *linter) chainUsage(e Entry) {
 		l.entry(chainUsage, e, "certChain", "certificate 1 (%s) is not for timestamping alone: it %s", subject(first), usages(first))
 	case e.Section == CertificateAuthorities && !first.IsCA:
 		l.entry(chainUsage, e, "certChain", "certificate 1 (%s) is no authority: it cannot issue certificates", subject(first))
+	case e.Section == TimestampAuthorities && !usageCritical(first):
+		l.entry(chainUsage, e, "certChain", "certificate 1 (%s) does not mark its usage critical: clients refuse its timestamps", subject(first))
+	case e.Section == CertificateAuthorities && first.KeyUsage != 0 && first.KeyUsage&x509.KeyUsageCertSign == 0:
+		l.entry(chainUsage, e, "certChain", "certificate 1 (%s) may not sign certificates", subject(first))
 	}
 	for i, c := range e.Chain {
 		open := len(c.ExtKeyUsage)+len(c.UnknownExtKeyUsage) == 0 && i == len(e.Chain)-1
@@ -332,6 +357,14 @@ func (l *linter) chainUsage(e Entry) {
 			l.entry(chainUsage, e, "certChain", "certificate %d (%s) is not for %s: it %s", i+1, subject(c), name, usages(c))
 		}
 	}
+}
+
+// usageCritical reports whether a certificate marks its extended key usage
+// critical, as RFC 3161 demands of those that sign timestamps.
+func usageCritical(c *x509.Certificate) bool {
+	return slices.ContainsFunc(c.Extensions, func(e pkix.Extension) bool {
+		return e.Critical && e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 37})
+	})
 }
 
 func usages(c *x509.Certificate) string {
@@ -428,9 +461,9 @@ func (l *linter) subjectMismatch(e Entry) {
 	}
 }
 
-// otherEnvironment stops keys and certificates that are known from another
-// instance than the one that the file is for: the one that most of the version
-// before belongs to, or else most of this version, or else the hosts.
+// otherEnvironment stops keys, certificates and URLs of another instance than the
+// one that the file is for: the one that most of the version before belongs to, or
+// else most of this version, or else the hosts.
 func (l *linter) otherEnvironment() {
 	home := l.d.environment()
 	if l.before != nil {
@@ -440,6 +473,9 @@ func (l *linter) otherEnvironment() {
 	}
 	for _, e := range l.d.Entries {
 		known := e.known()
+		if of := environmentOf(host(e.URL)); len(known) == 0 && of != "" && home != "" && of != home {
+			l.entry(otherEnvironment, e, "", "its URL is %s's, but this file is %s's", of, home)
+		}
 		if len(known) == 0 || home == "" || known[0].environment == home {
 			continue
 		}

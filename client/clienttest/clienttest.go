@@ -76,7 +76,7 @@ type Key struct {
 // NewKey makes the key of that name.
 func NewKey(name string) *Key {
 	seed := sha256.Sum256([]byte(name))
-	return newKey(name, ed25519.NewKeyFromSeed(seed[:]))
+	return KeyOf(name, ed25519.NewKeyFromSeed(seed[:]))
 }
 
 // NewMLDSAKey makes the ML-DSA-44 key of that name.
@@ -86,10 +86,11 @@ func NewMLDSAKey(name string) *Key {
 	if err != nil {
 		panic(err)
 	}
-	return newKey(name, sameSignature{private})
+	return KeyOf(name, sameSignature{private})
 }
 
-func newKey(name string, private crypto.Signer) *Key {
+// KeyOf is a private key that the caller has made, by that name.
+func KeyOf(name string, private crypto.Signer) *Key {
 	k, err := metadata.NewKey(private.Public(), "@"+strings.ToLower(name), "")
 	if err != nil {
 		panic(err)

@@ -21,7 +21,8 @@ const (
 )
 
 // Error says at which step a bundle fails to prove what was asked. The steps
-// before it hold. Err is the library's reason, or an [*IdentityError].
+// before it hold, but that a key instead of a certificate, or the reverse, is seen
+// first of all. Err is the library's reason, or an [*IdentityError].
 type Error struct {
 	Step Step
 	Err  error

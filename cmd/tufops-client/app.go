@@ -141,14 +141,23 @@ func clock(c *urfave.Context, common cli.Common) (func() time.Time, error) {
 
 // location turns a path into a file URL and leaves a URL alone.
 func location(flag, text string) (string, error) {
-	if text == "" || strings.Contains(text, "://") {
+	if text == "" || strings.Contains(text, "://") || strings.HasPrefix(text, "file:/") {
 		return text, nil
 	}
 	abs, err := filepath.Abs(text)
 	if err != nil {
 		return "", cli.Usagef("--%s %q: %w", flag, text, err)
 	}
-	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(abs)}).String(), nil
+	return fileURL(filepath.ToSlash(abs)), nil
+}
+
+// fileURL is the URL of an absolute path, which on Windows begins with a drive:
+// C:/tuf is file:///C:/tuf, and not a file of a host called C.
+func fileURL(path string) string {
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path
+	}
+	return (&url.URL{Scheme: "file", Path: path}).String()
 }
 
 // beside is where artifacts are if nobody says where: in targets, next to the

@@ -4,18 +4,9 @@
 package main
 
 import (
-	"context"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/tufops/tufops/internal/cli"
 )
 
-func main() { os.Exit(mainStatus()) }
-
-func mainStatus() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	return run(ctx, cli.System(), os.Args)
-}
+func main() { os.Exit(cli.Main(run)) }

@@ -30,7 +30,7 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"tufops-client": func() { os.Exit(mainStatus()) }})
+	testscript.Main(m, map[string]func(){"tufops-client": main})
 }
 
 func TestHelp(t *testing.T) {
@@ -243,6 +243,8 @@ func TestMessages(t *testing.T) {
 		"verify root.json --bundle targets.json --certificate-identity i --certificate-oidc-issuer o --trusted-root targets.json",
 		"verify root.json --bundle targets.json --certificate-identity i --certificate-oidc-issuer o --trusted-root repo",
 		"verify root.json --bundle targets.json --certificate-identity i --certificate-oidc-issuer o --trusted-root targets.json --instance staging",
+		"verify root.json --bundle targets.json --certificate-identity i --certificate-oidc-issuer o --trusted-root targets.json --mirror repo/metadata",
+		"verify root.json --bundle targets.json --certificate-identity i --certificate-oidc-issuer o --trusted-root targets.json --time yesterday",
 		at + "verify root.json --bundle targets.json --certificate-identity i --certificate-oidc-issuer o --metadata-dir d --metadata-url repo/metadata",
 		at + "verify root.json --bundle targets.json --certificate-identity i --certificate-oidc-issuer o --root root.json --metadata-url repo/metadata",
 		"verify --help",
@@ -294,6 +296,21 @@ func TestMessages(t *testing.T) {
 	}
 	if string(want) != text {
 		t.Errorf("messages differ from %s; run with -update and look at the diff. Got:\n%s", golden, text)
+	}
+}
+
+// TestFileURL: a path is a file URL, with a drive too. Kills: file://C:/tuf, which
+// is a file of a host called C.
+func TestFileURL(t *testing.T) {
+	for path, want := range map[string]string{"/srv/tuf": "file:///srv/tuf", "C:/Users/a b/tuf": "file:///C:/Users/a%20b/tuf"} {
+		if got := fileURL(path); got != want {
+			t.Errorf("%s: %s, want %s", path, got, want)
+		}
+	}
+	for _, text := range []string{"https://h/metadata", "file:/srv/tuf", "file:///srv/tuf", ""} {
+		if got, err := location("metadata-url", text); err != nil || got != text {
+			t.Errorf("%s: %s, %v", text, got, err)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"time"
@@ -111,7 +112,7 @@ func fetch(c *urfave.Context, env cli.Env, name, instance string) (*fetched, err
 	common.Log.Debug("refreshed", "result", result)
 	f := &fetched{result: result}
 	if !offline {
-		f.url = metadataURL
+		f.url = withoutPassword(metadataURL)
 	}
 	if dir == "" {
 		f.download.TargetInfo, f.data, err = cl.Read(c.Context, name)
@@ -124,6 +125,14 @@ func fetch(c *urfave.Context, env cli.Env, name, instance string) (*fetched, err
 		return nil, err
 	}
 	return f, nil
+}
+
+// withoutPassword is a URL as people may see it.
+func withoutPassword(text string) string {
+	if u, err := url.Parse(text); err == nil && u.User != nil {
+		return u.Redacted()
+	}
+	return text
 }
 
 func repositoryOf(instance string) (sigstore.Repository, error) {

@@ -108,7 +108,7 @@ func trustOf(c *urfave.Context, env cli.Env, otherwise string) (t trust, err err
 		t.SHA256 = hex.EncodeToString(sum[:])
 	}()
 	if t.File = c.String("trusted-root"); t.File != "" {
-		for _, flag := range []string{"instance", "metadata-url", "metadata-dir", "root", "offline"} {
+		for _, flag := range []string{"instance", "metadata-url", "target-base-url", "mirror", "metadata-dir", "root", "offline"} {
 			if c.IsSet(flag) {
 				return t, cli.Usagef("--trusted-root and --%s exclude each other", flag)
 			}
@@ -171,9 +171,12 @@ func policyOf(c *urfave.Context) (p sigstore.Policy, err error) {
 	return p, err
 }
 
-// artifactOf takes the digests of a file that the bundle may be about. What is no
-// file may be a digest.
+// artifactOf takes the digests of a file that the bundle may be about. What reads
+// like a digest is one, whatever lies in the working directory under such a name.
 func artifactOf(name string, bundle []byte) (sigstore.Artifact, error) {
+	if a, ok := sigstore.Digest(name); ok {
+		return a, nil
+	}
 	f, err := os.Open(name)
 	if err == nil {
 		defer f.Close()
@@ -182,8 +185,6 @@ func artifactOf(name string, bundle []byte) (sigstore.Artifact, error) {
 			return a, nil
 		}
 		err = rerr
-	} else if a, ok := sigstore.Digest(name); ok {
-		return a, nil
 	}
 	return sigstore.Artifact{}, cli.WithHint(fmt.Errorf("read %s: %w", name, reason(err)), "name the artifact's file, or its digest as sha256: and 64 hex digits")
 }
@@ -224,7 +225,11 @@ type verifyReport struct {
 }
 
 func verify(c *urfave.Context, env cli.Env, otherwise string) error {
-	if _, err := cli.ParseCommon(c, env); err != nil {
+	common, err := cli.ParseCommon(c, env)
+	if err != nil {
+		return err
+	}
+	if _, err := clock(c, common); err != nil {
 		return err
 	}
 	// What is at hand first: a slip in a flag should not wait for the network.

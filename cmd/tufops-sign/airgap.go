@@ -128,19 +128,20 @@ func signFile(c *urfave.Context, m machine) error {
 	if out == "" {
 		out = strings.TrimSuffix(in, eventEnding) + "." + strings.TrimPrefix(o.Config.User, "@") + signatureEnding
 	}
-	if _, err := os.Lstat(out); !errors.Is(err, fs.ErrNotExist) { // before anybody is asked for a PIN
-		return there(out)
-	}
-	signed, err := signer.SignFile(c.Context, o, f, c.String("root-sha256"))
-	if err != nil || signed == nil {
+	if err := writable(out); err != nil { // before anybody is asked for a PIN
 		return err
 	}
-	text, err := signed.Bytes()
-	if err == nil {
-		err = writeOnce(out, text)
+	signed, err := signer.SignFile(c.Context, o, f, c.String("root-sha256"))
+	if signed == nil {
+		return err
 	}
-	if err != nil {
-		return cli.WithNote(err, "the signature was given and is lost: run the same command again")
+	text, terr := signed.Bytes()
+	if terr != nil {
+		return terr
+	}
+	if werr := writeOnce(out, text); werr != nil {
+		fmt.Fprintf(m.Stdout, "\n%s\n", text)
+		return &unwrittenError{out, errors.Join(werr, err)}
 	}
 	for _, one := range signed.Keys {
 		fmt.Fprintf(m.Stdout, "Your key for %s goes along; export the event anew once it is there.\n", one.Role)
@@ -149,7 +150,58 @@ func signFile(c *urfave.Context, m machine) error {
 		fmt.Fprintf(m.Stdout, "Signed %s v%d as %s.\n", one.Role, one.Version, signed.By)
 	}
 	fmt.Fprintf(m.Stdout, "Wrote %s. Where the network is:\n  tufops-sign import-signature %s\n", out, filepath.Base(out))
+	if err != nil {
+		return cli.WithNote(err, "what was signed is in "+out+" all the same")
+	}
 	return nil
+}
+
+// unwrittenError says that what was given could not be written where it was to be.
+type unwrittenError struct {
+	file string
+	err  error
+}
+
+func (e *unwrittenError) Error() string { return fmt.Sprintf("write %s: %v", e.file, e.err) }
+
+func (e *unwrittenError) Unwrap() error { return e.err }
+
+// Hint says what to do.
+func (e *unwrittenError) Hint() string {
+	return "copy the lines above, from \"tufops signatures 1\" on, into a file for tufops-sign import-signature"
+}
+
+// Note says in what state things were left.
+func (e *unwrittenError) Note() string { return "nothing is lost: what was given stands above" }
+
+// roomForSignatures is more than a person's signatures and keys take.
+const roomForSignatures = 64 << 10
+
+// writable makes sure that a file is not there and can be written, with room for
+// what is to be in it, by writing another beside it that does not stay.
+func writable(name string) error {
+	if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+		if err != nil {
+			return cannotWrite(name, err)
+		}
+		return there(name)
+	}
+	f, err := wholefile.Create(name, "", 0o600)
+	if err != nil {
+		return cannotWrite(name, err)
+	}
+	defer f.Discard()
+	if _, err := f.Write(make([]byte, roomForSignatures)); err != nil {
+		return cannotWrite(name, err)
+	}
+	if err := f.Sync(); err != nil {
+		return cannotWrite(name, err)
+	}
+	return nil
+}
+
+func cannotWrite(name string, err error) error {
+	return cli.WithNote(cli.WithHint(fmt.Errorf("%s cannot be written: %w", name, err), "name a file on another medium with --output"), "nothing was signed")
 }
 
 func importSignatureCommand(m machine) *urfave.Command {

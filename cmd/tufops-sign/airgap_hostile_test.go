@@ -278,6 +278,14 @@ func TestAirGapHostileFile(t *testing.T) {
 	}
 }
 
+// hostileSize is how large a stranger makes metadata: more than clients read.
+func hostileSize() int {
+	if os.Getenv("TUFOPS_SOAK") != "" {
+		return 50 << 20
+	}
+	return 6 << 20
+}
+
 // TestAirGapHostileEvent carries events that a stranger has pushed.
 func TestAirGapHostileEvent(t *testing.T) {
 	w := established(t)
@@ -294,10 +302,6 @@ func TestAirGapHostileEvent(t *testing.T) {
 		}
 		w.commitFiles(name, "hostile", files)
 	}
-	size := 6 << 20 // more than clients read
-	if os.Getenv("TUFOPS_SOAK") != "" {
-		size = 50 << 20
-	}
 	event("sign/roles", func(s metadata.Object) {
 		var roles []any
 		for i := range 300 {
@@ -307,7 +311,7 @@ func TestAirGapHostileEvent(t *testing.T) {
 		}
 		s["delegations"] = metadata.Object{"keys": metadata.Object{}, "roles": roles}
 	}, nil)
-	event("sign/size", nil, map[string][]byte{"metadata/targets.json": append(w.file("main", "metadata/targets.json"), bytes.Repeat([]byte(" "), size)...)})
+	event("sign/size", nil, map[string][]byte{"metadata/targets.json": append(w.file("main", "metadata/targets.json"), bytes.Repeat([]byte(" "), hostileSize())...)})
 	event("sign/version", func(s metadata.Object) { s["version"], s["expires"] = int64(1), "2027-02-02T00:00:00Z" }, nil)
 	event("sign/names", nil, map[string][]byte{"targets/..\\..\\x": []byte("x"), "targets/\x1b[2J": []byte("x"), "metadata/..x.json": []byte("{}")})
 	for name, want := range map[string]string{

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -18,9 +20,14 @@ import (
 // and a memory of its own.
 func (w *world) away(stdin string, args ...string) answer {
 	w.t.Helper()
+	return w.awayReader(strings.NewReader(stdin), args...)
+}
+
+func (w *world) awayReader(stdin io.Reader, args ...string) answer {
+	w.t.Helper()
 	var stdout, stderr bytes.Buffer
 	env := cli.Env{
-		Stdin: strings.NewReader(stdin), Stdout: &stdout, Stderr: &stderr,
+		Stdin: stdin, Stdout: &stdout, Stderr: &stderr,
 		LookupEnv: func(key string) (string, bool) {
 			switch key {
 			case "TUFOPS_NOW":
@@ -312,6 +319,87 @@ func TestImportSignatureKey(t *testing.T) {
 	}
 	w.ok("alice", "import-signature", out)
 	w.expect("sign/x", "root v2 0/2 missing=@alice,@bob,@carol known=0/2")
+}
+
+// A signature that was given is not lost, whatever becomes of its file and of the
+// memory of it; where none can be written none is given.
+func TestNoSignatureIsLost(t *testing.T) {
+	w := established(t)
+	w.targetsEvent("sign/x")
+	event := w.exported("sign/x")
+	long := filepath.Join(t.TempDir(), strings.Repeat("x", 300))
+	for _, output := range []string{filepath.Join(t.TempDir(), "none", "x"), filepath.Join(event, "x"), long, "/proc/x"} {
+		a := w.signFile(event, append(w.knows(), "--output", output)...)
+		if a.status != 1 || a.stdout != "" || !strings.Contains(a.stderr, output+" cannot be written: ") || !strings.Contains(a.stderr, "hint: name a file on another medium with --output") ||
+			!strings.Contains(a.stderr, "note: nothing was signed") {
+			t.Errorf("%.80s: status %d\n%s%s", output, a.status, a.stdout, a.stderr)
+		}
+	}
+	sign := func(output string, happens func()) answer {
+		t.Helper()
+		a := w.awayReader(&onRead{text: "yes\n", first: happens},
+			append([]string{"sign-file", event, "--user", "alice", "--key", "file:" + w.key("alice"), "--output", output}, w.knows()...)...)
+		if a.status != 1 || !strings.Contains(a.stderr, "Sign targets v2 into a file") {
+			t.Fatalf("status %d\n%s%s", a.status, a.stdout, a.stderr)
+		}
+		return a
+	}
+	// The medium is taken out, or somebody else writes there, while the person reads.
+	medium := filepath.Join(t.TempDir(), "usb")
+	if err := os.Mkdir(medium, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	output := filepath.Join(medium, "x.signature")
+	for _, one := range []struct {
+		name    string
+		happens func() error
+	}{
+		{"taken by another", func() error { return os.WriteFile(output, []byte("mine"), 0o600) }},
+		{"taken out", func() error { return os.RemoveAll(medium) }},
+	} {
+		name := one.name
+		if left, _ := os.ReadDir(medium); len(left) > 0 {
+			t.Errorf("%s: %v is left from the last try", name, left)
+		}
+		a := sign(output, func() {
+			if err := one.happens(); err != nil {
+				t.Error(err)
+			}
+		})
+		if !strings.Contains(a.stderr, "error: write "+output+": ") || !strings.Contains(a.stderr, `hint: copy the lines above, from "tufops signatures 1" on, into a file for tufops-sign import-signature`) ||
+			!strings.Contains(a.stderr, "note: nothing is lost") || strings.Contains(a.stdout, "Wrote") {
+			t.Errorf("%s:\n%s", name, a.stderr)
+		}
+		if data, err := os.ReadFile(output); err == nil && string(data) != "mine" {
+			t.Errorf("%s: written over by %q", name, data)
+		}
+		os.Remove(output)
+		_, text, _ := strings.Cut(a.stdout, "\ntufops signatures 1\n")
+		copied := filepath.Join(t.TempDir(), "copied")
+		if err := os.WriteFile(copied, []byte("\r\ntufops signatures 1\r\n"+strings.ReplaceAll(text, "\n", "\r\n")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w.ok("alice", "import-signature", copied, "--no-push")
+		if _, s := w.eventAt(w.people["alice"].Dir, "sign/x"); !s.Complete {
+			t.Errorf("%s: the event is not complete: %+v", name, s.Roles)
+		}
+		w.people["alice"].Run("branch", "-D", "sign/x")
+	}
+	// The memory cannot be written.
+	output = filepath.Join(t.TempDir(), "x.signature")
+	memory := filepath.Join(w.state("away"), "tufops-sign")
+	a := sign(output, func() {
+		if err := errors.Join(os.Rename(memory, memory+".was"), os.WriteFile(memory, nil, 0o600)); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, want := range []string{"error: what this machine remembers, ", "note: what was signed is in " + output + " all the same"} {
+		if !strings.Contains(a.stderr, want) {
+			t.Errorf("lacks %q:\n%s", want, a.stderr)
+		}
+	}
+	w.ok("alice", "import-signature", output)
+	w.expect("sign/x", "targets v2 2/2 signed=@alice,@bob complete")
 }
 
 // Before there is a root, what the person knows is the first.

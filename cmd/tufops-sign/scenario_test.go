@@ -284,7 +284,7 @@ func TestNoPush(t *testing.T) {
 		t.Error("something was pushed")
 	}
 	now := w.checkout("alice")
-	branch := regexp.MustCompile(`(?m)^[0-9a-f]{40} commit\trefs/heads/sign/local\n`)
+	branch := regexp.MustCompile(`(?m)^[0-9a-f]{40} refs/heads/sign/local\n`)
 	if !branch.MatchString(now) || branch.ReplaceAllString(now, "") != was {
 		t.Errorf("more than the branch changed:\n%s\nwas\n%s", now, was)
 	}

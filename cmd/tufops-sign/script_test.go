@@ -314,7 +314,7 @@ func (w *world) hostile(ts *testscript.TestScript, kind, event string) {
 			s["delegations"] = metadata.Object{"keys": metadata.Object{}, "roles": roles}
 		})
 	case "size":
-		targets(func(s metadata.Object) { s["x"] = strings.Repeat("a", 50<<20) })
+		targets(func(s metadata.Object) { s["x"] = strings.Repeat("a", hostileSize()) })
 	case "links":
 		ts.Check(os.Remove(m.Path("metadata/targets.json")))
 		ts.Check(os.Symlink("/etc/passwd", m.Path("metadata/targets.json")))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"crypto"
@@ -43,6 +44,7 @@ type world struct {
 	devices  string // the folder of all hardware keys that are plugged in
 	now      time.Time
 	people   map[string]*gittest.Repo
+	opened   map[string]*git.Repo // by folder
 	env      map[string]string
 	tufDir   string
 	python   string // which has python-tuf; empty for none
@@ -51,7 +53,7 @@ type world struct {
 func worldAt(t *testing.T, upstream *gittest.Upstream) *world {
 	return &world{
 		t: t, upstream: upstream, keys: t.TempDir(), devices: t.TempDir(),
-		now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), people: map[string]*gittest.Repo{}, env: map[string]string{},
+		now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), people: map[string]*gittest.Repo{}, opened: map[string]*git.Repo{}, env: map[string]string{},
 	}
 }
 
@@ -89,12 +91,16 @@ func (w *world) key(name string) string { return filepath.Join(w.keys, name+".pe
 func (w *world) person(names ...string) {
 	w.t.Helper()
 	for _, name := range names {
-		r := w.upstream.Clone(name)
-		w.people[name] = r
+		w.people[name] = w.upstream.Clone(name)
 		w.makeKey(name)
-		r.WriteFile(".git/info/exclude", ".tufops-sign.ini\n")
-		r.WriteFile(".tufops-sign.ini", "[settings]\nuser-name = "+strings.ToUpper(name)+"\npull-remote = origin\npush-remote = origin\nkey = file:"+w.key(name)+"\n")
+		w.configure(name)
 	}
+}
+
+func (w *world) configure(name string) {
+	r := w.people[name]
+	r.WriteFile(".git/info/exclude", ".tufops-sign.ini\n")
+	r.WriteFile(".tufops-sign.ini", "[settings]\nuser-name = "+strings.ToUpper(name)+"\npull-remote = origin\npush-remote = origin\nkey = file:"+w.key(name)+"\n")
 }
 
 // state is where somebody's machine remembers.
@@ -225,6 +231,24 @@ func (w *world) refused(status int, name, stdin string, words []string, args ...
 	return a
 }
 
+// repository is the one at a git folder, which stays open: a process less each time.
+func (w *world) repository(dir string) *repository.Repository {
+	w.t.Helper()
+	if w.opened[dir] == nil {
+		g, err := git.Open(context.Background(), dir)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.t.Cleanup(func() { delete(w.opened, dir); g.Close() })
+		w.opened[dir] = g
+	}
+	repo, err := repository.New(w.opened[dir], w.tufDir)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return repo
+}
+
 // event opens an event of the upstream.
 func (w *world) event(name string) (*repository.Event, *repository.Status) {
 	w.t.Helper()
@@ -234,15 +258,7 @@ func (w *world) event(name string) (*repository.Event, *repository.Status) {
 func (w *world) eventAt(dir, name string) (*repository.Event, *repository.Status) {
 	w.t.Helper()
 	ctx := context.Background()
-	g, err := git.Open(ctx, dir)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.t.Cleanup(func() { g.Close() })
-	repo, err := repository.New(g, w.tufDir)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	repo := w.repository(dir)
 	base := "refs/heads/main"
 	if dir != w.upstream.Dir {
 		base = "refs/remotes/origin/main"
@@ -300,17 +316,20 @@ func (w *world) expect(event string, want ...string) *repository.Status {
 // signed off and touch nothing but metadata.
 func (w *world) commits(event string) []string {
 	w.t.Helper()
-	out := w.upstream.Run("log", "--reverse", "--format=%H %s", "main.."+event)
+	out := w.upstream.Run("log", "--reverse", "-z", "--name-only", "--format=%x01%s%x02%b%x02", "main.."+event)
 	var subjects []string
-	for line := range strings.Lines(out) {
-		hash, subject, _ := strings.Cut(strings.TrimSpace(line), " ")
-		subjects = append(subjects, subject)
-		if body := w.upstream.Run("log", "-1", "--format=%b", hash); !strings.Contains(body, "Signed-off-by: ") {
-			w.t.Errorf("commit %q is not signed off", subject)
+	for commit := range strings.SplitSeq(out[min(1, len(out)):], "\x01") {
+		part := strings.Split(commit, "\x02")
+		if len(part) != 3 {
+			w.t.Fatalf("git log gives %q", out)
 		}
-		for file := range strings.Lines(w.upstream.Run("diff-tree", "-r", "--name-only", "--no-commit-id", hash)) {
+		subjects = append(subjects, part[0])
+		if !strings.Contains(part[1], "Signed-off-by: ") {
+			w.t.Errorf("commit %q is not signed off", part[0])
+		}
+		for file := range strings.FieldsFuncSeq(part[2], func(r rune) bool { return r == 0 || r == '\n' }) {
 			if !strings.Contains("/"+file, "/metadata/") {
-				w.t.Errorf("commit %q changes %s", subject, file)
+				w.t.Errorf("commit %q changes %s", part[0], file)
 			}
 		}
 	}
@@ -344,13 +363,23 @@ func (w *world) merge(event string) {
 // them.
 func (w *world) checkGoTUF() {
 	w.t.Helper()
-	show := func(file string) []byte {
-		return []byte(w.upstream.Run("show", "main:"+filepath.ToSlash(filepath.Join(w.tufDir, file))))
+	files := map[string][]byte{}
+	for in := tar.NewReader(strings.NewReader(w.upstream.Run("archive", "--format=tar", "main"))); ; {
+		h, err := in.Next()
+		if err == io.EOF {
+			break
+		}
+		data, rerr := io.ReadAll(in)
+		if err := errors.Join(err, rerr); err != nil {
+			w.t.Fatal(err)
+		}
+		files[h.Name] = data
 	}
+	show := func(file string) []byte { return files[filepath.ToSlash(filepath.Join(w.tufDir, file))] }
 	var root *gotuf.Metadata[gotuf.RootType]
 	for v := 1; ; v++ {
 		name := fmt.Sprintf("metadata/root_history/%d.root.json", v)
-		if w.upstream.Run("ls-tree", "main", filepath.ToSlash(filepath.Join(w.tufDir, name))) == "" {
+		if show(name) == nil {
 			break
 		}
 		next, err := gotuf.Root().FromBytes(show(name))
@@ -393,6 +422,7 @@ func (w *world) checkGoTUF() {
 var template struct {
 	sync.Once
 	upstream gittest.Packed
+	clone    gittest.PackedClone
 	main     string // its tip
 	event    string // a commit on that, of what targetsEvent makes
 	keys     map[string][]byte
@@ -412,7 +442,7 @@ func established(t *testing.T) *world {
 		w.ok("bob", "delegate", "sign/event", "targets", "--expiry-days", "80")
 		template.event = w.upstream.Head("sign/event")
 		w.upstream.Run("update-ref", "-d", "refs/heads/sign/event")
-		template.upstream = w.upstream.Pack()
+		template.upstream, template.clone = w.upstream.Pack(), w.upstream.PackClone()
 		template.keys = map[string][]byte{}
 		for _, name := range []string{"alice", "bob", "online"} {
 			data, err := os.ReadFile(w.key(name))
@@ -426,8 +456,11 @@ func established(t *testing.T) *world {
 		t.Fatal("no template: see the first test that failed")
 	}
 	w := worldAt(t, template.upstream.Unpack(t))
-	w.people["maintainer"] = w.upstream.Clone("maintainer")
-	w.person("alice", "bob")
+	for _, name := range []string{"maintainer", "alice", "bob"} {
+		w.people[name] = template.clone.Unpack(w.upstream, name)
+	}
+	w.configure("alice")
+	w.configure("bob")
 	for name, data := range template.keys {
 		if err := os.WriteFile(w.key(name), data, 0o600); err != nil {
 			t.Fatal(err)
@@ -436,41 +469,42 @@ func established(t *testing.T) *world {
 	return w
 }
 
-// commitFiles puts a commit on an event as somebody else would; nil deletes.
+// commitFiles puts a commit on an event as somebody else would; nil deletes. It is
+// one process, since tests do it often.
 func (w *world) commitFiles(event, message string, files map[string][]byte) string {
 	w.t.Helper()
 	m := w.people["maintainer"]
-	m.Run("fetch", "--quiet", "--prune", "origin")
-	from := "origin/" + event
-	if w.upstream.Head(event) == "" {
-		from = "origin/main"
+	from := w.upstream.Head(event)
+	if from == "" {
+		from = w.upstream.Head("main")
 	}
-	m.Run("switch", "--quiet", "--detach", from)
-	for name, data := range files {
-		if data == nil {
-			m.Run("rm", "--quiet", name)
-			continue
+	var b strings.Builder
+	fmt.Fprintf(&b, "commit refs/heads/%s\ncommitter Maintainer <maintainer@example.com> %d +0000\ndata %d\n%s\nfrom %s\n",
+		event, m.Now.Unix(), len(message)+1, message+"\n", from)
+	m.Now = m.Now.Add(time.Minute)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		path := strings.Builder{} // as git quotes it
+		for _, c := range []byte(name) {
+			fmt.Fprintf(&path, `\%03o`, c)
 		}
-		m.WriteFile(name, string(data))
+		if data := files[name]; data == nil {
+			fmt.Fprintf(&b, "D \"%s\"\n", &path)
+		} else {
+			fmt.Fprintf(&b, "M 100644 inline \"%s\"\ndata %d\n%s\n", &path, len(data), data)
+		}
 	}
-	commit := m.Commit(message)
-	m.Push("HEAD:refs/heads/" + event)
-	return commit
+	if _, err := w.upstream.Input(b.String(), "fast-import", "--quiet"); err != nil {
+		w.t.Fatal(err)
+	}
+	return w.upstream.Head(event)
 }
 
 // commitBump puts what the bot's expiry bump does on an event.
 func (w *world) commitBump(event, role string) {
 	w.t.Helper()
 	ctx := context.Background()
-	g, err := git.Open(ctx, w.upstream.Dir)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer g.Close()
-	repo, err := repository.New(g, w.tufDir)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	repo := w.repository(w.upstream.Dir)
+	g := repo.Git
 	main, err := g.Resolve(ctx, "refs/heads/main")
 	if err != nil {
 		w.t.Fatal(err)
@@ -582,17 +616,13 @@ func (w *world) signature(name string, payload []byte) []byte {
 	return sig
 }
 
-// checkout is all of a clone that a command must leave alone.
+// checkout is all of a clone that a command must leave alone: its files, byte by
+// byte, what is staged and stashed, its branches, and what they were.
 func (w *world) checkout(name string) string {
 	w.t.Helper()
 	r := w.people[name]
 	var b strings.Builder
-	for _, args := range [][]string{
-		{"status", "--porcelain=v2", "--branch", "--untracked-files=all"}, {"stash", "list"}, {"diff"}, {"diff", "--cached"},
-		{"for-each-ref", "refs/heads", "refs/stash", "refs/tags"}, {"reflog", "show", "HEAD"}, {"ls-files", "--stage"},
-	} {
-		fmt.Fprintf(&b, "%s\n%s\n", args, r.Run(args...))
-	}
+	b.WriteString(w.refs(r.Path(".git"), "refs/heads/", "refs/stash", "refs/tags/"))
 	err := filepath.WalkDir(r.Dir, func(p string, d os.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -609,7 +639,7 @@ func (w *world) checkout(name string) string {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	for _, f := range []string{"HEAD", "FETCH_HEAD", "config", "MERGE_HEAD"} {
+	for _, f := range []string{"HEAD", "FETCH_HEAD", "config", "MERGE_HEAD", "index", "logs/HEAD", "logs/refs/stash"} {
 		data, _ := os.ReadFile(filepath.Join(r.Dir, ".git", f))
 		fmt.Fprintf(&b, "%s %q\n", f, data)
 	}

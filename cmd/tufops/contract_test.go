@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/tufops/tufops/internal/cli"
+	"github.com/tufops/tufops/internal/metadata"
 	"github.com/tufops/tufops/repository/repositorytest"
 )
 
@@ -84,6 +86,59 @@ func TestContract(t *testing.T) {
 				t.Errorf("%s %q: exit %d, stdout %q, stderr %q", name, wrong, status, stdout, stderr)
 			}
 		}
+	}
+}
+
+// TestStatusShape: the JSON that scripts read: which fields there are, root and targets
+// before the other roles, people by name, the known-good root on root alone.
+func TestStatusShape(t *testing.T) {
+	w := repositorytest.New(t)
+	w.Edit("root", nil).Sign("root", "alice")
+	w.Edit("targets", func(s metadata.Object) {
+		d := s["delegations"].(metadata.Object)
+		d["roles"] = append([]any{metadata.Object{
+			"name": "docs", "keyids": []any{repositorytest.Key("carol").ID}, "threshold": int64(1), "terminating": true, "paths": []any{"docs/*"},
+		}}, d["roles"].([]any)...)
+	}).Sign("targets", "carol")
+	w.Edit("releases", nil).Sign("releases", "carol")
+	w.WriteFile("metadata/docs.json", w.ReadFile("metadata/releases.json"))
+	w.Edit("docs", nil)
+	w.Artifact("b.txt", "b")
+	w.Commit("event")
+	exit, stdout, stderr := program(t, "-C", w.Dir, "status", "--base", "main", "--format", "json")
+	var s map[string]json.RawMessage
+	var roles []map[string]json.RawMessage
+	if err := errors.Join(json.Unmarshal([]byte(stdout), &s), json.Unmarshal(s["roles"], &roles)); err != nil || exit != 1 {
+		t.Fatalf("exit %d, %v: %s%s", exit, err, stdout, stderr)
+	}
+	for _, name := range []string{"schema", "event", "commit", "base", "complete", "findings"} {
+		if len(s[name]) == 0 {
+			t.Errorf("no %s", name)
+		}
+	}
+	var names []string
+	for _, r := range roles {
+		names = append(names, strings.Trim(string(r["role"]), `"`))
+		for _, name := range []string{"complete", "version", "previous_version", "threshold", "signed", "missing", "artifacts", "findings"} {
+			if v := string(r[name]); v == "" || v == "null" {
+				t.Errorf("%s: %s is %q", r["role"], name, v)
+			}
+		}
+		if known := r["known_good"] != nil; known != (string(r["role"]) == `"root"`) {
+			t.Errorf("%s: known_good is %s", r["role"], r["known_good"])
+		}
+		for _, name := range []string{"signed", "missing"} {
+			var people []string
+			if err := json.Unmarshal(r[name], &people); err != nil || !slices.IsSorted(people) {
+				t.Errorf("%s: %s is %s", r["role"], name, r[name])
+			}
+		}
+	}
+	if want := []string{"root", "targets", "docs", "releases"}; !slices.Equal(names, want) {
+		t.Errorf("roles %q, want %q", names, want)
+	}
+	if got := string(roles[1]["missing"]); strings.Join(strings.Fields(got), "") != `["@alice","@bob"]` {
+		t.Errorf("targets lacks %s", got)
 	}
 }
 

@@ -24,14 +24,14 @@ func TestHelp(t *testing.T) {
 const maxInit = 80 << 10
 
 // TestBeforeMain asks Go itself, in a run of this program that runs no test. It
-// counts bytes, which do not depend on the machine's mood.
+// counts bytes and collections, which do not depend on the machine's mood.
 func TestBeforeMain(t *testing.T) {
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program, "-test.run=^$")
-	cmd.Env = append(os.Environ(), "GODEBUG=inittrace=1")
+	cmd.Env = append(os.Environ(), "GODEBUG=inittrace=1,gctrace=1")
 	var trace bytes.Buffer
 	cmd.Stderr = &trace
 	if err := cmd.Run(); err != nil {
@@ -41,6 +41,9 @@ func TestBeforeMain(t *testing.T) {
 	for lines := bufio.NewScanner(&trace); lines.Scan(); {
 		// init PACKAGE @1.2 ms, 0.034 ms clock, 5678 bytes, 9 allocs
 		f := strings.Fields(lines.Text())
+		if len(f) > 0 && f[0] == "gc" { // see internal/heap
+			t.Errorf("garbage is collected before there is any: %s", lines.Text())
+		}
 		if len(f) != 11 || f[0] != "init" {
 			continue
 		}

@@ -87,7 +87,8 @@ func TestPublishCommand(t *testing.T) {
 }
 
 // TestBuildCommand: it says what it wrote; a dry run writes nothing; a folder that
-// was asked for is there even where nothing belongs into it.
+// was asked for is there even where nothing belongs into it; run again after it was
+// stopped it writes the rest.
 func TestBuildCommand(t *testing.T) {
 	r := publishtest.New(t)
 	commit := r.Commit(t, "first")
@@ -114,5 +115,15 @@ func TestBuildCommand(t *testing.T) {
 	}
 	if st, err := os.Stat(filepath.Join(site, "a")); err != nil || !st.IsDir() {
 		t.Errorf("the folder for artifacts: %v", err)
+	}
+	// What a run leaves that was stopped anywhere: a file cut short, others missing.
+	whole := state(t, site)
+	for _, err := range []error{os.Truncate(filepath.Join(site, "m", "1.root.json"), 10), os.Remove(filepath.Join(site, "m", "timestamp.json"))} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if status, _, stderr = build(); status != 0 || !maps.Equal(state(t, site), whole) {
+		t.Errorf("run again: exit status %d, another tree: %s", status, stderr)
 	}
 }

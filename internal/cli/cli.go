@@ -24,6 +24,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/tufops/tufops/internal/escape"
+	_ "github.com/tufops/tufops/internal/heap" // less garbage collection at the start
 )
 
 // Env is the world as a program sees it. The zero value has no input, discards

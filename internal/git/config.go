@@ -82,7 +82,7 @@ func (r *Repo) config(ctx context.Context, key string, options ...string) (strin
 
 // RemoteURL returns the URL that fetching from a remote uses, with the user's
 // url.*.insteadOf applied. It may hold credentials. A remote that is not
-// configured is a [*RemoteError].
+// configured is a [*RemoteError]; of one that is, git is asked once.
 func (r *Repo) RemoteURL(ctx context.Context, name string) (string, error) {
 	return r.remoteURL(ctx, name)
 }
@@ -98,15 +98,17 @@ func (r *Repo) remoteURL(ctx context.Context, name string, options ...string) (s
 	if err := checkRemote(name); err != nil {
 		return "", err
 	}
-	args := append([]string{"remote", "get-url"}, options...)
-	out, err := r.run(ctx, call{args: append(args, "--", name)})
-	if exitCode(err) == 2 {
-		return "", &RemoteError{Remote: redact(name), Dir: r.dir}
-	}
-	if err != nil {
-		return "", fmt.Errorf("find URL of remote %s: %w", redact(name), err)
-	}
-	return strings.TrimSuffix(string(out), "\n"), nil
+	args := append(append([]string{"remote", "get-url"}, options...), "--", name)
+	return r.once(strings.Join(args, " "), func() (string, error) {
+		out, err := r.run(ctx, call{args: args})
+		if exitCode(err) == 2 {
+			return "", &RemoteError{Remote: redact(name), Dir: r.dir}
+		}
+		if err != nil {
+			return "", fmt.Errorf("find URL of remote %s: %w", redact(name), err)
+		}
+		return strings.TrimSuffix(string(out), "\n"), nil
+	})
 }
 
 // checkRemote refuses what git would not take for the name or URL of a remote.

@@ -109,9 +109,10 @@ type Repo struct {
 	catLock chan struct{}
 	cat     *catFile // the idle cat-file process; nil if there is none
 
-	mu     sync.Mutex
-	tmp    string // temporary directory, "" until one is needed
-	closed bool
+	mu      sync.Mutex
+	tmp     string // temporary directory, "" until one is needed
+	closed  bool
+	answers map[string]string // of git, by question; see once
 }
 
 // Open finds the repository that dir lies in, with one git process.
@@ -195,6 +196,28 @@ func (r *Repo) Shallow() bool { return r.shallow }
 
 // Processes returns how many git processes r has started so far.
 func (r *Repo) Processes() int { return int(r.processes.Load()) }
+
+// once asks git what has the same answer for as long as r is open: what follows
+// from commits, and settings that nobody changes meanwhile. An error is no answer.
+func (r *Repo) once(question string, ask func() (string, error)) (string, error) {
+	r.mu.Lock()
+	answer, known := r.answers[question]
+	r.mu.Unlock()
+	if known {
+		return answer, nil
+	}
+	answer, err := ask()
+	if err != nil {
+		return answer, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.answers == nil {
+		r.answers = map[string]string{}
+	}
+	r.answers[question] = answer
+	return answer, nil
+}
 
 // tempDir returns r's temporary directory and makes it if there is none yet. It
 // is an object directory, and so a work tree without a file of its own.

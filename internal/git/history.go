@@ -20,14 +20,27 @@ func (r *Repo) MergeBase(ctx context.Context, a, b OID) (OID, error) {
 	if r.only != nil {
 		return r.mergeBase(ctx, a, b)
 	}
-	out, err := r.run(ctx, call{args: []string{"merge-base", string(a), string(b)}})
-	if exitCode(err) == 1 && len(out) == 0 {
-		return "", &NoMergeBaseError{A: a, B: b, Shallow: r.shallow}
+	find := func() (string, error) {
+		out, err := r.run(ctx, call{args: []string{"merge-base", string(a), string(b)}})
+		if exitCode(err) == 1 && len(out) == 0 {
+			return "", &NoMergeBaseError{A: a, B: b, Shallow: r.shallow}
+		}
+		if err != nil {
+			return "", fmt.Errorf("find merge base of %s and %s: %w", a.Short(), b.Short(), err)
+		}
+		return strings.TrimSpace(string(out)), nil
+	}
+	base := ""
+	var err error
+	if r.shallow { // a fetch may bring what was cut off
+		base, err = find()
+	} else {
+		base, err = r.once("merge-base "+string(a)+" "+string(b), find)
 	}
 	if err != nil {
-		return "", fmt.Errorf("find merge base of %s and %s: %w", a.Short(), b.Short(), err)
+		return "", err
 	}
-	return ParseOID(strings.TrimSpace(string(out)))
+	return ParseOID(base)
 }
 
 // IsAncestor reports whether a is b or an ancestor of b, as far as this clone

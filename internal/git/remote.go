@@ -2,6 +2,7 @@ package git
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ type RejectedError struct {
 	Ref      string
 	Expected OID    // the Old of the update; "" if the ref was not to exist
 	Reason   string // in git's or the remote's words
+	Said     string // what else the remote said, such as which check its rule asks for; may be empty
 }
 
 func (e *RejectedError) Error() string {
@@ -28,7 +30,11 @@ func (e *RejectedError) Error() string {
 	if e.Expected != "" {
 		at = "at " + e.Expected.Short()
 	}
-	return fmt.Sprintf("push to %s of %s, expected there %s: rejected: %s", visible(e.Remote), visible(e.Ref), at, visible(e.Reason))
+	s := fmt.Sprintf("push to %s of %s, expected there %s: rejected: %s", visible(e.Remote), visible(e.Ref), at, visible(e.Reason))
+	if e.Said != "" && !e.Moved() {
+		s += ": " + visible(e.Said)
+	}
+	return s
 }
 
 // Moved reports whether the reason is that the ref was no longer where it was
@@ -114,7 +120,7 @@ func (r *Repo) Push(ctx context.Context, remote string, updates ...RefUpdate) er
 		switch {
 		case !ok:
 		case f[0] == "!":
-			rejected = append(rejected, &RejectedError{Remote: redact(remote), Ref: ref, Expected: u.Old, Reason: reason(f[2])})
+			rejected = append(rejected, &RejectedError{Remote: redact(remote), Ref: ref, Expected: u.Old, Reason: reason(f[2]), Said: said(err)})
 		default:
 			done[ref] = true
 		}
@@ -146,6 +152,25 @@ func reason(summary string) string {
 		return "remote rejected: " + why
 	}
 	return why
+}
+
+// maxSaid bounds what a remote may add to an error, in bytes.
+const maxSaid = 1_000
+
+// said is what the remote printed while a push failed, on one line.
+func said(err error) string {
+	var failed *CommandError
+	if !errors.As(err, &failed) {
+		return ""
+	}
+	var words []string
+	for line := range strings.Lines(failed.Stderr) {
+		if text, ok := strings.CutPrefix(line, "remote: "); ok {
+			words = append(words, strings.Fields(text)...)
+		}
+	}
+	text := strings.Join(words, " ")
+	return strings.ToValidUTF8(text[:min(len(text), maxSaid)], "")
 }
 
 // checkDescends refuses an update that would discard commits of the remote.

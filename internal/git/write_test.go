@@ -742,10 +742,19 @@ func TestPushMeetsRules(t *testing.T) {
 		check(t, os.WriteFile(p, []byte("#!/bin/sh\n"+script), 0o755))
 	}
 	update := git.RefUpdate{Ref: "refs/heads/main", New: two, Old: one}
-	hook("pre-receive", "printf 'not \\033[31mtoday\\n' >&2; exit 1\n")
+	hook("pre-receive", "printf 'error: GH006: not \\033[31mtoday, fetch first\\nerror: 1 of 2 required status checks is expected.\\n' >&2; exit 1\n")
 	e := wantError[*git.RejectedError](t, r.Push(t.Context(), "origin", update))
 	if e.Moved() || !strings.Contains(e.Reason, "declined") {
 		t.Errorf("%+v", e)
+	}
+	want := `declined: error: GH006: not \u001b[31mtoday, fetch first error: 1 of 2 required status checks is expected.`
+	if !strings.HasSuffix(e.Error(), want) {
+		t.Errorf("%q does not end with %q", e.Error(), want)
+	}
+	hook("pre-receive", "seq 5000 >&2; exit 1\n")
+	e = wantError[*git.RejectedError](t, r.Push(t.Context(), "origin", update))
+	if n := len(e.Error()); n < 500 || n > 2000 {
+		t.Errorf("a remote that says much makes an error of %d bytes", n)
 	}
 	// Between what the remote advertises and what it does, somebody else is faster.
 	hook("pre-receive", "")

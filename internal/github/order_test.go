@@ -245,3 +245,44 @@ func TestAnyOrder(t *testing.T) {
 		}
 	}
 }
+
+// TestStopped: a run that is stopped at any request, before GitHub did what was asked
+// or after, and another one: all is there once, as after a run that nothing stopped.
+// One of the ways in each make test, all of them with TUFOPS_SOAK.
+func TestStopped(t *testing.T) {
+	stop := func(t *testing.T, at int, carriedOut bool) (requests int) {
+		s := begin(t, githubtest.Settings{})
+		s.Artifact("b.txt", "b")
+		s.push("an artifact")
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		s.gh.InjectFunc(func(*githubtest.Request) *githubtest.Fault {
+			if requests++; requests != at {
+				return nil
+			}
+			cancel()
+			return &githubtest.Fault{Drop: true, Done: carriedOut}
+		})
+		_, err := signingevent.Drive(ctx, s.options(Event, s.forge(s.gh.Endpoint(""))))
+		s.gh.Heal()
+		if (err == nil) != (at == 0) || at > 0 && requests != at {
+			t.Errorf("after %d requests: %v", requests, err)
+		}
+		if at > 0 {
+			s.drive()
+			s.quiet()
+		}
+		s.want(1, true, "pending", "@alice @bob @carol")
+		return requests
+	}
+	n := stop(t, 0, false)
+	if n < 6 {
+		t.Fatalf("a run makes %d requests", n)
+	}
+	chosen := rand.IntN(2 * n)
+	for i := range 2 * n {
+		if i == chosen || os.Getenv("TUFOPS_SOAK") != "" {
+			t.Run(fmt.Sprintf("at request %d, carried out %v", 1+i/2, i%2 == 1), func(t *testing.T) { stop(t, 1+i/2, i%2 == 1) })
+		}
+	}
+}

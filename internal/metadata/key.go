@@ -16,6 +16,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"filippo.io/mldsa"
@@ -169,15 +170,18 @@ func decodePublic(keytype, scheme, text string) (crypto.PublicKey, error) {
 		if _, ok := rsaHash(scheme); !ok {
 			return nil, fmt.Errorf("scheme %q of key type rsa is not supported", scheme)
 		}
-		block, err := onePEM(text)
+		block, err := onePEM(text, "PUBLIC KEY", "RSA PUBLIC KEY")
 		if err != nil {
 			return nil, err
 		}
 		var any crypto.PublicKey
-		if any, err = x509.ParsePKIXPublicKey(block.Bytes); err != nil {
-			if any, err = x509.ParsePKCS1PublicKey(block.Bytes); err != nil {
-				return nil, errors.New("the PEM block holds no RSA public key")
-			}
+		if block.Type == "PUBLIC KEY" {
+			any, err = x509.ParsePKIXPublicKey(block.Bytes)
+		} else {
+			any, err = x509.ParsePKCS1PublicKey(block.Bytes)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the PEM block %s holds no RSA public key", block.Type)
 		}
 		pub, ok := any.(*rsa.PublicKey)
 		if !ok || pub.N.BitLen() < minRSABits || pub.N.BitLen() > maxRSABits {
@@ -189,7 +193,7 @@ func decodePublic(keytype, scheme, text string) (crypto.PublicKey, error) {
 		if !ok {
 			return nil, fmt.Errorf("scheme %q of key type %s is not supported", scheme, MLDSAKey)
 		}
-		block, err := onePEM(text)
+		block, err := onePEM(text, "PUBLIC KEY")
 		if err != nil {
 			return nil, err
 		}
@@ -259,7 +263,7 @@ func decodeECDSA(curve elliptic.Curve, text string) (*ecdsa.PublicKey, error) {
 		}
 		return pub, nil
 	}
-	block, err := onePEM(text)
+	block, err := onePEM(text, "PUBLIC KEY")
 	if err != nil {
 		return nil, err
 	}
@@ -271,10 +275,15 @@ func decodeECDSA(curve elliptic.Curve, text string) (*ecdsa.PublicKey, error) {
 	return pub, nil
 }
 
-func onePEM(text string) (*pem.Block, error) {
+// onePEM reads a PEM block that has one of some labels. Python's readers go by the
+// label.
+func onePEM(text string, labels ...string) (*pem.Block, error) {
 	block, rest := pem.Decode([]byte(text))
 	if block == nil || strings.TrimSpace(string(rest)) != "" {
 		return nil, errors.New("the public key is not one PEM block")
+	}
+	if !slices.Contains(labels, block.Type) {
+		return nil, fmt.Errorf("the PEM block of the public key is %q, and should be %s", block.Type, strings.Join(labels, " or "))
 	}
 	return block, nil
 }

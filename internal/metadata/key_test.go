@@ -121,6 +121,7 @@ func TestUnusableKeys(t *testing.T) {
 		{"empty public", "ecdsa", "ecdsa-sha2-nistp256", "", "not one PEM block"},
 		{"trailing junk", "ecdsa", "ecdsa-sha2-nistp256", p256 + "junk", "not one PEM block"},
 		{"a second block", "ecdsa", "ecdsa-sha2-nistp256", p256 + p256, "not one PEM block"},
+		{"another label", "ecdsa", "ecdsa-sha2-nistp256", strings.ReplaceAll(p256, "PUBLIC KEY", "EC PUBLIC KEY"), "is \"EC PUBLIC KEY\", and should be PUBLIC KEY"},
 		{"junk inside the DER", "ecdsa", "ecdsa-sha2-nistp256", pemOf(t, append(derOf(t, p256), 0)), "no ECDSA public key"},
 		{"hex point off the curve", "ecdsa", "ecdsa-sha2-nistp256", hex.EncodeToString(offCurve), "the hex is no point of P-256"},
 		{"hex point at infinity", "ecdsa", "ecdsa-sha2-nistp256", "00", "the hex is no point of P-256"},
@@ -135,6 +136,8 @@ func TestUnusableKeys(t *testing.T) {
 		{"RSA of 2047 bits", "rsa", "rsassa-pss-sha256", smallRSA, "2048 to 16384 bits"},
 		{"RSA of a million bits", "rsa", "rsassa-pss-sha256", hugeRSA, "2048 to 16384 bits"},
 		{"RSA that is ECDSA", "rsa", "rsassa-pss-sha256", p256, "no RSA public key"},
+		{"RSA with another label", "rsa", "rsassa-pss-sha256", strings.ReplaceAll(rsaPEM, "PUBLIC KEY", "KEY"), "and should be PUBLIC KEY or RSA PUBLIC KEY"},
+		{"RSA with the label of PKCS #1", "rsa", "rsassa-pss-sha256", strings.ReplaceAll(rsaPEM, "PUBLIC KEY", "RSA PUBLIC KEY"), "RSA PUBLIC KEY holds no RSA public key"},
 		{"RSA trailing junk", "rsa", "rsassa-pss-sha256", rsaPEM + "x", "not one PEM block"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -143,6 +143,7 @@ func TestMLDSAUnusableKeys(t *testing.T) {
 		{"hex", "ml-dsa-65/1", hex.EncodeToString(of("mldsa65").Bytes()), "not one PEM block"},
 		{"an ECDSA key", "ml-dsa-65/1", text(spki(private(t, "", "alice").Public())), "no ML-DSA public key"},
 		{"an Ed25519 key", "ml-dsa-65/1", text(spki(private(t, "ed", "alice").Public())), "no ML-DSA public key"},
+		{"another label", "ml-dsa-65/1", strings.ReplaceAll(text(der), "PUBLIC KEY", "ML-DSA-65 PUBLIC KEY"), `is "ML-DSA-65 PUBLIC KEY", and should be PUBLIC KEY`},
 		{"two blocks", "ml-dsa-65/1", text(der) + text(der), "not one PEM block"},
 		{"junk behind the DER", "ml-dsa-65/1", text(append(slices.Clone(der), 0)), "no ML-DSA public key"},
 		{"the OID of another level", "ml-dsa-44/1", edited(func(i *info) { i.Algorithm.OID[8] = 17 }), "no ML-DSA public key"},

@@ -37,6 +37,10 @@ type Cert struct {
 	From, To time.Time
 	CA       bool
 	Usage    []x509.ExtKeyUsage
+
+	Loose bool // does not mark its usage critical
+	Last  bool // an authority that allows no authority under it
+	Mute  bool // an authority that may not sign certificates
 }
 
 func day(s string) time.Time {
@@ -73,7 +77,10 @@ func Chain(t testing.TB, certs ...Cert) [][]byte {
 			KeyUsage: x509.KeyUsageDigitalSignature,
 		}
 		if c.CA {
-			template.KeyUsage = x509.KeyUsageCertSign
+			template.KeyUsage, template.MaxPathLenZero = x509.KeyUsageCertSign, c.Last
+		}
+		if c.Mute {
+			template.KeyUsage = x509.KeyUsageDigitalSignature
 		}
 		if len(c.Usage) > 0 {
 			// x509 never marks the extension critical; RFC 3161 demands it.
@@ -81,6 +88,7 @@ func Chain(t testing.TB, certs ...Cert) [][]byte {
 			if err != nil {
 				t.Fatal(err)
 			}
+			ext.Critical = !c.Loose
 			template.ExtraExtensions = append(template.ExtraExtensions, ext)
 		}
 		if issuer == nil {
@@ -131,8 +139,11 @@ func Authority(url string, chain [][]byte, start string) Object {
 	}
 }
 
-// Log is a log with a key of a kind (ecdsa, ed25519 or rsa, which is a PKCS#1
-// form) and the SHA-256 of the key as its log ID.
+// rsaKey is one: making it takes longer than all else.
+var rsaKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
+
+// Log is a log with a new key of a kind (ecdsa, ed25519 or rsa, which is a PKCS#1
+// form and always the same) and the SHA-256 of the key as its log ID.
 func Log(t testing.TB, url, kind, start string) Object {
 	t.Helper()
 	var public any
@@ -151,7 +162,7 @@ func Log(t testing.TB, url, kind, start string) Object {
 	case "rsa":
 		details = "PKCS1_RSA_PKCS1V5"
 		var key *rsa.PrivateKey
-		if key, err = rsa.GenerateKey(rand.Reader, 2048); err == nil {
+		if key, err = rsaKey(); err == nil {
 			public = key.Public()
 		}
 	default:

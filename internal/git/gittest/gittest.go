@@ -73,8 +73,8 @@ func Init(t testing.TB, dir string, args ...string) *Repo {
 }
 
 // still keeps git from looking, after each write, whether there is something to
-// tidy up: that is a process or two each time.
-const still = "[maintenance]\n\tauto = false\n[receive]\n\tautoGC = false\n"
+// tidy up: that is a process or two each time. No test has a power cut to survive.
+const still = "[maintenance]\n\tauto = false\n[receive]\n\tautoGC = false\n[core]\n\tfsync = none\n"
 
 // Clone clones the upstream. name becomes the clone's identity too: Name
 // <name@example.com>.
@@ -85,10 +85,14 @@ func (u *Upstream) Clone(name string, args ...string) *Repo {
 	r.Run(append(append([]string{"clone", "--quiet"}, args...), u.Dir, dir)...)
 	r.Dir = dir
 	r.configure(still)
+	r.identify(name)
+	return r
+}
+
+func (r *Repo) identify(name string) {
 	if name != "" {
 		r.Identity(strings.ToUpper(name[:1])+name[1:], name+"@example.com")
 	}
-	return r
 }
 
 // Run runs git in the upstream and returns what it printed, without the final
@@ -98,18 +102,23 @@ func (u *Upstream) Run(args ...string) string {
 	return (&Repo{Dir: u.Dir, Now: Epoch, t: u.t}).Run(args...)
 }
 
-// Packed is all of an upstream, to be had again without a git process.
+// Packed is all of an upstream or a clone, to be had again without a git process.
 type Packed map[string][]byte
 
 // Pack reads the upstream.
 func (u *Upstream) Pack() Packed {
 	u.t.Helper()
+	return pack(u.t, u.Dir)
+}
+
+func pack(t testing.TB, dir string) Packed {
+	t.Helper()
 	p := Packed{}
-	err := filepath.WalkDir(u.Dir, func(name string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || strings.HasSuffix(name, ".sample") {
 			return err
 		}
-		rel, err := filepath.Rel(u.Dir, name)
+		rel, err := filepath.Rel(dir, name)
 		if err != nil {
 			return err
 		}
@@ -122,7 +131,7 @@ func (u *Upstream) Pack() Packed {
 		return err
 	})
 	if err != nil {
-		u.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return p
 }
@@ -132,18 +141,49 @@ func (p Packed) Unpack(t testing.TB) *Upstream {
 	t.Helper()
 	isolate()
 	u := &Upstream{Dir: filepath.Join(t.TempDir(), "upstream.git"), t: t}
+	p.write(t, u.Dir)
+	return u
+}
+
+func (p Packed) write(t testing.TB, dir string) {
+	t.Helper()
 	for _, name := range slices.Sorted(maps.Keys(p)) {
 		var err error
 		if data := p[name]; data == nil {
-			err = os.MkdirAll(filepath.Join(u.Dir, name), 0o755)
+			err = os.MkdirAll(filepath.Join(dir, name), 0o755)
 		} else {
-			err = os.WriteFile(filepath.Join(u.Dir, name), data, 0o644)
+			err = os.WriteFile(filepath.Join(dir, name), data, 0o644)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	return u
+}
+
+// PackedClone is a clone of an upstream, for others that were unpacked of the same.
+type PackedClone struct {
+	files    Packed
+	upstream string
+}
+
+// PackClone makes a clone and reads it.
+func (u *Upstream) PackClone() PackedClone {
+	u.t.Helper()
+	return PackedClone{pack(u.t, u.Clone("").Dir), u.Dir}
+}
+
+// Unpack is [Upstream.Clone] for an upstream as it was when the clone was made.
+func (c PackedClone) Unpack(u *Upstream, name string) *Repo {
+	u.t.Helper()
+	r := &Repo{Dir: filepath.Join(u.t.TempDir(), name), Now: Epoch, t: u.t}
+	c.files.write(u.t, r.Dir)
+	config := strings.ReplaceAll(r.ReadFile(".git/config"), c.upstream, u.Dir)
+	if !strings.Contains(config, u.Dir) {
+		u.t.Fatalf("the configuration of a clone of %s does not name it:\n%s", c.upstream, config)
+	}
+	r.WriteFile(".git/config", config)
+	r.identify(name)
+	return r
 }
 
 // Input runs git in the upstream with something to read.
