@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -187,10 +188,11 @@ func TestPruneBesidePublisher(t *testing.T) {
 		ts := &turns{asked: make(chan turn)}
 		var pruned, published *publish.Report
 		var errs [2]error
-		pruner := &dying{Memory: store, left: 1 << 20}
+		pruner := &dying{Memory: store}
+		pruner.left.Store(1 << 20)
 		if round%2 == 1 {
 			calls := rng.IntN(2) // after a deletion
-			pruner.before = func(string) { pruner.left = calls }
+			pruner.before = func(string) { pruner.left.Store(int64(calls)) }
 		}
 		ts.user(func(call func()) {
 			pruned, errs[0] = publish.Run(t.Context(), publish.Options{Commit: old, Publishable: publishable, Prune: publish.PruneDelete,
@@ -249,12 +251,12 @@ func lacks(store *storetest.Memory, tree *publish.Tree) (list []string) {
 // carried out.
 type dying struct {
 	*storetest.Memory
-	left   int // calls; all that follow the last one fail
+	left   atomic.Int64 // calls; all that follow the last one fail
 	before func(name string)
 }
 
 func (s *dying) call() error {
-	if s.left--; s.left < 0 {
+	if s.left.Add(-1) < 0 {
 		return storetest.ErrStopped
 	}
 	return nil
@@ -331,10 +333,11 @@ func TestPruneKilled(t *testing.T) {
 		for after := range calls {
 			store := live.Clone()
 			seen := 0
-			pruner := &dying{Memory: store, left: 1 << 20}
+			pruner := &dying{Memory: store}
+			pruner.left.Store(1 << 20)
 			pruner.before = func(string) {
 				if seen++; seen == deletion {
-					pruner.left = after
+					pruner.left.Store(int64(after))
 					to := []publish.Destination{{Store: store}}
 					if _, err := publish.Run(t.Context(), publish.Options{Commit: young, Publishable: newer, Parallel: 1, To: to}); err != nil {
 						t.Fatal(err)
@@ -366,10 +369,10 @@ func TestPruneKilled(t *testing.T) {
 				if page := store.Content()["metadata/index.html"]; !strings.HasPrefix(page, "<!DOCTYPE html>") {
 					t.Errorf("deletion %d, killed %d calls later: the page is still marked", deletion, after)
 				}
-				counted.requests = 0
+				counted.requests.Store(0)
 				again, err := publish.Run(t.Context(), publish.Options{Commit: next.commit, Publishable: next.proof, To: to})
-				if err != nil || again.Changed || counted.requests > 3 {
-					t.Errorf("deletion %d, killed %d calls later: the run after that takes %d requests and writes %v, %v", deletion, after, counted.requests, again.Destinations[0].Written, err)
+				if err != nil || again.Changed || counted.requests.Load() > 3 {
+					t.Errorf("deletion %d, killed %d calls later: the run after that takes %d requests and writes %v, %v", deletion, after, counted.requests.Load(), again.Destinations[0].Written, err)
 				}
 			}
 			if t.Failed() {
