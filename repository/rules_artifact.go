@@ -62,7 +62,7 @@ var (
 		Title:   "a target path that is dangerous",
 		Stops:   "a target path becomes a file name on clients and servers: it must not leave its folder",
 		Source:  "CVE-2021-41149: a target name wrote a file elsewhere",
-		Breaks:  "a target path is absolute, has an empty segment, . or .., a segment that ends in a dot or has more than 150 bytes, a folder named like a published file, more than 800 bytes, a backslash or something invisible, or differs from another only in case",
+		Breaks:  "a target path is absolute, has an empty segment, . or .., a backslash or something invisible, or differs from another only in case; in an event also if one that it adds has a segment that ends in a dot or has more than 150 bytes, a folder named like a published file, U+FFFD, or more than 800 bytes",
 		Example: `targets lists "../x", which has the path segment ".."`,
 		Hint:    "rename the artifact",
 	})
@@ -249,11 +249,24 @@ func (a *artifactRules) pathUnsafe(target string) bool {
 		a.report(artifactPathUnsafe, LevelError, a.file(), "rename the artifact", "%s lists %q, which %s", a.role, target, why)
 		return true
 	}
+	// What is published under such a path already goes on being so: where it is, it
+	// fits.
+	if why := UnpublishableTargetPath(target); why != "" && !a.listedBefore(target) {
+		a.report(artifactPathUnsafe, LevelError, a.file(), "rename the artifact", "%s lists %q, which %s", a.role, target, why)
+	}
 	if other, twice := a.folded[strings.ToLower(target)]; twice {
 		a.report(artifactPathUnsafe, LevelError, a.file(), "rename one of them", "%s lists %q and %q, which differ only in case", a.role, other, target)
 	}
 	a.folded[strings.ToLower(target)] = target
 	return false
+}
+
+func (a *artifactRules) listedBefore(target string) bool {
+	if a.known == nil {
+		return false
+	}
+	_, ok := a.known.Targets()[target]
+	return ok
 }
 
 // outsideDelegation stops an artifact that no client finds, since it asks
@@ -379,11 +392,11 @@ func UnsafeTargetPath(target string) string {
 		}
 	}
 	for _, r := range target {
-		if !printable(r) {
+		if !unicode.IsPrint(r) {
 			return fmt.Sprintf("holds the invisible character %U", r)
 		}
 	}
-	return unpublishablePath(target)
+	return ""
 }
 
 // What some place that is published to holds no more of, less what is added there:
@@ -395,11 +408,16 @@ const (
 
 var publishedName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([0-9a-fA-F]{64}|[0-9a-fA-F]{128})\.`) })
 
-// unpublishablePath says why some place cannot hold an artifact of a path: one
-// would keep all from being published there, the timestamp too.
-func unpublishablePath(target string) string {
-	if len(target) > maxPath {
+// UnpublishableTargetPath says why some place that is published to cannot hold an
+// artifact of a path that is safe; empty where all can. One that cannot be held keeps
+// all from being published there, the timestamp too, so no event may bring one. A
+// repository that was taken over may have one: its own place holds it.
+func UnpublishableTargetPath(target string) string {
+	switch {
+	case len(target) > maxPath:
 		return fmt.Sprintf("is longer than %d bytes", maxPath)
+	case strings.ContainsRune(target, utf8.RuneError):
+		return fmt.Sprintf("holds %U, which buckets take in no name", utf8.RuneError)
 	}
 	segments := strings.Split(target, "/")
 	for i, segment := range segments {

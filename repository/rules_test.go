@@ -560,6 +560,12 @@ func ruleCases() []ruleCase {
 		{"artifact with another length", func(w *World) { bumpTargets(w, nil).Artifact("a.txt", "longer\n") }, []string{"targets artifact-mismatch error"}, false},
 		{"artifact of another role", func(w *World) { bumpTargets(w, nil).Artifact("releases/v1/tool", "other") }, []string{"releases artifact-mismatch error"}, false},
 		{"artifact path climbs", func(w *World) { bumpTargets(w, func(s object) { List(s, "../x", "x") }) }, []string{"targets artifact-path-unsafe error"}, false},
+		{"artifact path that not every place holds", func(w *World) { bumpTargets(w, func(s object) { List(s, "b.", "b") }).Artifact("b.", "b") }, []string{"targets artifact-path-unsafe error"}, false},
+		{"artifact path that not every place holds, on main already", func(w *World) {
+			w.Artifact("b.", "b").Edit("targets", func(s object) { List(s, "b.", "b") }).Sign("targets", "alice", "bob")
+			onMain(w)
+			bumpTargets(w, nil)
+		}, nil, true},
 
 		{"main revoked a signer meanwhile", func(w *World) {
 			bumpTargets(w, nil).OnMain(func() {
