@@ -192,15 +192,22 @@ func TestDuplicatesAreBounded(t *testing.T) {
 }
 
 func TestParseTreeTruncatedAnywhere(t *testing.T) {
-	data := tinyRoot(t).Bytes()
-	for n := range data {
-		v, _, err := metadata.ParseTree(data[:n])
-		var pe *metadata.ParseError
-		if !errors.As(err, &pe) || v != nil {
-			t.Fatalf("the first %d bytes of %d parse as %v, %v", n, len(data), v, err)
+	for _, data := range [][]byte{
+		tinyRoot(t).Bytes(),
+		[]byte(`{"a\n\u00e9":"\ud83d\ude00 \\ \"","b":[1,-2.5e3,true,false,null,{}]}`), // in every escape, and between the halves of a pair
+	} {
+		if _, _, err := metadata.ParseTree(data); err != nil {
+			t.Fatalf("%s: %v", data, err)
 		}
-		if pe.Offset < 0 || pe.Offset > n {
-			t.Fatalf("the first %d bytes fail at byte %d", n, pe.Offset)
+		for n := range data {
+			v, _, err := metadata.ParseTree(data[:n])
+			var pe *metadata.ParseError
+			if !errors.As(err, &pe) || v != nil {
+				t.Fatalf("the first %d bytes of %d parse as %v, %v", n, len(data), v, err)
+			}
+			if pe.Offset < 0 || pe.Offset > n {
+				t.Fatalf("the first %d bytes fail at byte %d", n, pe.Offset)
+			}
 		}
 	}
 }
