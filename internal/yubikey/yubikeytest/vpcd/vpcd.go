@@ -14,13 +14,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/tufops/tufops/internal/yubikey/yubikeytest/card"
@@ -137,20 +139,17 @@ func (d *Daemon) start(ctx context.Context, cards int) error {
 
 const patience = 15 * time.Second
 
-// waitFor returns when somebody listens on the port. It looks and does not
-// connect: the driver would take that for a card.
+// waitFor returns when somebody listens on the port. It neither connects, which the
+// driver would take for a card, nor tries to listen itself, which for that moment would
+// keep the driver from it for good.
 func (d *Daemon) waitFor(ctx context.Context, port int) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
-		l, err := net.Listen("tcp", fmt.Sprint("0.0.0.0:", port))
-		if errors.Is(err, syscall.EADDRINUSE) {
-			return nil
-		}
-		if err != nil {
+		taken, err := listening()
+		if err != nil || taken[port] {
 			return err
 		}
-		l.Close()
 		select {
 		case <-time.After(5 * time.Millisecond):
 		case <-ctx.Done():
@@ -159,20 +158,51 @@ func (d *Daemon) waitFor(ctx context.Context, port int) error {
 	}
 }
 
+// listening are the TCP ports that somebody on this machine listens on, as the system
+// tells, see proc_net_tcp(5).
+func listening() (map[int]bool, error) {
+	ports := map[int]bool{}
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		data, err := os.ReadFile(table)
+		if errors.Is(err, fs.ErrNotExist) { // a machine without IPv6
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for line := range strings.Lines(string(data)) {
+			// sl local_address rem_address st ..., an address as HEX:PORT
+			f := strings.Fields(line)
+			const listen = "0A"
+			if len(f) < 4 || f[3] != listen {
+				continue
+			}
+			_, text, _ := strings.Cut(f[1], ":")
+			port, err := strconv.ParseUint(text, 16, 16)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", table, err)
+			}
+			ports[int(port)] = true
+		}
+	}
+	return ports, nil
+}
+
 // The system gives ports from 32768 on to those who name none.
 const lowestPort, highestPort = 20000, 32000
 
 // freePorts finds as many free ports in a row as a driver serves.
 func freePorts() (int, error) {
+	taken, err := listening()
+	if err != nil {
+		return 0, err
+	}
 	const tries = 100
 	for range tries {
 		port := lowestPort + slotsPerDriver*rand.IntN((highestPort-lowestPort)/slotsPerDriver)
 		free := true
 		for slot := range slotsPerDriver {
-			l, err := net.Listen("tcp", fmt.Sprint("0.0.0.0:", port+slot))
-			if free = free && err == nil; err == nil {
-				l.Close()
-			}
+			free = free && !taken[port+slot]
 		}
 		if free {
 			return port, nil
