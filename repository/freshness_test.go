@@ -41,18 +41,22 @@ var harmful = map[string]string{
 
 // TestFreshness: what breaks a rule is merged all the same. A day later the
 // timestamp is renewed, published, and taken by those who had the state before it
-// as well as by who comes new.
+// as well as by who comes new. Outside of CI and make soak one case of each rule does.
 func TestFreshness(t *testing.T) {
 	cases := ruleCases()
 	for _, test := range personCases() {
 		cases = append(cases, test.ruleCase)
 	}
 	broken := map[string]bool{} // rules
+	all := os.Getenv("CI") != "" || os.Getenv("TUFOPS_SOAK") != ""
 	for _, test := range cases {
+		first := false
 		for _, one := range test.want {
-			broken[strings.Fields(one)[1]] = true
+			rule := strings.Fields(one)[1]
+			first = first || !broken[rule]
+			broken[rule] = true
 		}
-		if len(test.want) == 0 {
+		if !first && (!all || len(test.want) == 0) {
 			continue
 		}
 		t.Run(test.name, func(t *testing.T) {
