@@ -150,31 +150,49 @@ func (s *fewDeletions) Delete(ctx context.Context, name string, was publish.Vers
 
 type withoutRemover struct{ publish.Store }
 
-// TestPruneBesidePublisher: while one publisher prunes, another one publishes a
-// commit that lists again what could go, one store call after the other in a
-// random order. Clients of the newer state find all that it lists; where pruning was
-// killed right after a deletion, after the next run.
-func TestPruneBesidePublisher(t *testing.T) {
-	r := publishtest.New(t)
-	live := &storetest.Memory{}
-	old, now := drawHistory(t, r, live)
-	publishable := r.PublishableAt(t, old, now)
-	if _, err := publish.Run(t.Context(), publish.Options{Commit: old, Publishable: publishable, To: []publish.Destination{{Store: live}}}); err != nil {
+// pruning is a store from which something can go, and a newer commit that lists it
+// again.
+type pruning struct {
+	repo *publishtest.Repo
+	live *storetest.Memory
+	now  time.Time
+
+	old, young         git.OID
+	publishable, newer repository.Publishable
+	tree               *publish.Tree // of the newer commit
+}
+
+func wantedAgain(t *testing.T) pruning {
+	t.Helper()
+	w := pruning{repo: publishtest.New(t), live: &storetest.Memory{}}
+	r := w.repo
+	w.old, w.now = drawHistory(t, r, w.live)
+	w.publishable = r.PublishableAt(t, w.old, w.now)
+	if _, err := publish.Run(t.Context(), publish.Options{Commit: w.old, Publishable: w.publishable, To: []publish.Destination{{Store: w.live}}}); err != nil {
 		t.Fatal(err)
 	}
 	r.AddTarget(metadata.Targets, "a.txt", "the second artifact\n")
 	r.AddTarget("d", "gone.txt", "listed by d until it is gone")
 	r.Publish("d", metadata.Targets)
-	young := r.Commit(t, "four")
-	newer := r.PublishableAt(t, young, now)
-	want, err := newer.For(young)
+	w.young = r.Commit(t, "four")
+	w.newer = r.PublishableAt(t, w.young, w.now)
+	want, err := w.newer.For(w.young)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree, err := publish.NewTree(t.Context(), want, nil)
-	if err != nil {
+	if w.tree, err = publish.NewTree(t.Context(), want, nil); err != nil {
 		t.Fatal(err)
 	}
+	return w
+}
+
+// TestPruneBesidePublisher: while one publisher prunes, another one publishes a
+// commit that lists again what could go, one store call after the other in a
+// random order. Clients of the newer state find all that it lists; where pruning was
+// killed right after a deletion, after the next run.
+func TestPruneBesidePublisher(t *testing.T) {
+	w := wantedAgain(t)
+	live, old, publishable, young, newer, tree := w.live, w.old, w.publishable, w.young, w.newer, w.tree
 
 	rounds := 10
 	if os.Getenv("TUFOPS_SOAK") != "" {
@@ -298,29 +316,11 @@ func (s *dying) Delete(ctx context.Context, name string, was publish.Version) er
 // it. The next run, which is no deep one, puts back what is gone; the one after
 // that finds nothing to do with three reads.
 func TestPruneKilled(t *testing.T) {
-	r := publishtest.New(t)
-	live := &storetest.Memory{}
-	old, now := drawHistory(t, r, live)
-	publishable := r.PublishableAt(t, old, now)
-	if _, err := publish.Run(t.Context(), publish.Options{Commit: old, Publishable: publishable, To: []publish.Destination{{Store: live}}}); err != nil {
-		t.Fatal(err)
-	}
-	r.AddTarget(metadata.Targets, "a.txt", "the second artifact\n")
-	r.AddTarget("d", "gone.txt", "listed by d until it is gone")
-	r.Publish("d", metadata.Targets)
-	young := r.Commit(t, "four")
-	newer := r.PublishableAt(t, young, now)
-	r.Publish(metadata.Timestamp)
-	younger := r.Commit(t, "five")
-	newest := r.PublishableAt(t, younger, now)
-	wanted, err := newer.For(young)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tree, err := publish.NewTree(t.Context(), wanted, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := wantedAgain(t)
+	live, old, publishable, young, newer, tree := w.live, w.old, w.publishable, w.young, w.newer, w.tree
+	w.repo.Publish(metadata.Timestamp)
+	younger := w.repo.Commit(t, "five")
+	newest := w.repo.PublishableAt(t, younger, w.now)
 
 	// Killed after so many calls from one of the deletions on. What may be listed
 	// again goes first.
